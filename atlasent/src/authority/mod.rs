@@ -7,13 +7,14 @@
 //! - [`Ask`]: a request with optional fields and scopes, from [`AuthorityExt::ask`].
 //! - [`Issuer`], [`IssuerId`], [`WithIssuer`]: tell the permits of one authority from those of
 //!   another.
+//! - [`hand_on`]: hands the permit of a guard on to the protected function that it runs.
 //! - [`configure`] and [`default_authority`]: the default authority of the process.
 
 mod ask;
 pub(crate) mod config;
 pub(crate) mod issuer;
 
-pub use crate::protect::PermitWithAnswers;
+pub use crate::protect::{PermitWithAnswers, hand_on};
 pub use ask::{Ask, Authorization};
 pub use config::{configure, default_authority};
 pub use issuer::{Issuer, IssuerId, WithIssuer, issuer_of};
@@ -65,6 +66,28 @@ pub trait Authority: Send + Sync {
         &self,
         request: &EvaluateRequest,
     ) -> impl Future<Output = Result<Evaluation, Error>> + Send;
+
+    /// Decides on several requests, each by itself, and returns one result for each in their order.
+    ///
+    /// The default evaluates one after the other. An authority that can decide on many at once, or
+    /// ask for many in one message, overrides it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the authority gave no usable answer to the whole. The result of one request
+    /// may be an error, too.
+    fn evaluate_all(
+        &self,
+        requests: &[EvaluateRequest],
+    ) -> impl Future<Output = Result<Vec<Result<Evaluation, Error>>, Error>> + Send {
+        async move {
+            let mut evaluations = Vec::with_capacity(requests.len());
+            for request in requests {
+                evaluations.push(self.evaluate(request).await);
+            }
+            Ok(evaluations)
+        }
+    }
 
     /// Verifies a permit and consumes it.
     fn verify(

@@ -192,10 +192,30 @@ impl<A: Action> Permit<A> {
         Execution::new(Arc::clone(&self.record), unclaimed.map(Arc::clone))
     }
 
+    /// Returns the record that the permit shares with its execution.
+    pub(crate) fn shared_record(&self) -> &PermitRecord {
+        &self.record
+    }
+
     /// Returns the permit's data for logs and databases. A record cannot become a permit again.
     #[must_use]
     pub fn record(&self) -> PermitRecord {
         PermitRecord::clone(&self.record)
+    }
+}
+
+impl<A> Permit<A> {
+    /// Returns the permit with another value for the same action. `protect::handed` is the only
+    /// caller: it compares the requests that both values make.
+    pub(crate) fn with_action<B>(self, action: B) -> Permit<B> {
+        Permit {
+            action,
+            record: self.record,
+            receipt: self.receipt,
+            expiry: self.expiry,
+            granted_by: self.granted_by,
+            invariant: PhantomData,
+        }
     }
 }
 

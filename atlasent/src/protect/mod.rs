@@ -5,10 +5,12 @@
 //! cannot replace it.
 
 mod conditions;
+mod handed;
 pub(crate) mod run;
 mod wait;
 
 pub use conditions::Conditions;
+pub use handed::hand_on;
 
 use std::fmt;
 
@@ -19,7 +21,9 @@ use crate::permit::PermitRecord;
 use crate::receipts::PendingReceipt;
 use crate::trace::RequestSpan;
 use crate::wire::SentRequestId;
-use crate::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
+use crate::wire::{
+    EvaluateRequest, Evaluation, PermitToken, RequestOptions, Verification, VerifyRequest,
+};
 use crate::{Action, Agent, Authority, AuthorityExt, Decision, Denied, Error, Permit, ToAgent};
 
 /// The code of a refusal because the action's values changed while the authority decided.
@@ -35,6 +39,8 @@ pub struct PermitWithAnswers<A> {
     pub evaluation: Evaluation,
     /// The verification, which consumed the permit token.
     pub verification: Verification,
+    /// The optional fields of the request, if it had any.
+    options: Option<Box<RequestOptions>>,
 }
 
 /// Prints the permit and the answers, redacted, and omits the action.
@@ -71,13 +77,25 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
     mut conditions: Conditions,
 ) -> Result<PermitWithAnswers<A>, Error> {
     let mut request = EvaluateRequest::new(agent?, &action)?;
-    if let Some(options) = conditions.take_options() {
-        request = request.with_options(options);
+    let options = conditions.take_options();
+    if let Some(options) = &options {
+        request = request.with_options(RequestOptions::clone(options));
         request.check()?;
     }
     let span = RequestSpan::start(&request);
+    let action = match conditions.check_scopes(&request) {
+        Ok(()) => match handed::take(&request, || authority.issuer(), action) {
+            Ok(handed) => {
+                return handed.inspect(|answers| span.permitted(answers.permit.shared_record()));
+            }
+            Err(action) => action,
+        },
+        Err(error) => {
+            span.refused(&error);
+            return Err(error);
+        }
+    };
     async {
-        conditions.check_scopes(&request)?;
         let mut evaluation = authority.evaluate(&request).await?.scrubbed();
         if let Some(at_most) = conditions.wait() {
             evaluation = wait::for_approval(authority, &request, evaluation, at_most).await?;
@@ -108,6 +126,7 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
                 permit: Permit::mint(action, record, granted_by, receipt),
                 evaluation,
                 verification,
+                options,
             }
         },
     )
