@@ -61,6 +61,13 @@ impl Authority for SharedAuthority {
         self.0.evaluate(request).await
     }
 
+    async fn evaluate_all(
+        &self,
+        requests: &[EvaluateRequest],
+    ) -> Result<Vec<Result<Evaluation, Error>>, Error> {
+        self.0.evaluate_all(requests).await
+    }
+
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         self.0.verify(request).await
     }

@@ -11,6 +11,7 @@ use atlasent::wire::{
     Verification, VerifyRequest,
 };
 use atlasent::{Authority, Decision, Error};
+use futures_util::future::join_all;
 
 use crate::ledger::outstanding::{AgentKey, PermitCounts};
 use crate::ledger::permit_key::PermitKey;
@@ -39,6 +40,14 @@ impl<S: Store> Authority for LocalAuthority<S> {
             )
             .into()),
         }
+    }
+
+    /// Decides on all requests side by side, so that they share the transactions of the store.
+    async fn evaluate_all(
+        &self,
+        requests: &[EvaluateRequest],
+    ) -> Result<Vec<Result<Evaluation, Error>>, Error> {
+        Ok(join_all(requests.iter().map(|request| self.evaluate(request))).await)
     }
 
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {

@@ -315,6 +315,13 @@ impl<P: Authority> Authority for WithIssuer<P> {
         self.authority.evaluate(request).await
     }
 
+    async fn evaluate_all(
+        &self,
+        requests: &[EvaluateRequest],
+    ) -> Result<Vec<Result<Evaluation, Error>>, Error> {
+        self.authority.evaluate_all(requests).await
+    }
+
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         let answer = self.authority.verify(request).await?;
         Ok(self.issuer.vouch(request, answer))

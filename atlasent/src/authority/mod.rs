@@ -176,6 +176,12 @@ pub trait DynAuthority: Send + Sync {
     /// Calls [`Authority::evaluate`] and boxes the future.
     fn dyn_evaluate<'a>(&'a self, request: &'a EvaluateRequest) -> BoxFuture<'a, Evaluation>;
 
+    /// Calls [`Authority::evaluate_all`] and boxes the future.
+    fn dyn_evaluate_all<'a>(
+        &'a self,
+        requests: &'a [EvaluateRequest],
+    ) -> BoxFuture<'a, Vec<Result<Evaluation, Error>>>;
+
     /// Calls [`Authority::verify`] and boxes the future.
     fn dyn_verify<'a>(&'a self, request: &'a VerifyRequest) -> BoxFuture<'a, Verification>;
 
@@ -199,6 +205,13 @@ pub trait DynAuthority: Send + Sync {
 impl<P: Authority> DynAuthority for P {
     fn dyn_evaluate<'a>(&'a self, request: &'a EvaluateRequest) -> BoxFuture<'a, Evaluation> {
         Box::pin(self.evaluate(request))
+    }
+
+    fn dyn_evaluate_all<'a>(
+        &'a self,
+        requests: &'a [EvaluateRequest],
+    ) -> BoxFuture<'a, Vec<Result<Evaluation, Error>>> {
+        Box::pin(self.evaluate_all(requests))
     }
 
     fn dyn_verify<'a>(&'a self, request: &'a VerifyRequest) -> BoxFuture<'a, Verification> {
@@ -229,6 +242,13 @@ impl<P: Authority> DynAuthority for P {
 impl Authority for dyn DynAuthority + '_ {
     async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
         self.dyn_evaluate(request).await
+    }
+
+    async fn evaluate_all(
+        &self,
+        requests: &[EvaluateRequest],
+    ) -> Result<Vec<Result<Evaluation, Error>>, Error> {
+        self.dyn_evaluate_all(requests).await
     }
 
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
@@ -264,6 +284,13 @@ macro_rules! authority_behind {
                 request: &EvaluateRequest,
             ) -> impl Future<Output = Result<Evaluation, Error>> + Send {
                 P::evaluate(self, request)
+            }
+
+            fn evaluate_all(
+                &self,
+                requests: &[EvaluateRequest],
+            ) -> impl Future<Output = Result<Vec<Result<Evaluation, Error>>, Error>> + Send {
+                P::evaluate_all(self, requests)
             }
 
             fn verify(

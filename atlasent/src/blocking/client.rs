@@ -398,6 +398,13 @@ impl Authority for Client {
         Authority::evaluate(&self.0, request).await
     }
 
+    async fn evaluate_all(
+        &self,
+        requests: &[EvaluateRequest],
+    ) -> Result<Vec<Result<Evaluation, Error>>, Error> {
+        Authority::evaluate_all(&self.0, requests).await
+    }
+
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         Authority::verify(&self.0, request).await
     }

@@ -15,7 +15,7 @@ use crate::wire::{EvaluateRequest, Evaluation, RateLimit};
 use crate::{Decision, Error};
 
 /// The maximum number of requests in a batch (contract, part D).
-const MAX_REQUESTS: usize = 100;
+pub(super) const MAX_REQUESTS: usize = 100;
 
 /// 1 to 100 requests that are evaluated in one call, independently of each other.
 ///

@@ -289,6 +289,19 @@ impl Authority for Client {
         self.ask(&self.with_snapshot(request), "/v1-evaluate").await
     }
 
+    async fn evaluate_all(
+        &self,
+        requests: &[EvaluateRequest],
+    ) -> Result<Vec<Result<Evaluation, Error>>, Error> {
+        let mut evaluations = Vec::with_capacity(requests.len());
+        for chunk in requests.chunks(batch::MAX_REQUESTS) {
+            let batch = batch::Batch::new(chunk.iter().cloned())?;
+            let items = self.evaluate_batch(&batch).await?.items.into_iter();
+            evaluations.extend(items.map(|item| item.map(Evaluation::scrubbed)));
+        }
+        Ok(evaluations)
+    }
+
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         let answer = Client::verify(self, request).await?;
         Ok(self.shared.issuer.vouch(request, answer))
