@@ -1,0 +1,189 @@
+//! Lists that show what the caller could do now.
+//!
+//! The authority is asked about each item in one batch, with `shadow`, so that no permit is minted.
+//! A list is no decision: what it shows is decided on when it is called, and what it hides is
+//! refused when it is called. An item is hidden only if the authority would refuse it whatever the
+//! arguments are, as far as a question without arguments can tell.
+
+use std::collections::BTreeSet;
+
+use atlasent::AnyAction;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+
+use super::Gate;
+use super::arguments::granted_scopes;
+use super::shadow::{Age, Answer};
+use crate::caller::Caller;
+use crate::mapping::MappedAction;
+use crate::operation::{Kind, Operation};
+use crate::refusal::Refusal;
+use crate::schema::Requirement;
+
+/// The lists that are filtered: the method, the member of its result, what names an item, and the
+/// method that uses an item.
+const LISTS: [(&str, &str, &str, &str); 5] = [
+    ("tools/list", "tools", "name", "tools/call"),
+    ("prompts/list", "prompts", "name", "prompts/get"),
+    ("resources/list", "resources", "uri", "resources/read"),
+    (
+        "resources/directory/read",
+        "resources",
+        "uri",
+        "resources/read",
+    ),
+    ("skills/list", "skills", "uri", "skills/get"),
+];
+
+/// An item of a list, and what is asked about it.
+struct Item {
+    item: Value,
+    operation: Operation,
+    action: MappedAction,
+    /// Whether the resource of a call is in its arguments.
+    has_unknown_resource: bool,
+    requirements: BTreeSet<Requirement>,
+}
+
+impl Gate {
+    /// Returns the result of a list without the items that the caller could not use, and with the
+    /// schema of each tool as the caller may use it. Results of other methods stay as they are.
+    ///
+    /// Lists of templates are not filtered: a template names no resource.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] if the authority gave no usable answer. No list is shown then.
+    pub async fn filter_list(
+        &self,
+        operation: &Operation,
+        mut result: Value,
+        caller: &Caller,
+    ) -> Result<Value, Refusal> {
+        let list = LISTS
+            .iter()
+            .find(|(method, ..)| *method == operation.method());
+        let Some((_, member, names, uses)) = list else {
+            return Ok(result);
+        };
+        let Some(Value::Array(items)) = result.get_mut(*member) else {
+            return Ok(result);
+        };
+        let items = std::mem::take(items).into_iter();
+        let items: Vec<Item> = items
+            .filter_map(|item| self.item(item, names, uses, caller))
+            .collect();
+        let visible = self.visible(items, caller).await?;
+        if let Some(object) = result.as_object_mut() {
+            object.insert((*member).to_owned(), Value::Array(visible));
+        }
+        Ok(result)
+    }
+
+    /// Announces that lists may have changed, because policies did. Answers that are kept for lists
+    /// are forgotten, and the sessions of guarded servers notify their clients.
+    ///
+    /// Call it after the policies of an embedded authority were replaced.
+    pub fn lists_changed(&self) {
+        self.shared.shadow.forget();
+        self.shared.lists_changed.send_replace(());
+    }
+
+    /// Returns a receiver that is notified by [`lists_changed`](Self::lists_changed).
+    #[must_use]
+    pub fn watch_lists(&self) -> watch::Receiver<()> {
+        self.shared.lists_changed.subscribe()
+    }
+
+    /// Returns what is asked about an item, or `None` if the caller cannot use it in any case.
+    fn item(&self, item: Value, names: &str, uses: &str, caller: &Caller) -> Option<Item> {
+        let name = item.get(names)?.as_str()?;
+        let params = json!({ names: name }).to_string();
+        let params = RawValue::from_string(params).ok()?;
+        let operation = Operation::parse(uses, Some(&params)).ok()?;
+        let action = self.shared.mapping.list_action(&operation)?;
+        let mut requirements = BTreeSet::new();
+        if operation.kind() == Kind::Tool {
+            if self.require_scope(&operation, caller).is_err() {
+                return None;
+            }
+            if let Some(tool) = self.known_tool(name).ok()? {
+                requirements.clone_from(tool.requirements());
+            }
+        }
+        Some(Item {
+            item,
+            has_unknown_resource: self.shared.mapping.has_resource_argument(&operation),
+            operation,
+            action,
+            requirements,
+        })
+    }
+
+    async fn visible(&self, items: Vec<Item>, caller: &Caller) -> Result<Vec<Value>, Refusal> {
+        // One batch: first the items, then the actions that parts of their arguments require.
+        let parts: BTreeSet<&Requirement> =
+            items.iter().flat_map(|item| &item.requirements).collect();
+        let parts: Vec<&Requirement> = parts.into_iter().collect();
+        let part_names = parts.iter().filter_map(|part| match part {
+            Requirement::Action(name) => Some((*part, name)),
+            Requirement::Scope(_) => None,
+        });
+        let (part_requirements, part_names): (Vec<&Requirement>, Vec<&String>) = part_names.unzip();
+        let mut questions = Vec::new();
+        for item in &items {
+            questions.push(question(&item.action)?);
+        }
+        for name in part_names {
+            questions.push(question(&MappedAction {
+                name: name.clone(),
+                resource: None,
+            })?);
+        }
+        let mut answers = self.would_allow(&questions, caller, Age::Kept).await?;
+        let part_answers = answers.split_off(items.len());
+        let allowed = part_requirements.into_iter().zip(part_answers);
+        let allowed = allowed.filter(|(_, answer)| *answer == Answer::Allowed);
+        let allowed: BTreeSet<Requirement> = allowed.map(|(part, _)| part.clone()).collect();
+        let visible = items.into_iter().zip(answers);
+        let visible = visible.filter(|(item, answer)| match answer {
+            Answer::Allowed | Answer::Held | Answer::Depends => true,
+            Answer::NoPolicy => item.has_unknown_resource,
+            Answer::No => false,
+        });
+        let visible = visible.map(|(item, _)| self.shown(item, &allowed, caller));
+        Ok(visible.collect())
+    }
+
+    /// Returns an item as the caller sees it.
+    fn shown(&self, item: Item, allowed: &BTreeSet<Requirement>, caller: &Caller) -> Value {
+        let Item {
+            mut item,
+            operation,
+            requirements,
+            ..
+        } = item;
+        if requirements.is_empty() {
+            return item;
+        }
+        let met = &granted_scopes(&requirements, caller) | allowed;
+        let tool = operation
+            .target()
+            .and_then(|name| self.known_tool(name).ok().flatten());
+        let schema = tool.map_or(Value::Object(Map::new()), |tool| tool.shown(&met));
+        if let Some(object) = item.as_object_mut() {
+            object.insert("inputSchema".to_owned(), schema);
+        }
+        item
+    }
+}
+
+fn question(action: &MappedAction) -> Result<AnyAction, Refusal> {
+    let question = AnyAction::new(action.name.clone());
+    let question = question.map_err(|error| Refusal::from_error(&error, &action.name))?;
+    Ok(match &action.resource {
+        Some(resource) => question.with_resource(resource.clone()),
+        None => question,
+    })
+}

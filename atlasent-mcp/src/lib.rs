@@ -1,0 +1,41 @@
+//! Model Context Protocol servers whose tools run only with a verified permit.
+//!
+//! A message of the protocol becomes an [`Operation`], a [`Mapping`] says which action that is, and
+//! a [`Gate`](gate::Gate) obtains the permit of an [`Authority`](atlasent::Authority) for it, or
+//! returns a [`Refusal`] that a model can act on. Everything that is not mapped is refused.
+//!
+//! ```text
+//! message ──► Operation ──► Mapping ──► Gate ──► Clearance ──► the server's own code
+//!                                        └─────► Refusal   ──► the agent
+//! ```
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`operation`] | what a message asks for, read strictly |
+//! | [`mapping`] | which action an operation is |
+//! | [`gate`] | from an operation to a permit; waiting, progress, receipts |
+//! | [`refusal`] | why an operation did not run, for models and programs |
+//! | [`schema`] | arguments checked before anybody is asked; fields that not every caller may set |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod gate;
+pub mod mapping;
+pub mod operation;
+pub mod refusal;
+pub mod schema;
+
+mod caller;
+mod tool;
+
+pub use caller::Caller;
+pub use gate::{Clearance, Gate};
+pub use mapping::{Mapping, MappingError, Rule};
+pub use operation::{Operation, OperationError};
+pub use refusal::{Refusal, Verdict};
+pub use tool::{Tool, ToolError};
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,172 @@
+//! Checks a mapping against the tools that there are, at start-up.
+
+use atlasent::AnyAction;
+
+use super::Mapping;
+use crate::operation::{Kind, Operation, shown};
+use crate::tool::Tool;
+
+/// A mapping that does not fit its server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MappingError {
+    /// The name of a server is unusable.
+    #[error("`{0}` is no name of a server: use 1 to 64 ASCII letters, digits, `-` and `_`")]
+    ServerName(String),
+    /// A rule names a tool that the server does not have.
+    #[error(
+        "the mapping names the tool `{0}`, which the server does not have: remove the rule or correct the name"
+    )]
+    NoTool(String),
+    /// A rule takes the resource from an argument that the tool does not have.
+    #[error(
+        "the resource of the tool `{tool}` is the argument `{argument}`, which its schema does not declare"
+    )]
+    NoArgument {
+        /// The tool.
+        tool: String,
+        /// The argument.
+        argument: String,
+    },
+    /// An action of the mapping has no valid name.
+    #[error("`{0}` is mapped to an action whose name is empty or longer than 256 characters")]
+    ActionName(String),
+    /// Two tools of a server have the same name.
+    #[error("the server has two tools with the name `{0}`")]
+    RepeatedTool(String),
+    /// A rule maps a method that is mapped otherwise.
+    #[error(
+        "`{0}` is no method that a rule can map: tools are mapped by name, and lifecycle messages and lists need no permit"
+    )]
+    Method(String),
+    /// An annotation of a tool is unusable.
+    #[error("the annotation `{key}` of the tool `{tool}` is not a string")]
+    Annotation {
+        /// The tool.
+        tool: String,
+        /// The member of `_meta`.
+        key: &'static str,
+    },
+}
+
+impl Mapping {
+    /// Checks the mapping against all tools of the server. Call it at start-up: a rule for a tool
+    /// that does not exist protects nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`MappingError`] for the first rule that does not fit.
+    pub fn check(&self, tools: &[Tool]) -> Result<(), MappingError> {
+        let mut names: Vec<&str> = tools.iter().map(Tool::name).collect();
+        names.sort_unstable();
+        for pair in names.windows(2) {
+            if let [one, other] = pair
+                && one == other
+            {
+                return Err(MappingError::RepeatedTool(shown(one)));
+            }
+        }
+        for (name, rule) in &self.tools {
+            let Some(tool) = tools.iter().find(|tool| tool.name() == name) else {
+                return Err(MappingError::NoTool(shown(name)));
+            };
+            if let Some(argument) = &rule.resource
+                && !tool.has_argument(argument)
+            {
+                return Err(MappingError::NoArgument {
+                    tool: shown(name),
+                    argument: shown(argument),
+                });
+            }
+            let action = rule.action.clone();
+            let action = action.unwrap_or_else(|| self.tool_action(name));
+            check_action(name, action)?;
+        }
+        for (method, rule) in &self.methods {
+            let is_mapped_otherwise = method == "tools/call"
+                || Operation::parse(method, None).is_ok_and(|operation| {
+                    matches!(operation.kind(), Kind::Lifecycle | Kind::List)
+                        && method != "subscriptions/listen"
+                });
+            if is_mapped_otherwise {
+                return Err(MappingError::Method(shown(method)));
+            }
+            let action = rule.action.clone();
+            check_action(method, action.unwrap_or_else(|| self.method_action(method)))?;
+        }
+        Ok(())
+    }
+}
+
+fn check_action(of: &str, action: String) -> Result<(), MappingError> {
+    match AnyAction::new(action) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(MappingError::ActionName(shown(of))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::Rule;
+
+    fn tools() -> [Tool; 2] {
+        let schema = json!({"type": "object", "properties": {"path": {"type": "string"}}});
+        ["read", "write"].map(|name| Tool::new(name, schema.clone()).unwrap())
+    }
+
+    fn check(change: impl FnOnce(Mapping) -> Mapping) -> Result<(), MappingError> {
+        change(Mapping::standard("fs").unwrap()).check(&tools())
+    }
+
+    #[test]
+    fn a_rule_that_fits_no_tool_fails_at_start_up() {
+        assert_eq!(check(|mapping| mapping), Ok(()));
+        assert_eq!(
+            check(|m| m.tool("read", Rule::new().resource("path"))),
+            Ok(())
+        );
+        for (rule, name) in [
+            (Rule::new(), "raed"),
+            (Rule::new(), "Read"),
+            (Rule::new().resource("file"), "read"),
+            (Rule::new().action(""), "read"),
+            (Rule::new().action("x".repeat(257)), "read"),
+        ] {
+            assert!(
+                check(|m| m.tool(name, rule.clone())).is_err(),
+                "{name} {rule:?}"
+            );
+        }
+        let error = check(|m| m.tool("raed", Rule::new())).unwrap_err();
+        assert!(error.to_string().contains("`raed`"), "{error}");
+    }
+
+    #[test]
+    fn a_rule_for_a_method_that_is_mapped_otherwise_fails() {
+        for method in [
+            "tools/call",
+            "tools/list",
+            "initialize",
+            "notifications/progress",
+        ] {
+            assert!(
+                check(|m| m.method(method, Rule::new())).is_err(),
+                "{method}"
+            );
+        }
+        for method in ["resources/read", "acme/deploy", "subscriptions/listen"] {
+            assert_eq!(check(|m| m.method(method, Rule::new())), Ok(()), "{method}");
+        }
+    }
+
+    #[test]
+    fn two_tools_of_one_name_are_no_tool_that_can_be_decided_on() {
+        let [read, write] = tools();
+        let tools = [read.clone(), write, read];
+        let error = Mapping::standard("fs").unwrap().check(&tools).unwrap_err();
+        assert_eq!(error, MappingError::RepeatedTool("read".to_owned()));
+    }
+}

@@ -1,0 +1,220 @@
+//! A tool whose schema is compiled, for the arguments of each caller.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jsonschema::{PatternOptions, Validator};
+use serde_json::Value;
+
+use super::Requirement;
+use super::restrict::{Restricted, requirements};
+use crate::operation::shown as cut;
+use crate::tool::{Tool, ToolError};
+
+/// How far a pattern of a schema may go back. A pattern that goes further refuses the arguments, so
+/// that no server and no caller can keep a gate busy.
+const BACKTRACK_LIMIT: usize = 10_000;
+
+/// The most sets of requirements for which one tool keeps a compiled schema.
+const MAX_VARIANTS: usize = 64;
+
+/// A tool with the compiled schema of its arguments.
+pub(crate) struct CompiledTool {
+    tool: Tool,
+    schema: Value,
+    validator: Validator,
+    requirements: BTreeSet<Requirement>,
+    /// The enforced schemas, by the requirements that a caller meets.
+    enforced: Mutex<BTreeMap<BTreeSet<Requirement>, Arc<Validator>>>,
+}
+
+/// Why arguments do not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ArgumentError {
+    /// They do not fit the tool's schema.
+    Invalid(String),
+    /// They set a part that requires what the caller does not have.
+    Restricted(String),
+}
+
+impl CompiledTool {
+    /// Compiles the schema. No reference outside of the schema is resolved.
+    pub(crate) fn new(tool: Tool) -> Result<Self, ToolError> {
+        let error = |what: String| {
+            let name = cut(tool.name());
+            ToolError(format!("the `inputSchema` of the tool `{name}` {what}"))
+        };
+        let schema = Value::Object(tool.input_schema().clone());
+        let requirements = requirements(&schema)
+            .map_err(|keyword| error(format!("has a `{keyword}` that is not a string")))?;
+        let validator = compile(&schema).map_err(|why| error(format!("is unusable: {why}")))?;
+        Ok(Self {
+            tool,
+            schema,
+            validator,
+            requirements,
+            enforced: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn tool(&self) -> &Tool {
+        &self.tool
+    }
+
+    /// Returns what parts of the arguments require.
+    pub(crate) fn requirements(&self) -> &BTreeSet<Requirement> {
+        &self.requirements
+    }
+
+    /// Returns the schema that a caller sees who meets these requirements.
+    pub(crate) fn shown(&self, met: &BTreeSet<Requirement>) -> Value {
+        Restricted::new(&self.schema, &|requirement| met.contains(requirement)).shown()
+    }
+
+    /// Checks that arguments fit the tool's schema.
+    pub(crate) fn check(&self, arguments: &Value) -> Result<(), ArgumentError> {
+        first_error(&self.validator, arguments).map_err(ArgumentError::Invalid)
+    }
+
+    /// Checks that arguments set no part whose requirement is not among those `met`.
+    pub(crate) fn check_restricted(
+        &self,
+        arguments: &Value,
+        met: &BTreeSet<Requirement>,
+    ) -> Result<(), ArgumentError> {
+        if self.requirements.is_subset(met) {
+            return Ok(());
+        }
+        let validator = self.enforced(met).map_err(ArgumentError::Restricted)?;
+        first_error(&validator, arguments).map_err(ArgumentError::Restricted)
+    }
+
+    fn enforced(&self, met: &BTreeSet<Requirement>) -> Result<Arc<Validator>, String> {
+        let met: BTreeSet<_> = self.requirements.intersection(met).cloned().collect();
+        let mut known = self.enforced.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(validator) = known.get(&met) {
+            return Ok(Arc::clone(validator));
+        }
+        let meets = |requirement: &Requirement| met.contains(requirement);
+        let schema = Restricted::new(&self.schema, &meets).enforced();
+        let validator = Arc::new(compile(&schema)?);
+        if known.len() < MAX_VARIANTS {
+            known.insert(met, Arc::clone(&validator));
+        }
+        Ok(validator)
+    }
+}
+
+impl fmt::Debug for CompiledTool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CompiledTool")
+            .field("name", &self.tool.name())
+            .finish_non_exhaustive()
+    }
+}
+
+fn compile(schema: &Value) -> Result<Validator, String> {
+    let patterns = PatternOptions::fancy_regex().backtrack_limit(BACKTRACK_LIMIT);
+    let options = jsonschema::options()
+        .with_pattern_options(patterns)
+        .offline();
+    let compiled = options.build(schema);
+    compiled.map_err(|error| cut(&error.masked().to_string()))
+}
+
+/// Returns where and why a value does not fit. The message names the place and quotes no value.
+fn first_error(validator: &Validator, value: &Value) -> Result<(), String> {
+    let Err(error) = validator.validate(value) else {
+        return Ok(());
+    };
+    let place = error.instance_path().to_string();
+    let place = match &*place {
+        "" => "the arguments".to_owned(),
+        place => format!("the argument `{}`", cut(place.trim_start_matches('/'))),
+    };
+    let why = error.masked_with("the value").to_string();
+    let why: String = why.chars().take(200).collect();
+    Err(format!("{place}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn tool(schema: Value) -> CompiledTool {
+        CompiledTool::new(Tool::new("t", schema).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn arguments_have_to_fit_and_the_error_names_the_place_and_no_value() {
+        let tool = tool(json!({
+            "type": "object",
+            "properties": {"user": {"type": "object", "properties": {"age": {"type": "integer", "maximum": 150}}}},
+            "required": ["user"],
+            "additionalProperties": false,
+        }));
+        assert_eq!(tool.check(&json!({"user": {"age": 7}})), Ok(()));
+        for (arguments, place) in [
+            (json!({}), "the arguments"),
+            (json!({"user": {"age": "hunter2"}}), "`user/age`"),
+            (json!({"user": {"age": 4711}}), "`user/age`"),
+            (json!({"user": {}, "more": 1}), "the arguments"),
+        ] {
+            let Err(ArgumentError::Invalid(why)) = tool.check(&arguments) else {
+                panic!("{arguments} fits");
+            };
+            assert!(why.contains(place), "{why}");
+            assert!(!why.contains("hunter2") && !why.contains("4711"), "{why}");
+        }
+    }
+
+    #[test]
+    fn nothing_outside_of_a_schema_is_read() {
+        for reference in [
+            "http://127.0.0.1:1/schema.json",
+            "file:///etc/passwd",
+            "other.json",
+        ] {
+            let schema = json!({"properties": {"a": {"$ref": reference}}});
+            assert!(
+                CompiledTool::new(Tool::new("t", schema).unwrap()).is_err(),
+                "{reference}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hidden_field_that_is_sent_anyway_does_not_fit() {
+        let scope = Requirement::Scope("s".to_owned());
+        let tool = tool(json!({"properties": {"force": {"x-atlasent-requires": "s"}}}));
+        let nothing = BTreeSet::new();
+        let sent = json!({"force": true});
+        assert_eq!(tool.check(&sent), Ok(()));
+        assert!(matches!(
+            tool.check_restricted(&sent, &nothing),
+            Err(ArgumentError::Restricted(_))
+        ));
+        assert_eq!(
+            tool.check_restricted(&json!({"path": "a"}), &nothing),
+            Ok(())
+        );
+        assert_eq!(
+            tool.check_restricted(&sent, &BTreeSet::from([scope])),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn a_pattern_that_goes_back_for_ever_refuses() {
+        let tool = tool(json!({"properties": {"a": {"pattern": "^(?=(a+)+$)b"}}}));
+        let started = std::time::Instant::now();
+        assert!(
+            tool.check(&json!({"a": format!("{}!", "a".repeat(64))}))
+                .is_err()
+        );
+        assert!(started.elapsed().as_secs() < 2);
+    }
+}
