@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 use crate::claims_set::ClaimsSet;
+use crate::delegation::Actors;
 use crate::escape::excerpt;
 use crate::registered::{AtiClaim, RegisteredClaims};
 use crate::{Error, RateSpec, Scopes, SigningKey, clock, jws, scope};
@@ -17,7 +18,7 @@ pub(crate) const AUDIENCE: &str = "ati-proxy";
 /// The default issuer.
 const ISSUER: &str = "ati-orchestrator";
 /// The default lifetime of a token.
-const TTL: Duration = Duration::from_secs(3600);
+pub(crate) const TTL: Duration = Duration::from_secs(3600);
 
 /// The claims of a verified token, or of a token to be issued: the agent, its scopes and its rates.
 ///
@@ -233,9 +234,7 @@ impl ClaimsBuilder {
                 reason: "it is empty; name the agent",
             });
         }
-        if self.aud.is_empty() || self.aud.iter().any(String::is_empty) {
-            return Err(Error::EmptyAudience);
-        }
+        check_audiences(&self.aud)?;
         let iat = self
             .iat
             .unwrap_or_else(|| clock::unix_seconds(SystemTime::now()));
@@ -255,14 +254,24 @@ impl ClaimsBuilder {
             ati: AtiClaim::new(unique_rates(self.rates)?),
             job_id: self.job_id,
             sandbox_id: self.sandbox_id,
+            act: Actors::default(),
+            delegation: Vec::new(),
         };
         ClaimsSet::write(registered).map(Claims::trusted)
     }
 }
 
+/// Fails if there is no audience, or an empty one.
+pub(crate) fn check_audiences(audiences: &[String]) -> Result<(), Error> {
+    match audiences.is_empty() || audiences.iter().any(String::is_empty) {
+        true => Err(Error::EmptyAudience),
+        false => Ok(()),
+    }
+}
+
 /// Returns the time of expiry: the earlier of the two limits, the only one that is set, or the
 /// default.
-fn expiry(iat: u64, ttl: Option<Duration>, exp: Option<u64>) -> Result<u64, Error> {
+pub(crate) fn expiry(iat: u64, ttl: Option<Duration>, exp: Option<u64>) -> Result<u64, Error> {
     let ttl = match (ttl, exp) {
         (Some(ttl), _) => ttl,
         (None, Some(exp)) => return Ok(exp),
@@ -280,7 +289,7 @@ fn expiry(iat: u64, ttl: Option<Duration>, exp: Option<u64>) -> Result<u64, Erro
 }
 
 /// Formats the rates, each pattern once. Fails if a pattern has two different rates.
-fn unique_rates(rates: Vec<(String, RateSpec)>) -> Result<Vec<(String, String)>, Error> {
+pub(crate) fn unique_rates(rates: Vec<(String, RateSpec)>) -> Result<Vec<(String, String)>, Error> {
     let mut by_pattern = HashMap::new();
     let mut written = Vec::new();
     for (pattern, rate) in rates {
@@ -298,4 +307,4 @@ fn unique_rates(rates: Vec<(String, RateSpec)>) -> Result<Vec<(String, String)>,
     Ok(written)
 }
 
-const NO_SCOPES: [&str; 0] = [];
+pub(crate) const NO_SCOPES: [&str; 0] = [];

@@ -90,10 +90,38 @@ impl ClaimsSet {
     /// [`Error::BadRate`] if any of the rates is malformed. The limits of the token are then
     /// unknown, so a service that enforces rates must refuse it.
     pub fn rates(&self) -> Result<Vec<(&str, RateSpec)>, Error> {
-        let rates = self.registered.ati.rate.0.iter();
-        rates
-            .map(|(pattern, rate)| Ok((pattern.as_str(), rate.parse()?)))
-            .collect()
+        self.registered.ati.rate.parsed()
+    }
+
+    /// Returns the agents that act for the subject (`act`, RFC 8693 §4.1), the current one first.
+    /// It is empty for a token that was not [delegated](crate::delegate).
+    pub fn actors(&self) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
+        self.registered.act.0.iter().rev().map(String::as_str)
+    }
+
+    /// Returns the rates that a call counts against: those of this token, and of every token that
+    /// it was delegated from. Each has its pattern and the actors whose calls it counts.
+    pub(crate) fn counted_rates(&self) -> Result<Vec<(&[String], &str, RateSpec)>, Error> {
+        let RegisteredClaims {
+            act,
+            delegation,
+            ati,
+            ..
+        } = &self.registered;
+        let tokens = delegation.iter().map(|parent| &parent.rate);
+        let mut counted = Vec::new();
+        for (place, rates) in tokens.chain([&ati.rate]).enumerate() {
+            // The calls of a token that was not delegated are those of its subject.
+            let actors = match place {
+                0 => 0,
+                _ => act.0.len().saturating_sub(delegation.len() - place),
+            };
+            let actors = act.0.get(..actors).unwrap_or(&act.0);
+            for (pattern, rate) in rates.parsed()? {
+                counted.push((actors, pattern, rate));
+            }
+        }
+        Ok(counted)
     }
 
     /// Returns the JSON text of the claims, byte for byte as the token has it.

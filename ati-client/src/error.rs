@@ -101,6 +101,30 @@ pub enum Error {
         /// The version in the token.
         version: u64,
     },
+    /// A delegate's token, or the claims of one that are built, would have more than its parent.
+    #[error(
+        "a delegate never has more than its parent: `{}` in its `{claim}` exceeds the parent's",
+        Escaped(value)
+    )]
+    MoreThanParent {
+        /// The claim: `aud`, `exp`, `scope` or `ati.rate`.
+        claim: &'static str,
+        /// The scope, the audience, the time or the pattern that exceeds the parent's, at most its
+        /// first 64 characters.
+        value: String,
+    },
+    /// The claim `delegation` of the token is not one that an issuer writes.
+    #[error("the token's `delegation` is invalid: {reason}")]
+    BadDelegation {
+        /// What is wrong with the claim.
+        reason: &'static str,
+    },
+    /// The token has more than [`MAX_ACTORS`](crate::MAX_ACTORS) actors, or would have.
+    #[error(
+        "a token has at most {max} actors in `act`: delegate from a token nearer to the agent",
+        max = crate::MAX_ACTORS
+    )]
+    TooManyActors,
     /// The token was used before, and the replay guard allows one use.
     #[error(
         "the token was used before, and is valid for one use: ask the orchestrator for a new one"

@@ -51,6 +51,7 @@
 //! |---|---|
 //! | start an agent with a token | [`Orchestrator`], [`Sandbox`] |
 //! | issue any token | [`Claims::builder`], [`issue`] |
+//! | exchange an agent's token for a narrower one of a sub-agent | [`delegate`] |
 //! | verify tokens | [`Verifier`], with a [`VerifiedCache`] for speed, a [`ReplayGuard`] for single use |
 //! | replace a key | [`Verifier`](Verifier#several-keys), [`VerifyingKey::from_pem_directory`] |
 //! | check a scope | [`Scopes::grants`], [`check_scope`] |
@@ -64,6 +65,7 @@ mod claims;
 mod claims_set;
 mod clock;
 mod crypto;
+mod delegation;
 mod env;
 mod error;
 mod escape;
@@ -89,6 +91,7 @@ pub use cache::VerifiedCache;
 pub use claims::{Claims, ClaimsBuilder, issue};
 pub use claims_set::ClaimsSet;
 pub use crypto::Algorithm;
+pub use delegation::{DelegateBuilder, MAX_ACTORS, delegate};
 pub use error::Error;
 pub use jws::MAX_TOKEN_BYTES;
 pub use key::{SigningKey, VerifyingKey};

@@ -10,7 +10,9 @@ const EVERYTHING: &str = "*";
 /// Enforces the rates in the tokens of agents.
 ///
 /// A rate is a sliding window: `10/hour` allows at most ten calls in any sixty minutes. Calls are
-/// counted for each subject and pattern, over all tokens of the subject. (ATI's own proxy counts
+/// counted for each subject and pattern, over all tokens of the subject. Those of a
+/// [delegate](crate::delegate) are counted for itself, and against the rates of each token that its
+/// token was delegated from. (ATI's own proxy counts
 /// for each pattern over all subjects.) The rate of every pattern that covers a called scope
 /// applies. A call that one of these rates refuses counts against none of them.
 ///
@@ -111,13 +113,14 @@ impl<S: RateStore> RateLimiter<S> {
         let required = || required_scopes.iter().map(AsRef::as_ref);
         required().try_for_each(scope::check_scope_text)?;
         let windows: Vec<RateWindow<'_>> = claims
-            .rates()?
+            .counted_rates()?
             .into_iter()
-            .filter(|(pattern, _)| {
+            .filter(|(_, pattern, _)| {
                 *pattern == EVERYTHING || required().any(|scope| scope::rate_covers(pattern, scope))
             })
-            .map(|(pattern, rate)| RateWindow {
+            .map(|(actors, pattern, rate)| RateWindow {
                 subject: claims.sub(),
+                actors,
                 pattern,
                 rate,
             })

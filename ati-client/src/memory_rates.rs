@@ -210,7 +210,9 @@ impl CallLog {
 /// unit of its rate.
 fn window_key(window: &RateWindow<'_>) -> Digest {
     let unit = window.rate.unit().to_string();
-    digest(&[window.subject, window.pattern, &unit])
+    let mut parts = vec![window.subject, window.pattern, &unit];
+    parts.extend(window.actors.iter().map(String::as_str));
+    digest(&parts)
 }
 
 fn micros(time: Duration) -> Micros {

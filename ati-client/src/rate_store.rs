@@ -5,12 +5,16 @@ use std::time::SystemTime;
 
 use crate::{Error, RateSpec};
 
-/// The window in which the calls of one subject under one pattern are counted.
+/// The window in which the calls of one subject, or of one of its delegates, are counted under one
+/// pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RateWindow<'a> {
     /// The agent: the `sub` of its token.
     pub subject: &'a str,
+    /// The agents that act for the subject, the current one last. Empty for the subject itself.
+    /// Windows with different actors are counted apart.
+    pub actors: &'a [String],
     /// The pattern of scopes that the rate is for.
     pub pattern: &'a str,
     /// The rate: how many calls in how much time.

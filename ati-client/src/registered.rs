@@ -5,9 +5,11 @@ use std::fmt;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::delegation::{Actors, ParentToken};
 use crate::json::{self, Object};
-use crate::{Error, Scopes};
+use crate::{Error, RateSpec, Scopes};
 
 /// The version of the claim `ati` that this crate knows.
 const ATI_VERSION: u64 = 1;
@@ -34,6 +36,12 @@ pub(crate) struct RegisteredClaims {
     pub(crate) job_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sandbox_id: Option<String>,
+    #[serde(skip_serializing_if = "Actors::is_empty")]
+    pub(crate) act: Actors,
+    /// The tokens that this one was delegated from, the first one first. A token of another issuer
+    /// may have actors without it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) delegation: Vec<ParentToken>,
 }
 
 impl RegisteredClaims {
@@ -69,6 +77,14 @@ impl RegisteredClaims {
             ati,
             job_id: claims.job_id.optional("job_id", STRING)?,
             sandbox_id: claims.sandbox_id.optional("sandbox_id", STRING)?,
+            act: match claims.act.optional("act", "an object")? {
+                Some(act) => Actors::read(&act)?,
+                None => Actors::default(),
+            },
+            delegation: claims
+                .delegation
+                .optional("delegation", "an array of tokens' grants")?
+                .unwrap_or_default(),
         })
     }
 }
@@ -93,6 +109,8 @@ struct UncheckedClaims {
     ati: Claim<Object<AtiClaim>>,
     job_id: Claim<String>,
     sandbox_id: Claim<String>,
+    act: Claim<Value>,
+    delegation: Claim<Vec<ParentToken>>,
 }
 
 /// One claim of a token. An `Option` would accept `null` for a missing claim.
@@ -156,8 +174,16 @@ impl AtiClaim {
 pub(crate) struct Rates(pub(crate) Vec<(String, String)>);
 
 impl Rates {
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Parses the rates. Fails if any of them is malformed.
+    pub(crate) fn parsed(&self) -> Result<Vec<(&str, RateSpec)>, Error> {
+        let rates = self.0.iter();
+        rates
+            .map(|(pattern, rate)| Ok((pattern.as_str(), rate.parse()?)))
+            .collect()
     }
 }
 

@@ -175,6 +175,31 @@ fn covers(pattern: &str, name: &str, alias: Option<SplitName<'_>>) -> bool {
     matches_wildcard(name, pattern) || alias.is_some_and(|alias| alias.matches(pattern))
 }
 
+/// Whether the granted pattern `held` grants every scope that the granted pattern `other` grants.
+///
+/// `tool:github_*` includes `tool:github:*`, since it covers `tool:github:search` by its older name.
+/// It does not include `tool:my_github:search`, although it covers that scope's older name: a
+/// granted `tool:my_github:search` is itself the older name of `tool:my:github:search`, whose own
+/// older name `tool:my_github:search` does not match.
+pub(crate) fn includes(held: &str, other: &str) -> bool {
+    let (prefix, covers_prefix): (_, fn(&str, &str) -> bool) = match other.strip_suffix('*') {
+        // A pattern is included if every text after its prefix is covered.
+        Some(prefix) => (prefix, |held, prefix| {
+            let held = held.strip_suffix('*');
+            held.is_some_and(|held| prefix.starts_with(held))
+        }),
+        None => (other, |held, name| matches_wildcard(name, held)),
+    };
+    if covers_prefix(held, prefix) {
+        return true;
+    }
+    older_name(prefix).is_some_and(|alias| {
+        let provider = alias.head.strip_prefix(TOOL).unwrap_or_default();
+        let alias = format!("{}{}{}", alias.head, alias.separator, alias.tail);
+        !provider.contains('_') && covers_prefix(held, &alias)
+    })
+}
+
 /// Whether the rate of `pattern` applies to a call of `name`.
 ///
 /// A call by the older name `tool:github_search` also counts against the rates of the newer names

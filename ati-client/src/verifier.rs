@@ -8,7 +8,7 @@ use crate::claims_set::ClaimsSet;
 use crate::env::EnvVars;
 use crate::error::whole_seconds;
 use crate::jws::Compact;
-use crate::{Claims, Error, ReplayGuard, VerifiedCache, VerifyingKey, clock};
+use crate::{Claims, Error, ReplayGuard, VerifiedCache, VerifyingKey, clock, delegation};
 
 /// The default leeway.
 const LEEWAY: Duration = Duration::from_secs(60);
@@ -33,6 +33,11 @@ pub const MAX_LEEWAY: Duration = Duration::from_secs(600);
 ///   [`Error::UnknownKey`]: its key was removed, or was never configured.
 ///
 /// The key determines the algorithm in each case.
+///
+/// # Delegated tokens
+///
+/// A token that was [delegated](crate::delegate) is refused with [`Error::MoreThanParent`] if it,
+/// or any token before it in the chain, exceeds the one that it was delegated from.
 ///
 /// ```
 /// use ati_client::{Claims, Error, SigningKey, Verifier, issue};
@@ -152,6 +157,7 @@ impl VerifierConfig {
         if self.issuer.is_some() && self.issuer.as_deref() != claims.iss() {
             return Err(Error::WrongIssuer);
         }
+        delegation::check(claims.registered())?;
         Ok(Claims::trusted(claims))
     }
 

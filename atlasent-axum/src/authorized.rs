@@ -4,8 +4,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use ati_client::Claims;
 use atlasent::{Action, Agent, AuthorityExt, Permit};
-use atlasent_tower::{Refusal, check_request_path, preferred_wait, subject};
+use atlasent_tower::{Refusal, check_request_path, claims, preferred_wait, subject};
 use axum::extract::{Form, FromRequest, FromRequestParts, Json, Path, Query, Request};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
@@ -15,7 +16,8 @@ use crate::{ExtractedRejection, HasAuthority, Refused};
 /// Extracts an action with `E`, obtains a permit for it from the authority in the state, and passes
 /// the permit, which owns the action, to the handler.
 ///
-/// The agent is the subject of the verified token.
+/// The agent is the subject of the verified token, and the authority hears who acts for it by a
+/// [delegated](ati_client::delegate) token.
 ///
 /// ```
 /// # use atlasent::testing::MockAuthority;
@@ -183,12 +185,12 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         let (mut parts, body) = request.into_parts();
-        let agent = agent(&mut parts)?;
+        let caller = caller(&mut parts)?;
         let wait = preferred_wait(&parts);
         let request = Request::from_parts(parts, body);
         let action = E::from_request(request, state).await.map(E::into_action);
         let action = action.map_err(AuthorizedRejection::Extraction)?;
-        Ok(Self(authorize(agent, action, wait, state).await?))
+        Ok(Self(authorize(caller, action, wait, state).await?))
     }
 }
 
@@ -200,31 +202,31 @@ where
     type Rejection = AuthorizedRejection<E::Rejection>;
 
     async fn from_request_parts(request: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let agent = agent(request)?;
+        let caller = caller(request)?;
         let wait = preferred_wait(request);
         let action = E::from_request_parts(request, state)
             .await
             .map(E::into_action);
         let action = action.map_err(AuthorizedRejection::Extraction)?;
-        Ok(Self(authorize(agent, action, wait, state).await?))
+        Ok(Self(authorize(caller, action, wait, state).await?))
     }
 }
 
-/// Returns the agent of the request. This comes before extraction, so that an anonymous caller does
-/// not learn what is wrong with the rest of the request.
-fn agent(request: &mut Parts) -> Result<Agent, Refused> {
+/// Returns the agent of the request, and its claims. This comes before extraction, so that an
+/// anonymous caller does not learn what is wrong with the rest of the request.
+fn caller(request: &mut Parts) -> Result<(Agent, Claims), Refused> {
     check_request_path(request)?;
-    Ok(subject(request)?)
+    Ok((subject(request)?, claims(request)?.clone()))
 }
 
 async fn authorize<A: Action, S: HasAuthority>(
-    agent: Agent,
+    (agent, claims): (Agent, Claims),
     action: Result<A, Refusal>,
     wait: Option<Duration>,
     state: &S,
 ) -> Result<Permit<A>, Refused> {
     let authority = state.authority();
-    let mut ask = authority.ask(agent, action?);
+    let mut ask = authority.ask(agent, action?).claims(&claims);
     if let Some(at_most) = wait {
         ask = ask.wait(at_most);
     }

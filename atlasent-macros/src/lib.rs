@@ -77,7 +77,7 @@ use proc_macro::TokenStream;
 /// | `request` | a closure that sets optional fields, such as `\|r\| r.environment("production")` | |
 /// | `receipt` | a closure that returns the text or bytes by which the value of a body that did not fail is hashed, such as `\|release\| release.id.to_string()` | for an authority that takes receipts |
 /// | `scope` | an ATI scope that has to be granted before the authority is asked, such as `"tool:github:search"` | with `claims`; feature `ati` |
-/// | `claims` | an expression for the verified `ati_client::Claims` that have to grant the scope; it is borrowed. Claims whose `sub` is not `agent` grant nothing | with `scope` |
+/// | `claims` | an expression for the verified `ati_client::Claims` of the agent; it is borrowed. They have to grant the scope, and they name the actors of a delegated token, which policies see as `context.actors`. Claims whose `sub` is not `agent` grant nothing | feature `ati` |
 /// | `wait` | how long a held call [waits for approvers](#waiting-for-approvers): a literal such as `"10m"` or `"1h30m"` (`ms`, `s`, `m`, `h`, `d`), or an expression of the type `Duration` | default: a held call is refused at once |
 /// | `crate` | the path of the `atlasent` crate, such as `my_facade::atlasent` | default: `::atlasent` |
 /// | `unchecked_policy` | no value: [skips the check](#policies) against the package's policies | with a named action |

@@ -69,7 +69,17 @@ pub fn scope<S: AsRef<str> + ?Sized, C: crate::scope::HasClaims + ?Sized>(
     required: &S,
     claims: &C,
 ) -> Conditions {
-    conditions.require_scope(required.as_ref(), claims.claims());
+    conditions.require_claims(claims.claims(), Some(required.as_ref()));
+    conditions
+}
+
+/// Adds the claims of a `claims` argument without a `scope`.
+#[cfg(feature = "ati")]
+pub fn claims<C: crate::scope::HasClaims + ?Sized>(
+    mut conditions: Conditions,
+    claims: &C,
+) -> Conditions {
+    conditions.require_claims(claims.claims(), None);
     conditions
 }
 
@@ -80,6 +90,12 @@ pub fn scope<S: AsRef<str> + ?Sized, C: FeatureAti + ?Sized>(
     _: &S,
     _: &C,
 ) -> Conditions {
+    conditions
+}
+
+/// Rejects a `claims` argument at compile time, without the feature `ati`.
+#[cfg(not(feature = "ati"))]
+pub fn claims<C: FeatureAti + ?Sized>(conditions: Conditions, _: &C) -> Conditions {
     conditions
 }
 

@@ -1,6 +1,8 @@
-//! ATI scopes that an agent's token has to grant before an authority is asked.
+//! The ATI token of a request: whose it is, who acts with it, and the scopes that it has to grant
+//! before an authority is asked.
 //!
-//! [`HasClaims`] is what [`Ask::scope`](crate::authority::Ask::scope) and the `claims` argument of
+//! [`HasClaims`] is what [`Ask::claims`](crate::authority::Ask::claims),
+//! [`Ask::scope`](crate::authority::Ask::scope) and the `claims` argument of
 //! [`protect`](macro@crate::protect) accept: verified claims, or a pointer to them.
 
 use std::sync::Arc;
@@ -8,35 +10,35 @@ use std::sync::Arc;
 use ati_client::Claims;
 
 use crate::wire::EvaluateRequest;
-use crate::{Denied, Error};
+use crate::{Agent, Denied, Error};
 
 /// The code of a refusal because the claims do not grant the scope.
 const SCOPE_MISSING: &str = "SCOPE_MISSING";
 /// The code of a refusal because the claims belong to another agent.
 const SCOPE_OF_ANOTHER_AGENT: &str = "SCOPE_OF_ANOTHER_AGENT";
 
-/// A required scope, the subject of the claims, and whether the claims grant the scope.
+/// The claims of a request, and the scope that they have to grant, if one is required.
 #[derive(Debug)]
-pub(crate) struct RequiredScope {
-    required: String,
-    subject: String,
-    granted: Result<bool, ati_client::Error>,
+pub(crate) struct RequiredClaims {
+    claims: Claims,
+    scope: Option<String>,
 }
 
-impl RequiredScope {
-    pub(crate) fn new(required: &str, claims: &Claims) -> Self {
+impl RequiredClaims {
+    pub(crate) fn new(claims: &Claims, scope: Option<&str>) -> Self {
         Self {
-            required: required.to_owned(),
-            subject: claims.sub().to_owned(),
-            granted: claims.scopes().grants(required),
+            claims: claims.clone(),
+            scope: scope.map(str::to_owned),
         }
     }
 
     /// Refuses unless the claims belong to the agent of the request and grant the scope.
     pub(crate) fn require(&self, request: &EvaluateRequest) -> Result<(), Error> {
-        let granted = match &self.granted {
-            Ok(granted) => *granted,
-            Err(error) => return Err(Error::invalid(error.to_string())),
+        let scope = self.scope.as_deref();
+        let granted = match scope.map(|scope| self.claims.scopes().grants(scope)) {
+            None => true,
+            Some(Ok(granted)) => granted,
+            Some(Err(error)) => return Err(Error::invalid(error.to_string())),
         };
         let refuse = |code: &str, reason: String, missing: Option<String>| {
             Err(Denied {
@@ -50,21 +52,24 @@ impl RequiredScope {
             }
             .into())
         };
-        if self.subject != request.actor_id.as_str() {
+        if self.claims.sub() != request.actor_id.as_str() {
+            let what = scope.map(|scope| format!(" for the scope `{scope}`"));
             let reason = format!(
-                "the claims for the scope `{}` belong to another agent: take the agent from `claims.sub()`",
-                self.required
+                "the claims{} belong to another agent: take the agent from `claims.sub()`",
+                what.unwrap_or_default()
             );
             return refuse(SCOPE_OF_ANOTHER_AGENT, reason, None);
         }
-        if !granted {
-            let reason = format!(
-                "the agent's token does not grant the scope `{}`",
-                self.required
-            );
-            return refuse(SCOPE_MISSING, reason, Some(self.required.clone()));
+        if let (false, Some(scope)) = (granted, scope) {
+            let reason = format!("the agent's token does not grant the scope `{scope}`");
+            return refuse(SCOPE_MISSING, reason, Some(scope.to_owned()));
         }
         Ok(())
+    }
+
+    /// Returns the agents that act with the claims for the agent, the current one first.
+    pub(crate) fn actors(&self) -> Result<Vec<Agent>, Error> {
+        self.claims.actors().map(Agent::new).collect()
     }
 }
 

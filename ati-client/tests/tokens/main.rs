@@ -9,6 +9,7 @@
 )]
 
 mod builders;
+mod delegated;
 mod displayed;
 mod headers;
 mod hostile;

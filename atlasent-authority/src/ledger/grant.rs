@@ -11,6 +11,9 @@ use crate::ledger::{PermitMismatch, VerifyRefusal};
 pub struct PermitGrant {
     /// The agent that may use the permit.
     pub agent: Agent,
+    /// The agents that act for the agent, by delegation, the current one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actors: Vec<Agent>,
     /// The action that the permit is for.
     pub action: String,
     /// The resource that the permit is for.
@@ -43,6 +46,7 @@ impl PermitGrant {
             .or(request.options.environment.as_deref());
         Self {
             agent: request.actor_id.clone(),
+            actors: request.actors.clone(),
             action: request.action_type.clone(),
             resource: request.resource_id.clone(),
             environment: environment.map(str::to_owned),

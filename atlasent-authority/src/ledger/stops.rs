@@ -9,11 +9,13 @@
 //! reads in its own transaction. So every process on the store obeys a stop from its commit on.
 
 use std::collections::HashMap;
+use std::iter;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use atlasent::Agent;
 use atlasent::error::PermitOutcome;
 use atlasent::wire::StopScope;
 
@@ -51,10 +53,18 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Returns whether the stop covers an action of an agent, under an API key of this environment.
-    fn covers(&self, agent: &str, action: &str, key_environment: Option<&str>) -> bool {
+    /// Returns whether the stop covers an action of an agent, or of one of its actors, under an API
+    /// key of this environment.
+    fn covers(
+        &self,
+        (agent, actors): (&str, &[Agent]),
+        action: &str,
+        key_environment: Option<&str>,
+    ) -> bool {
         let reaches = !self.test_only || key_environment == Some("test");
-        reaches && self.scope.covers(agent, action)
+        let actors = actors.iter().map(Agent::as_str);
+        let mut agents = iter::once(agent).chain(actors);
+        reaches && agents.any(|agent| self.scope.covers(agent, action))
     }
 
     /// Returns whether the stop denies new requests at `now`. It does not tell whether the stop was
@@ -144,26 +154,27 @@ impl Stops {
             .filter(move |stop| stop.is_active(now))
     }
 
-    /// Returns the stop that denies an action of an agent.
+    /// Returns the stop that denies an action of an agent, with the actors that act for it.
     pub(crate) fn denying(
         &self,
-        (agent, action): (&str, &str),
+        (agent, actors, action): (&str, &[Agent], &str),
         key_environment: Option<&str>,
         now: Timestamp,
     ) -> Option<&Stop> {
         self.active(now)
-            .find(|stop| stop.covers(agent, action, key_environment))
+            .find(|stop| stop.covers((agent, actors), action, key_environment))
     }
 
     /// Returns what kills a permit: a stop or recall that was set after it was issued, or a stop
     /// that denies now.
     pub(crate) fn kill_cause(&self, entry: &PermitEntry, now: Timestamp) -> Option<KillCause> {
-        let (agent, action) = (entry.grant.agent.as_str(), &*entry.grant.action);
-        let key_environment = entry.grant.key_environment.as_deref();
+        let grant = &entry.grant;
+        let agents = (grant.agent.as_str(), &*grant.actors);
+        let key_environment = grant.key_environment.as_deref();
         let kept = self.0.kept.iter().find(|kept| {
             let denies = kept.kind == StopKind::Stop && kept.stop.is_active(now);
             (denies || entry.sequence <= kept.through)
-                && kept.stop.covers(agent, action, key_environment)
+                && kept.stop.covers(agents, &grant.action, key_environment)
         })?;
         Some(KillCause {
             by_stop: kept.kind != StopKind::Recall,

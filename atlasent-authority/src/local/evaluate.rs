@@ -87,7 +87,7 @@ impl<S: Store> LocalAuthority<S> {
     /// # Errors
     ///
     /// [`Error::Invalid`] when the `environment` or `amount` of the context contradicts the
-    /// request's: nothing is decided or recorded then. [`Error::Failed`] when the decision cannot
+    /// request's, or the context names `actors`: nothing is decided or recorded then. [`Error::Failed`] when the decision cannot
     /// be recorded, the store holds too many events (its source is a
     /// [`StorageLimit`](crate::StorageLimit)), or the policies have another schema than the
     /// [caller requires](Caller::require_schema): no permit is issued then.
@@ -232,6 +232,7 @@ impl<S: Store> LocalAuthority<S> {
             life: self.permit_ttl,
             limits,
             counts,
+            actors: request.actors.clone(),
             action: request.action_type.clone(),
             environment,
             repeat: None,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use atlasent::wire::{Evaluation, PermitToken};
-use atlasent::{Decision, Error};
+use atlasent::{Agent, Decision, Error};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::ledger::approval::{ApprovalEntry, EscalationId};
@@ -86,6 +86,8 @@ pub(super) struct PendingDecision {
     pub(super) limits: Limits,
     /// The counts of the new permit.
     pub(super) counts: PermitCounts,
+    /// The agents that act for the agent.
+    pub(super) actors: Vec<Agent>,
     pub(super) action: String,
     /// The environment of the caller's API key.
     pub(super) environment: Option<String>,
@@ -157,7 +159,7 @@ impl PendingDecision {
             .actor_id
             .as_ref()
             .map_or("", |agent| agent.as_str());
-        let asked = (agent, &*self.action);
+        let asked = (agent, &*self.actors, &*self.action);
         let mut plan = None;
         if let Some(stop) = stops.denying(asked, self.environment.as_deref(), now) {
             self.deny_by_stop(stop, now);

@@ -73,6 +73,11 @@ fn untyped(
         let value = match field {
             Field::Text(text) => RestrictedExpression::new_string(text.to_owned()),
             Field::Number(number) => convert::number(number),
+            Field::Names(names) => RestrictedExpression::new_set(
+                names
+                    .iter()
+                    .map(|name| RestrictedExpression::new_string(name.as_str().to_owned())),
+            ),
         };
         attributes.push((name.to_owned(), value));
     }

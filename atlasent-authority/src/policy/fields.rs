@@ -2,10 +2,13 @@
 //! beside the context.
 
 use atlasent::wire::EvaluateRequest;
-use atlasent::{Context, Error};
+use atlasent::{Agent, Context, Error};
 use serde_json::{Number, Value};
 
 use crate::policy::{Numeral, PolicyInput};
+
+/// How many actors a request may have. An ATI token has at most this many.
+const MAX_ACTORS: usize = 8;
 
 /// The fields of a request that policies see as attributes of the context. Policies do not see the
 /// others: see `docs/policies.md`.
@@ -15,6 +18,8 @@ pub(crate) struct Fields<'a> {
     pub(crate) environment: Option<&'a str>,
     /// The value of `context.amount`.
     pub(crate) amount: Option<&'a Number>,
+    /// The value of `context.actors`, which a request without actors does not have.
+    pub(crate) actors: &'a [Agent],
 }
 
 /// The value of one of the fields.
@@ -22,6 +27,7 @@ pub(crate) struct Fields<'a> {
 pub(crate) enum Field<'a> {
     Text(&'a str),
     Number(&'a Number),
+    Names(&'a [Agent]),
 }
 
 impl<'a> Fields<'a> {
@@ -29,7 +35,9 @@ impl<'a> Fields<'a> {
     pub(crate) fn named(self) -> impl Iterator<Item = (&'static str, Field<'a>)> {
         let environment = (self.environment).map(|name| ("environment", Field::Text(name)));
         let amount = (self.amount).map(|number| ("amount", Field::Number(number)));
-        environment.into_iter().chain(amount)
+        let actors = Some(self.actors).filter(|actors| !actors.is_empty());
+        let actors = actors.map(|names| ("actors", Field::Names(names)));
+        environment.into_iter().chain(amount).chain(actors)
     }
 }
 
@@ -38,6 +46,7 @@ impl From<Field<'_>> for Value {
         match field {
             Field::Text(text) => text.into(),
             Field::Number(number) => Self::Number(number.clone()),
+            Field::Names(names) => names.iter().map(Agent::as_str).collect(),
         }
     }
 }
@@ -57,19 +66,21 @@ pub(crate) fn policy_input(request: &EvaluateRequest) -> Result<PolicyInput<'_>,
         fields: Fields {
             environment: request.options.environment.as_deref(),
             amount: request.options.amount.as_ref(),
+            actors: &request.actors,
         },
     })
 }
 
-/// Checks that the `environment` and the `amount` of a request do not contradict its context.
-/// Numbers are compared by value, and `null` is the same as absent.
+/// Checks that the `environment` and the `amount` of a request do not contradict its context, that
+/// the context has no `actors`, and that the request has at most 8 of them. Numbers are compared by
+/// value, and `null` is the same as absent.
 ///
 /// An authority checks this before it decides.
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] when the context contradicts the request's environment or amount. The error
-/// names the field and no value.
+/// [`Error::Invalid`] when the context contradicts the request's environment or amount, or names
+/// actors, or when the request has too many. The error names the field and no value.
 ///
 /// ```
 /// use atlasent::wire::{EvaluateRequest, RequestOptions};
@@ -99,6 +110,18 @@ pub fn check_fields(request: &EvaluateRequest) -> Result<(), Error> {
             (None, _) => false,
         };
         check("amount", context, is_same)?;
+    }
+    // Contexts come from agents, so the actors, which come from a verified token, stand beside it.
+    if context.get("actors").is_some_and(|value| !value.is_null()) {
+        return Err(Error::Invalid(
+            "`context.actors` is the chain of a delegated token: send it as the request's              `actors`, and give a context key of your own another name"
+                .to_owned(),
+        ));
+    }
+    if request.actors.len() > MAX_ACTORS {
+        return Err(Error::Invalid(format!(
+            "`actors` has more than {MAX_ACTORS} names: delegate from a token nearer to the agent"
+        )));
     }
     Ok(())
 }
@@ -195,6 +218,32 @@ mod tests {
                 assert!(!error.contains(value), "{error}");
             }
         }
+    }
+
+    #[test]
+    fn actors_are_never_read_from_a_context() {
+        for context in [
+            r#"{"actors": []}"#,
+            r#"{"actors": ["bot"]}"#,
+            r#"{"actors": 0}"#,
+        ] {
+            let error = ask(context, "{}").unwrap_err();
+            assert!(error.contains("`context.actors`"), "{context}: {error}");
+        }
+        assert_eq!(ask(r#"{"actors": null}"#, "{}"), Ok(0));
+    }
+
+    #[test]
+    fn a_request_has_as_many_actors_as_a_token_may() {
+        let request = |actors: usize| {
+            let action = AnyAction::new("pay").unwrap();
+            let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
+            request.with_actors((0..actors).map(|actor| Agent::new(format!("{actor}")).unwrap()))
+        };
+        assert_eq!(policy_input(&request(0)).unwrap().fields.named().count(), 0);
+        let most = request(MAX_ACTORS);
+        assert_eq!(policy_input(&most).unwrap().fields.named().count(), 1);
+        assert!(policy_input(&request(MAX_ACTORS + 1)).is_err());
     }
 
     #[test]

@@ -109,8 +109,9 @@ pub(crate) use verdict::{Verdict, code};
 /// No key has a special meaning, `__entity` and `__extn` included. A context with more than 64
 /// nested arrays and objects is denied.
 ///
-/// The request's `environment` and `amount` are also `context.environment` and `context.amount`.
-/// Policies see no other field.
+/// The request's `environment` and `amount` are also `context.environment` and `context.amount`, and
+/// the actors of a delegated token are the set `context.actors`, which is absent where the agent
+/// acts itself. Policies see no other field.
 ///
 /// With a schema, a value is converted by the type that the action declares: `Long` from any
 /// integral number, `decimal` from any number of at most four digits after the point or a string of
@@ -157,7 +158,7 @@ pub(crate) use verdict::{Verdict, code};
 /// | `UNKNOWN_ACTION` | no policy names the action, no policy applies to every action, and no schema declares it: probably a misspelling |
 /// | `POLICY_EVALUATION_ERROR` | a policy failed to evaluate, for instance because the context lacks a key; Cedar alone would skip it, even if it is a `forbid` |
 /// | `REQUEST_NOT_IN_SCHEMA` | the schema does not declare this action, or declares another context for it |
-/// | `FIELD_NOT_IN_SCHEMA` | the request sets `environment` or `amount`, and the schema does not declare the attribute for this action |
+/// | `FIELD_NOT_IN_SCHEMA` | the request sets `environment`, `amount` or `actors`, and the schema does not declare the attribute for this action |
 /// | `CONTEXT_TOO_DEEP` | the context nests too deeply |
 /// | `CONTEXT_NOT_EXPRESSIBLE` | the context has no Cedar form |
 ///

@@ -111,6 +111,7 @@ pub(crate) fn example(sequence: u64) -> ApprovalEntry {
 
     let question = Question {
         agent: atlasent::Agent::new("bot").unwrap(),
+        actors: Vec::new(),
         action: "deploy".to_owned(),
         resource: None,
         environment: None,

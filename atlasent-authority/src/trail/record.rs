@@ -40,6 +40,7 @@ pub(crate) fn evaluation(
         .with_some("errors", errors)
         .with_some("code", verdict.code.clone())
         .with_some("permit_hash", permit.map(PermitKey::to_hex))
+        .with_some("actors", names(&request.actors))
         .with_some("environment", options.environment.clone())
         .with_some("request_id", options.request_id.clone())
         .with_some("shadow", request.shadow);
@@ -167,6 +168,13 @@ fn about(mut event: NewEvent, permit: PermitKey, entry: Option<&PermitEntry>) ->
     event
         .with("permit_hash", permit.to_hex())
         .with_some("action_type", grant.map(|grant| grant.action.clone()))
+        .with_some("actors", grant.and_then(|grant| names(&grant.actors)))
+}
+
+/// Returns the names of the actors, if there are any.
+fn names(actors: &[Agent]) -> Option<Vec<Arc<str>>> {
+    let names = actors.iter().map(|actor| actor.as_str().into());
+    Some(names.collect::<Vec<_>>()).filter(|names| !names.is_empty())
 }
 
 /// Records that policies were put in force.

@@ -31,6 +31,8 @@ pub(super) struct Case {
     #[serde(default, deserialize_with = "non_null")]
     pub(super) name: Option<String>,
     agent: Agent,
+    #[serde(default)]
+    actors: Vec<Agent>,
     action: String,
     #[serde(default, deserialize_with = "non_null")]
     resource: Option<String>,
@@ -73,6 +75,7 @@ impl Case {
         let mut request = EvaluateRequest::new(self.agent.clone(), &action)?;
         request.options.environment.clone_from(&self.environment);
         request.options.amount.clone_from(&self.amount);
+        request.actors.clone_from(&self.actors);
         check_fields(&request)?;
         Ok(request)
     }

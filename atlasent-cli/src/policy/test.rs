@@ -23,9 +23,9 @@ The file holds an array of cases, or {"policies": "DIR, relative to the file", "
   {"name": "big rollouts wait", "agent": "deploy-bot", "action": "deploy.production", "resource": "eu-1",
    "context": {"replicas": 500}, "expect": "hold", "code": "NEEDS_MANAGER", "policies": ["big-rollouts-wait"]}
 
-`agent`, `action` and `expect` (allow, deny, hold or escalate) are required. `name`, `resource`, `environment`,
-`amount` and `context` are optional. `code`, `reason` and `policies` (the ids of the deciding policies) are compared
-if they are present. The exit code is 1 if a case fails."#)]
+`agent`, `action` and `expect` (allow, deny, hold or escalate) are required. `name`, `actors`, `resource`,
+`environment`, `amount` and `context` are optional. `code`, `reason` and `policies` (the ids of the deciding policies)
+are compared if they are present. The exit code is 1 if a case fails."#)]
 pub(crate) struct Test {
     /// The JSON file with the test cases
     #[arg(value_name = "FILE")]

@@ -1,4 +1,4 @@
-//! The token argument of `validate` and `inspect`: the argument itself, or standard input.
+//! The token argument of `validate`, `inspect` and `delegate`: the argument itself, or standard input.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read};
@@ -11,7 +11,7 @@ use crate::exit::Failure;
 /// The length of the longest line end, in bytes.
 const LINE_END: usize = "\r\n".len();
 
-/// The token argument, shared by `validate` and `inspect`.
+/// The token argument, shared by `validate`, `inspect` and `delegate`.
 #[derive(Args)]
 pub(crate) struct TokenInput {
     /// The token, or `-` for standard input [default: standard input]

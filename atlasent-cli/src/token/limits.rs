@@ -7,7 +7,7 @@ use ati_client::RateSpec;
 use atlasent_authority::duration::parse_positive_duration;
 use clap::Args;
 
-/// The lifetime and the rate limits of a token, shared by `issue` and `provision`.
+/// The lifetime and the rate limits of a token, shared by the commands that issue one.
 #[derive(Args)]
 pub(crate) struct TokenLimits {
     /// The lifetime of the token, such as 90m or 3600 (seconds)

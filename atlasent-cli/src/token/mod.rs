@@ -1,5 +1,7 @@
-//! `atlasent token`: issues, validates and inspects ATI tokens, and provisions sandboxes with them.
+//! `atlasent token`: issues, delegates, validates and inspects ATI tokens, and provisions sandboxes
+//! with them.
 
+mod delegate;
 mod input;
 mod inspect;
 mod issue;
@@ -14,7 +16,7 @@ use clap::{Args, Subcommand};
 use crate::exit::Failure;
 use crate::output::Output;
 
-/// Issue, validate and inspect ATI tokens, which name an agent and grant it scopes
+/// Issue, delegate, validate and inspect ATI tokens, which name an agent and grant it scopes
 #[derive(Args)]
 #[command(arg_required_else_help = false, after_help = START)]
 pub(crate) struct Token {
@@ -25,6 +27,7 @@ pub(crate) struct Token {
 #[derive(Subcommand)]
 enum Command {
     Issue(issue::Issue),
+    Delegate(delegate::Delegate),
     Validate(validate::Validate),
     Inspect(inspect::Inspect),
     Provision(provision::Provision),
@@ -62,6 +65,7 @@ use key_variables_help;
 pub(crate) fn run(arguments: &Token) -> Result<Output, Failure> {
     match &arguments.command {
         Command::Issue(arguments) => issue::run(arguments),
+        Command::Delegate(arguments) => delegate::run(arguments),
         Command::Validate(arguments) => validate::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Provision(arguments) => provision::run(arguments),

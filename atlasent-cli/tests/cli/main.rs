@@ -13,6 +13,7 @@ mod audit_report;
 mod boundary;
 mod completions;
 mod coverage;
+mod delegate;
 mod evaluate;
 mod hostile;
 mod inspect;

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{SECRET, atlasent};
 
-const COMMANDS: [&[&str]; 49] = [
+const COMMANDS: [&[&str]; 50] = [
     &[],
     &["approvals"],
     &["approvals", "list"],
@@ -43,6 +43,7 @@ const COMMANDS: [&[&str]; 49] = [
     &["signing-key", "rotate"],
     &["token"],
     &["token", "issue"],
+    &["token", "delegate"],
     &["token", "validate"],
     &["token", "inspect"],
     &["token", "provision"],
@@ -187,7 +188,7 @@ fn a_mistake_is_one_line_that_says_what_and_where_to_read_on() {
         ),
         (
             vec!["token"],
-            "missing command, one of `issue`, `validate`, `inspect`, `provision`, `help`; see `atlasent token --help`",
+            "missing command, one of `issue`, `delegate`, `validate`, `inspect`, `provision`, `help`; see `atlasent token --help`",
         ),
         (
             vec!["completions"],

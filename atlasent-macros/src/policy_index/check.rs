@@ -11,7 +11,7 @@ use crate::errors::Errors;
 use crate::suggest;
 
 /// Request fields that policies read as attributes of the context, so that a context may lack them.
-const REQUEST_FIELDS: [&str; 2] = ["environment", "amount"];
+const REQUEST_FIELDS: [&str; 3] = ["environment", "amount", "actors"];
 
 /// How many actions or keys a message lists.
 const LISTED: usize = 8;

@@ -5,7 +5,7 @@ use syn::parse::{ParseStream, Parser as _};
 use syn::{Error, Expr, ExprClosure, Ident, Lit, LitStr, Path};
 
 use super::context::Context;
-use super::scope::Scope;
+use super::scope::TokenClaims;
 use super::wait::Wait;
 use super::written_args::WrittenArgs;
 use crate::action_name::{self, ActionName};
@@ -20,7 +20,7 @@ pub(crate) struct Args {
     pub(crate) request: Option<Expr>,
     /// What the result is hashed by for the receipt.
     pub(crate) receipt: Option<ExprClosure>,
-    pub(crate) scope: Option<Scope>,
+    pub(crate) claims: Option<TokenClaims>,
     pub(crate) wait: Option<Wait>,
     /// The path of the `atlasent` crate.
     pub(crate) path: Option<Path>,
@@ -62,7 +62,7 @@ impl Args {
         report_missing(&written, errors);
         let (misspelt, has_syntax_error) = (written.misspelt, written.has_syntax_error);
         let missing = |key: &str| !has_syntax_error && !misspelt.contains(&key);
-        let scope = Scope::from_arguments(written.scope, written.claims, missing, errors);
+        let claims = TokenClaims::from_arguments(written.scope, written.claims, missing, errors);
         let wait = written.wait.map(|(_, wait)| Wait::from_value(wait));
         let wait = wait.and_then(|wait| errors.take(wait));
         for (entity, id) in [("Agent", &written.agent), ("Resource", &written.resource)] {
@@ -125,7 +125,7 @@ impl Args {
             authority: written.authority.map(|(_, authority)| authority),
             request: written.request.map(|(_, request)| request),
             receipt: written.receipt.map(|(_, receipt)| receipt),
-            scope,
+            claims,
             wait,
             path: written.path.map(|(_, path)| path),
         })

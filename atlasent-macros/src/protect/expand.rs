@@ -50,7 +50,7 @@ use super::future::FutureBody;
 use super::item::{Body, Function};
 use super::permit::name_of;
 use super::receipt;
-use super::scope::Scope;
+use super::scope::TokenClaims;
 use super::valid::{BodyKind, Output, Plan};
 use super::wait::Wait;
 use crate::action_name::ActionName;
@@ -116,10 +116,9 @@ fn site_of(function: &Function, arguments: &Args) -> Site {
     Site {
         action,
         function: Some(function.sig.ident.unraw().to_string()),
-        scope: arguments
-            .scope
-            .as_ref()
-            .map(|scope| site::text(&scope.required)),
+        scope: (arguments.claims.as_ref())
+            .and_then(|claims| claims.scope.as_ref())
+            .map(|scope| site::text(scope)),
         is_checked,
     }
 }
@@ -347,7 +346,7 @@ impl Expansion<'_> {
         span.block(self.runtime.call(span, function, None, all))
     }
 
-    /// Returns the options of the request, the scope to require, and the time to wait.
+    /// Returns the options of the request, the claims of the agent, and the time to wait.
     fn conditions(&self) -> TokenStream {
         let (span, conditions) = match &self.arguments.request {
             Some(request) => {
@@ -362,8 +361,8 @@ impl Expansion<'_> {
             }
         };
         let conditions = span.block(conditions);
-        let conditions = match &self.arguments.scope {
-            Some(scope) => self.require_scope(conditions, scope),
+        let conditions = match &self.arguments.claims {
+            Some(claims) => self.require_claims(conditions, claims),
             None => conditions,
         };
         match &self.arguments.wait {
@@ -388,13 +387,20 @@ impl Expansion<'_> {
         span.block(self.runtime.call(span, function, None, all))
     }
 
-    /// Adds the scope that the claims have to grant before the authority is asked.
-    fn require_scope(&self, conditions: TokenStream, scope: &Scope) -> TokenStream {
-        let required = SourceSpan::from_tokens(&scope.required).borrowed(&scope.required);
-        let span = SourceSpan::from_tokens(&scope.claims);
-        let claims = span.borrowed(&scope.claims);
-        let all = quote_spanned!(span.first=> #conditions, #required, #claims);
-        span.block(self.runtime.call(span, "scope", None, all))
+    /// Adds the claims of the agent, and the scope that they have to grant before the authority is
+    /// asked.
+    fn require_claims(&self, conditions: TokenStream, token: &TokenClaims) -> TokenStream {
+        let span = SourceSpan::from_tokens(&token.claims);
+        let claims = span.borrowed(&token.claims);
+        let (function, all) = match &token.scope {
+            Some(scope) => {
+                let required = SourceSpan::from_tokens(scope).borrowed(scope);
+                let all = quote_spanned!(span.first=> #conditions, #required, #claims);
+                ("scope", all)
+            }
+            None => ("claims", quote_spanned!(span.first=> #conditions, #claims)),
+        };
+        span.block(self.runtime.call(span, function, None, all))
     }
 
     /// Returns `obtained` with a permit of the parameter's type, and the parameter of the body.

@@ -1,5 +1,5 @@
-//! Validates the arguments `scope` and `claims`: the ATI scope to require, and the claims that have
-//! to grant it.
+//! Validates the arguments `scope` and `claims`: the verified claims of the agent's token, and the
+//! ATI scope that they have to grant.
 
 use proc_macro2::Ident;
 use syn::{Error, Expr, Lit};
@@ -7,16 +7,16 @@ use syn::{Error, Expr, Lit};
 use crate::errors::Errors;
 
 /// The arguments `scope = …, claims = …`.
-pub(crate) struct Scope {
-    /// The value of `scope`.
-    pub(crate) required: Expr,
+pub(crate) struct TokenClaims {
     /// The value of `claims`.
     pub(crate) claims: Expr,
+    /// The value of `scope`. Unset where no scope is required.
+    pub(crate) scope: Option<Expr>,
 }
 
-impl Scope {
-    /// Joins the two arguments, which are both present or both absent. `missing` says whether an
-    /// absent key is an error of its own: a misspelt key has been reported already.
+impl TokenClaims {
+    /// Joins the two arguments. A scope needs claims. `missing` says whether absent claims are an
+    /// error of their own: a misspelt key has been reported already.
     pub(crate) fn from_arguments(
         scope: Option<(Ident, Expr)>,
         claims: Option<(Ident, Expr)>,
@@ -24,21 +24,15 @@ impl Scope {
         errors: &mut Errors,
     ) -> Option<Self> {
         match (scope, claims) {
-            (Some((_, required)), Some((_, claims))) => {
-                errors.take(check_scope(&required));
-                Some(Self { required, claims })
+            (scope, Some((_, claims))) => {
+                let scope = scope.map(|(_, required)| required);
+                errors.take(scope.as_ref().map_or(Ok(()), check_scope));
+                Some(Self { claims, scope })
             }
             (Some((key, _)), None) if missing("claims") => {
                 errors.push(Error::new(
                     key.span(),
                     "`scope` needs `claims`: pass the verified claims that have to grant it, such as `claims = claims`",
-                ));
-                None
-            }
-            (None, Some((key, _))) if missing("scope") => {
-                errors.push(Error::new(
-                    key.span(),
-                    "`claims` needs `scope`: name the scope that the claims have to grant, such as `scope = \"tool:github:search\"`",
                 ));
                 None
             }
@@ -87,13 +81,12 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_and_claims_go_together() {
+    fn a_scope_needs_claims() {
         assert!(errors(quote!(scope = "tool:github:search", claims = claims)).is_empty());
         assert!(errors(quote!(scope = format!("tool:{name}"), claims = self.claims)).is_empty());
         let alone = errors(quote!(scope = "tool:a"));
         assert!(alone[0].contains("`scope` needs `claims`"), "{alone:?}");
-        let alone = errors(quote!(claims = claims));
-        assert!(alone[0].contains("`claims` needs `scope`"), "{alone:?}");
+        assert!(errors(quote!(claims = claims)).is_empty());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ati_client::Claims;
 use atlasent::permit::Execution;
 use atlasent::{Authority, AuthorityExt};
 use http::request::Parts;
@@ -14,6 +15,9 @@ use crate::{PermitRequest, Refusal, Target, check_request_path, preferred_wait};
 /// permit into a [`PermitSlot`](crate::PermitSlot) in the extensions of the request. Returns the
 /// execution of the permit, which has started. Call the inner service once, and finish the
 /// execution afterwards.
+///
+/// The authority hears who acts for the agent, if the claims that an [`AtiLayer`](crate::AtiLayer)
+/// verified are those of the agent and of a [delegated](ati_client::delegate) token.
 ///
 /// A request that the authority holds waits for approvers as long as [`preferred_wait`] says.
 ///
@@ -50,7 +54,13 @@ where
         action,
         options,
     } = target.permit_request(request).await?;
+    // The token of another agent than the one that acts, such as a fixed one, says nothing of it.
+    let claims = request.extensions.get::<Claims>();
+    let claims = claims.filter(|claims| claims.sub() == agent.as_str());
     let mut ask = authority.ask(agent, action);
+    if let Some(claims) = claims {
+        ask = ask.claims(claims);
+    }
     if let Some(options) = options {
         ask = ask.options(|_| *options);
     }

@@ -79,7 +79,36 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
         required: &str,
         claims: &(impl crate::scope::HasClaims + ?Sized),
     ) -> Self {
-        self.conditions.require_scope(required, claims.claims());
+        let claims = claims.claims();
+        self.conditions.require_claims(claims, Some(required));
+        self
+    }
+
+    /// Asks with an agent's verified token, and tells the authority who acts with it: the actors of
+    /// a [delegated](ati_client::delegate) token, which policies see as `context.actors`.
+    ///
+    /// The `sub` of the claims has to be the agent of the request, as for [`scope`](Self::scope),
+    /// which includes this. All claims of a request have to name the same actors.
+    ///
+    /// ```
+    /// use ati_client::{Claims, delegate};
+    /// use atlasent::testing::{Call, MockAuthority};
+    /// use atlasent::{AnyAction, AuthorityExt};
+    ///
+    /// # futures_executor::block_on(async {
+    /// let authority = MockAuthority::new().allow("search");
+    /// let agent = Claims::builder("agent-7").build().unwrap();
+    /// let helper = delegate(&agent, "helper").build().unwrap();
+    ///
+    /// authority.ask(helper.sub(), AnyAction::new("search")?).claims(&helper).protect().await?;
+    /// let calls = authority.calls();
+    /// let Some(Call::Evaluate(asked)) = calls.first() else { panic!() };
+    /// assert_eq!(asked.actors[0].as_str(), "helper");
+    /// # Ok::<(), atlasent::Error>(()) }).unwrap();
+    /// ```
+    #[cfg(feature = "ati")]
+    pub fn claims(mut self, claims: &(impl crate::scope::HasClaims + ?Sized)) -> Self {
+        self.conditions.require_claims(claims.claims(), None);
         self
     }
 

@@ -1,11 +1,11 @@
-//! The optional fields and required scopes of a request, and how long it waits for approvers.
+//! The optional fields and required claims of a request, and how long it waits for approvers.
 
 use std::time::Duration;
 
 use crate::Error;
 use crate::wire::{EvaluateRequest, RequestOptions};
 
-/// The optional fields of a request, the scopes that are checked before the authority is asked, and
+/// The optional fields of a request, the claims that are checked before the authority is asked, and
 /// how long a held request waits for approvers.
 #[derive(Debug, Default)]
 pub struct Conditions {
@@ -13,7 +13,7 @@ pub struct Conditions {
     options: Option<Box<RequestOptions>>,
     wait: Option<Duration>,
     #[cfg(feature = "ati")]
-    scopes: Vec<crate::scope::RequiredScope>,
+    claims: Vec<crate::scope::RequiredClaims>,
 }
 
 impl Conditions {
@@ -37,18 +37,33 @@ impl Conditions {
         self.wait
     }
 
-    /// Adds a required scope.
+    /// Adds the claims of the agent, and the scope that they have to grant, if one is required.
     #[cfg(feature = "ati")]
-    pub(crate) fn require_scope(&mut self, required: &str, claims: &ati_client::Claims) {
-        let scope = crate::scope::RequiredScope::new(required, claims);
-        self.scopes.push(scope);
+    pub(crate) fn require_claims(&mut self, claims: &ati_client::Claims, scope: Option<&str>) {
+        let claims = crate::scope::RequiredClaims::new(claims, scope);
+        self.claims.push(claims);
     }
 
-    /// Refuses unless all scopes are granted.
-    pub(super) fn check_scopes(&self, _request: &EvaluateRequest) -> Result<(), Error> {
+    /// Sets the actors of the request to those that the claims name, the current one first.
+    pub(super) fn set_actors(&self, _request: &mut EvaluateRequest) -> Result<(), Error> {
         #[cfg(feature = "ati")]
-        for scope in &self.scopes {
-            scope.require(_request)?;
+        for (place, claims) in self.claims.iter().enumerate() {
+            let actors = claims.actors()?;
+            if place > 0 && actors != _request.actors {
+                return Err(Error::invalid(
+                    "the claims of one request name different actors: take all from one token",
+                ));
+            }
+            _request.actors = actors;
+        }
+        Ok(())
+    }
+
+    /// Refuses unless the claims belong to the agent and grant all scopes.
+    pub(super) fn check_claims(&self, _request: &EvaluateRequest) -> Result<(), Error> {
+        #[cfg(feature = "ati")]
+        for claims in &self.claims {
+            claims.require(_request)?;
         }
         Ok(())
     }

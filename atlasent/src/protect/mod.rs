@@ -82,8 +82,9 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
         request = request.with_options(RequestOptions::clone(options));
         request.check()?;
     }
+    conditions.set_actors(&mut request)?;
     let span = RequestSpan::start(&request);
-    let action = match conditions.check_scopes(&request) {
+    let action = match conditions.check_claims(&request) {
         Ok(()) => match handed::take(&request, || authority.issuer(), action) {
             Ok(handed) => {
                 return handed.inspect(|answers| span.permitted(answers.permit.shared_record()));

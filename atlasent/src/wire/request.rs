@@ -23,6 +23,10 @@ pub struct EvaluateRequest {
     /// The resource of the action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_id: Option<String>,
+    /// The agents that act for the agent, by delegation, the current one first. Policies see them
+    /// as `context.actors`. Empty for an agent that acts itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actors: Vec<Agent>,
     /// Whether to decide only, without issuing a permit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<bool>,
@@ -45,6 +49,7 @@ impl EvaluateRequest {
             actor_id: agent,
             context: action.context()?,
             resource_id: action.resource().map(std::borrow::Cow::into_owned),
+            actors: Vec::new(),
             shadow: None,
             options: RequestOptions::default(),
         })
@@ -55,6 +60,15 @@ impl EvaluateRequest {
     #[must_use]
     pub fn with_options(mut self, options: RequestOptions) -> Self {
         self.options.merge(options);
+        self
+    }
+
+    /// Sets the agents that act for the agent, the current one first. A second call replaces them.
+    ///
+    /// They come from a verified token: [`Ask::claims`](crate::authority::Ask::claims) sets them.
+    #[must_use]
+    pub fn with_actors(mut self, actors: impl IntoIterator<Item = Agent>) -> Self {
+        self.actors = actors.into_iter().collect();
         self
     }
 
@@ -116,6 +130,22 @@ mod tests {
         let json = json!({
             "action_type": "b", "actor_id": "a", "context": {}, "resource_id": "r",
             "environment": "prod", "amount": 5, "explain": true
+        });
+        assert_eq!(serde_json::to_value(&request).unwrap(), json);
+        assert_eq!(
+            serde_json::from_value::<EvaluateRequest>(json).unwrap(),
+            request
+        );
+    }
+
+    #[test]
+    fn the_actors_stand_beside_the_context() {
+        let action = AnyAction::new("b").unwrap();
+        let request = EvaluateRequest::new(Agent::new("a").unwrap(), &action).unwrap();
+        let request =
+            request.with_actors(["second", "first"].map(|name| Agent::new(name).unwrap()));
+        let json = json!({
+            "action_type": "b", "actor_id": "a", "context": {}, "actors": ["second", "first"]
         });
         assert_eq!(serde_json::to_value(&request).unwrap(), json);
         assert_eq!(

@@ -10,6 +10,7 @@
 mod agreement;
 mod approvals;
 mod contention;
+mod delegated;
 mod explained;
 mod faults;
 mod fields;

@@ -18,6 +18,8 @@ struct Case<'a> {
     context: Option<&'a RawValue>,
     environment: Option<String>,
     amount: Option<serde_json::Number>,
+    #[serde(default)]
+    actors: Vec<Agent>,
     expect: Decision,
     code: Option<String>,
     /// What the policies that hold the request ask for.
@@ -55,7 +57,8 @@ fn ask(policies: &Policies, case: &Case<'_>) -> Explanation {
     options.environment.clone_from(&case.environment);
     options.amount.clone_from(&case.amount);
     let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
-    policies.explain(&request.with_options(options))
+    let request = request.with_options(options);
+    policies.explain(&request.with_actors(case.actors.iter().cloned()))
 }
 
 #[test]
@@ -71,6 +74,7 @@ fn each_value_of_the_page_becomes_what_it_says() {
             context: Some(serde_json::from_str(&context).unwrap()),
             environment: None,
             amount: None,
+            actors: Vec::new(),
             expect: Decision::Allow,
             code: None,
             approval: Vec::new(),
@@ -116,5 +120,5 @@ fn each_case_of_the_page_has_the_answer_that_it_says() {
             other => panic!("a block of `{other}`, which nothing runs"),
         }
     }
-    assert_eq!(count, 29);
+    assert_eq!(count, 34);
 }

@@ -66,6 +66,7 @@ async fn request_approval(store: &impl Store) -> EscalationId {
     let change = move |changeset: &mut Changeset<'_>| {
         let question = Question {
             agent: atlasent::Agent::new("deploy-bot").unwrap(),
+            actors: Vec::new(),
             action: "migrate".to_owned(),
             resource: Some("orders".to_owned()),
             environment: Some("production".to_owned()),

@@ -94,6 +94,7 @@ pub(crate) fn escalation(number: usize) -> EscalationId {
 pub(crate) fn pending(changeset: &Changeset<'_>, id: EscalationId) -> ApprovalEntry {
     let question = Question {
         agent: Agent::new("bot").unwrap(),
+        actors: Vec::new(),
         action: "deploy".to_owned(),
         resource: Some("main".to_owned()),
         environment: None,

@@ -1,14 +1,9 @@
-//! A scope and the claims that have to grant it go together.
+//! A scope needs the claims that have to grant it.
 
 use atlasent::{Error, protect};
 
 #[protect(action = "search", agent = "a", scope = "tool:search")]
 async fn whose() -> Result<(), Error> {
-    Ok(())
-}
-
-#[protect(action = "search", agent = "a", claims = claims)]
-async fn what(claims: ati_client::Claims) -> Result<(), Error> {
     Ok(())
 }
 

@@ -16,6 +16,9 @@ use super::EscalationId;
 pub struct Question {
     /// The agent that asks.
     pub agent: Agent,
+    /// The agents that act for the agent, by delegation, the current one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actors: Vec<Agent>,
     /// The action.
     pub action: String,
     /// The resource.
@@ -62,12 +65,15 @@ impl Question {
 
     fn key_of(&self, kind: &str, hash: &str) -> QuestionKey {
         let environment = self.key_environment.as_deref().unwrap_or_default();
-        let digest = Sha256::new()
+        let mut digest = Sha256::new()
             .chain_update(Sha256::digest(kind))
             .chain_update(Sha256::digest(environment))
-            .chain_update(hash)
-            .finalize();
-        QuestionKey(lower::encode_string(&digest))
+            .chain_update(hash);
+        // An approval for an agent is none for its delegates, and the reverse.
+        for actor in &self.actors {
+            digest.update(Sha256::digest(actor.as_str()));
+        }
+        QuestionKey(lower::encode_string(&digest.finalize()))
     }
 }
 
@@ -166,6 +172,7 @@ mod tests {
     fn question(action_hash: &str) -> Question {
         Question {
             agent: Agent::new("bot").unwrap(),
+            actors: Vec::new(),
             action: "deploy".to_owned(),
             resource: None,
             environment: None,
@@ -189,7 +196,8 @@ mod tests {
         let one = question("a1").any_context_key();
         assert_eq!(one, question("b2").any_context_key());
         assert_ne!(one, question("a1").key());
-        let changes: [fn(&mut Question); 4] = [
+        let changes: [fn(&mut Question); 5] = [
+            |q| q.actors.push(Agent::new("helper").unwrap()),
             |q| q.agent = Agent::new("other").unwrap(),
             |q| q.action = "delete".to_owned(),
             |q| q.resource = Some("prod".to_owned()),

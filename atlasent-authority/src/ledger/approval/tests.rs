@@ -22,6 +22,7 @@ fn rule(approvers: &str, quorum: &str) -> ApprovalRule {
 
 fn row(rules: Vec<ApprovalRule>) -> ApprovalEntry {
     let question = Question {
+        actors: Vec::new(),
         agent: atlasent::Agent::new("bot").unwrap(),
         action: "deploy".to_owned(),
         resource: None,

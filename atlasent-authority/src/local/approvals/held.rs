@@ -93,6 +93,7 @@ impl HeldRequest {
             new_id,
             question: Question {
                 agent: request.actor_id.clone(),
+                actors: request.actors.clone(),
                 action: request.action_type.clone(),
                 resource: request.resource_id.clone(),
                 environment: grant.environment.clone(),

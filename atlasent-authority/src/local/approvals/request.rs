@@ -117,6 +117,7 @@ impl NewApproval {
             resource: text("resource_id").map(str::to_owned),
             environment: text("environment").map(str::to_owned),
             agent: self.agent,
+            actors: Vec::new(),
             action_hash: hash.clone(),
             key_environment: attribution.environment.clone(),
         };

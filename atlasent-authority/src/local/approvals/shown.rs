@@ -1,7 +1,9 @@
 //! What approvers see of a request.
 
+use atlasent::Agent;
 use atlasent::wire::EvaluateRequest;
 use base16ct::lower;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::policy::{ApprovalRule, RedactedContext};
@@ -28,12 +30,15 @@ impl Shown {
         };
         let amount = options.amount.as_ref().map(ToString::to_string);
         let environment = options.environment.as_deref().map(quoted);
+        let actors = Some(&request.actors).filter(|actors| !actors.is_empty());
+        let actors = actors.map(|names| names.iter().map(Agent::as_str).collect::<Value>());
         let context = RedactedContext::new(&request.context.canonical_json(), rules);
         // The keys are in the order of their code points, and the context keeps the text of its
         // numbers, as `serde_json` would not.
         let members = [
             ("action_type", Some(quoted(&request.action_type))),
             ("actor_id", Some(quoted(request.actor_id.as_str()))),
+            ("actors", actors.map(|names| names.to_string())),
             ("amount", beside("amount", amount)),
             ("context", Some(context.json().to_owned())),
             ("environment", beside("environment", environment)),
@@ -51,5 +56,5 @@ impl Shown {
 
 /// Returns a text as JSON.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    Value::from(text).to_string()
 }

@@ -37,6 +37,7 @@ struct EvaluateBody<'a> {
     #[serde(borrow)]
     context: Option<&'a RawValue>,
     resource_id: Option<String>,
+    actors: Option<Vec<Agent>>,
     shadow: Option<bool>,
     #[serde(borrow)]
     amount: Option<&'a RawValue>,
@@ -63,6 +64,7 @@ impl EvaluateInput {
             execution_hash_of_text(&request.action_type, request.actor_id.as_str(), context)?;
         request.context = read_context(context)?;
         request.resource_id = body.resource_id;
+        request.actors = body.actors.unwrap_or_default();
         request.shadow = body.shadow;
         request.options = body::parse::<RequestOptions>(bytes)?;
         check_length("resource_id", request.resource_id.as_deref(), MAX_RESOURCE)?;

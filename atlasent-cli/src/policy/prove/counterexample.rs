@@ -101,6 +101,7 @@ impl Counterexample {
                 }
             }
         }
+        let actors = context.remove("actors");
         let context = Value::Object(context);
         let invalid = |error: atlasent::Error| error.to_string();
         let agent = Agent::new(agent.id().unescaped()).map_err(invalid)?;
@@ -109,7 +110,15 @@ impl Counterexample {
         let action = action
             .with_context(parsed)
             .with_resource(resource.id().unescaped());
-        let request = EvaluateRequest::new(agent, &action).map_err(invalid)?;
+        let mut request = EvaluateRequest::new(agent, &action).map_err(invalid)?;
+        if let Some(actors) = actors {
+            // The authority puts the actors into the context, and never an empty set.
+            let actors: Vec<Agent> = serde_json::from_value(actors).unwrap_or_default();
+            if actors.is_empty() {
+                return Err("no request has these `context.actors`".to_owned());
+            }
+            request = request.with_actors(actors);
+        }
         named.sort_unstable();
         named.dedup();
         let known = named.iter().filter_map(|uid| side.entities.get(uid));
@@ -164,12 +173,12 @@ impl Counterexample {
             actor_id,
             action_type,
             resource_id,
+            actors,
             ..
         } = &self.request;
-        let mut lines = vec![
-            format!("  agent: {actor_id}"),
-            format!("  action: {action_type}"),
-        ];
+        let mut lines = vec![format!("  agent: {actor_id}")];
+        lines.extend(actors.iter().map(|actor| format!("  actor: {actor}")));
+        lines.push(format!("  action: {action_type}"));
         lines.extend((resource_id.iter()).map(|resource| format!("  resource: {resource}")));
         lines.push(format!("  context: {}", self.context));
         lines.extend((self.entities.iter()).map(|entity| format!("  entity: {entity}")));
@@ -201,6 +210,8 @@ impl Counterexample {
             "action": self.request.action_type,
             "context": self.context,
         });
+        let actors = Some(&self.request.actors).filter(|actors| !actors.is_empty());
+        let json = json::with_member(json, "actors", actors.map(|actors| json!(actors)));
         json::with_member(json, "resource", self.request.resource_id.as_deref())
     }
 

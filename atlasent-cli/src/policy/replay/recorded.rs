@@ -40,6 +40,8 @@ struct Payload {
     context: Option<String>,
     amount: Option<String>,
     environment: Option<String>,
+    #[serde(default)]
+    actors: Vec<Agent>,
     code: Option<String>,
     /// Unset for a denial for a reason outside the policies.
     policies: Option<Vec<String>>,
@@ -94,6 +96,7 @@ fn request(event: &Event, context: &str, payload: &Payload) -> Option<EvaluateRe
     }
     let mut request = EvaluateRequest::new(agent, &action).ok()?;
     (request.options.environment).clone_from(&payload.environment);
+    request.actors.clone_from(&payload.actors);
     if let Some(amount) = &payload.amount {
         request.options.amount = Some(parse_amount(amount).ok()?);
     }

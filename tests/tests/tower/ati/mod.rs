@@ -3,6 +3,7 @@
 mod challenges;
 mod claims;
 mod cors;
+mod delegated;
 mod headers;
 mod rates;
 mod remembered;
