@@ -38,7 +38,7 @@ struct HandedPermit {
 /// Runs a future in which one protected call may take `answers` instead of asking for a permit.
 ///
 /// The first call that asks the authority which granted the permit, with the same agent, action,
-/// resource, context and optional fields, takes it. Every other call asks on its own, and so does
+/// resource, context, actors and optional fields, takes it. Every other call asks on its own, and so does
 /// each later one. The permit is dropped with the future if no call takes it. A permit of an
 /// authority without an [issuer](crate::Authority::issuer) is never taken.
 ///
@@ -93,6 +93,7 @@ pub(super) fn take<A: Action>(
         evaluation,
         verification,
         options,
+        actors,
     } = answers;
     // What the policies decided on is what runs, as after a request of its own.
     if let Err(error) = require_unchanged(request, &evaluation, &action) {
@@ -103,6 +104,7 @@ pub(super) fn take<A: Action>(
         evaluation,
         verification,
         options,
+        actors,
     }))
 }
 
@@ -114,9 +116,11 @@ impl HandedPermit {
             evaluation,
             verification,
             options,
+            actors,
         } = answers;
         let agent = permit.agent().clone();
         let mut request = EvaluateRequest::new(agent, permit.action()).ok()?;
+        request.actors.clone_from(&actors);
         if let Some(options) = &options {
             request = request.with_options(RequestOptions::clone(options));
         }
@@ -128,6 +132,7 @@ impl HandedPermit {
                 evaluation,
                 verification,
                 options,
+                actors,
             },
         })
     }
@@ -242,6 +247,16 @@ mod tests {
         assert_eq!(calls_of(&authority, asked), 2, "other options");
         let asked = async { assert!(another.protect("bot", action("a")).await.is_err()) };
         assert_eq!(calls_of(&authority, asked), 0, "another authority");
+    }
+
+    #[test]
+    fn a_permit_of_other_actors_is_not_taken() {
+        let authority = authority();
+        let mut answers = block_on(authority.gate("bot", action("a"))).unwrap();
+        answers.actors = vec![crate::Agent::new("helper").unwrap()];
+        let before = authority.calls().len();
+        block_on(hand_on(answers, authority.protect("bot", action("a")))).unwrap();
+        assert_eq!(authority.calls().len(), before + 2);
     }
 
     #[test]

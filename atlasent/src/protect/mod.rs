@@ -41,6 +41,8 @@ pub struct PermitWithAnswers<A> {
     pub verification: Verification,
     /// The optional fields of the request, if it had any.
     options: Option<Box<RequestOptions>>,
+    /// The actors of the request.
+    actors: Vec<Agent>,
 }
 
 /// Prints the permit and the answers, redacted, and omits the action.
@@ -118,6 +120,7 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
     .inspect_err(|error| span.refused(error))
     .map(
         |(mut evaluation, token, verification, granted_by, receipt)| {
+            let actors = std::mem::take(&mut request.actors);
             let record = record(request, &evaluation, token, &verification);
             // The verification consumed the token. What is handed out does not show it; the permit
             // keeps it for the receipt only.
@@ -128,6 +131,7 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
                 evaluation,
                 verification,
                 options,
+                actors,
             }
         },
     )
