@@ -15,6 +15,7 @@
 //! | [`mapping`] | which action an operation is |
 //! | [`gate`] | from an operation to a permit; waiting, progress, receipts |
 //! | [`refusal`] | why an operation did not run, for models and programs |
+//! | [`starter`] | a starter policy set for the tools of a server |
 //! | [`schema`] | arguments checked before anybody is asked; fields that not every caller may set |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -24,6 +25,7 @@ pub mod mapping;
 pub mod operation;
 pub mod refusal;
 pub mod schema;
+pub mod starter;
 
 mod caller;
 mod tool;

@@ -195,7 +195,7 @@ impl Mapping {
         Some(format!("tool:{}:{tool}", self.server))
     }
 
-    fn tool_action(&self, tool: &str) -> String {
+    pub(crate) fn tool_action(&self, tool: &str) -> String {
         format!("mcp.{}.{tool}", self.server)
     }
 
