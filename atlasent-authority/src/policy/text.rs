@@ -16,6 +16,7 @@ impl Policies {
     /// let policy = policies.texts().next().unwrap();
     /// assert_eq!((policy.id(), policy.file()), ("all", "<policies>"));
     /// assert_eq!((policy.first_line(), policy.last_line()), (2, 3));
+    /// assert!(policy.text().starts_with("@id") && policy.text().ends_with(';'));
     /// # Ok::<(), atlasent_authority::policy::PolicyError>(())
     /// ```
     pub fn texts(&self) -> impl Iterator<Item = PolicyText<'_>> {
@@ -87,6 +88,13 @@ impl<'p> PolicyText<'p> {
     #[must_use]
     pub fn file(self) -> &'p str {
         &self.policy.source.name
+    }
+
+    /// Returns the text of the policy, with its annotations.
+    #[must_use]
+    pub fn text(self) -> &'p str {
+        let span = self.policy.span.clone();
+        self.policy.source.text.get(span).unwrap_or_default()
     }
 
     /// Returns the whole text of the file.

@@ -1,5 +1,7 @@
 //! Votes: who may cast one, and when there are enough.
 
+use std::time::Duration;
+
 use base16ct::lower;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -141,18 +143,7 @@ impl ApprovalEntry {
                 false => Err(VoteRefusal::VotedOtherwise(voter)),
             };
         }
-        if !self.is_open() {
-            return Err(VoteRefusal::Closed(self.state));
-        }
-        if self.was_asked_by(&vote) {
-            return Err(VoteRefusal::OwnQuestion(voter));
-        }
-        if !self.rules.iter().any(|rule| self.counts_for(rule, &vote)) {
-            return Err(VoteRefusal::NotAnApprover {
-                principal: voter,
-                approvers: self.approvers(),
-            });
-        }
+        self.check_voter(&vote.approver, vote.via.as_deref())?;
         self.check_grant(&vote)?;
         let (approves, note, at) = (vote.approves, vote.note.clone(), vote.at);
         self.votes.push(vote);
@@ -177,6 +168,47 @@ impl ApprovalEntry {
         Ok(outcome)
     }
 
+    /// Checks that a person may vote. `via` names the credential: the API key, or the issuer of the
+    /// token.
+    ///
+    /// # Errors
+    ///
+    /// [`VoteRefusal`] when the decision is closed, when the person or the credential asked for it,
+    /// or when the policies name others.
+    pub fn check_voter(&self, voter: &Approver, via: Option<&str>) -> Result<(), VoteRefusal> {
+        if !self.is_open() {
+            return Err(VoteRefusal::Closed(self.state));
+        }
+        if self.was_asked_by(voter, via) {
+            return Err(VoteRefusal::OwnQuestion(voter.principal.clone()));
+        }
+        if !self.rules.iter().any(|rule| self.counts_for(rule, voter)) {
+            return Err(VoteRefusal::NotAnApprover {
+                principal: voter.principal.clone(),
+                approvers: self.approvers(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns how many approvals a rule still needs.
+    #[must_use]
+    pub fn missing(&self, rule: &ApprovalRule) -> u32 {
+        let approvals = self.votes.iter().filter(|vote| vote.approves);
+        let approvals = approvals.filter(|vote| self.counts_for(rule, &vote.approver));
+        rule.quorum
+            .required()
+            .saturating_sub(number(approvals.count()))
+    }
+
+    /// Returns the longest time for which an approval may be good beyond the one call. `None` if the
+    /// policies allow that one call only.
+    #[must_use]
+    pub fn longest_grant(&self) -> Option<Duration> {
+        // `None` sorts first: a rule that allows no grant counts before all others.
+        self.rules.iter().map(|rule| rule.grants).min().flatten()
+    }
+
     /// Returns how far the votes have come.
     #[must_use]
     pub fn tally(&self) -> Tally {
@@ -186,13 +218,7 @@ impl ApprovalEntry {
                 .filter(|vote| vote.approves == approves)
                 .count()
         };
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let remaining = self.rules.iter().map(|rule| {
-            let approvals = self.votes.iter().filter(|vote| vote.approves);
-            let approvals = approvals.filter(|vote| self.counts_for(rule, vote)).count();
-            rule.quorum.required().saturating_sub(number(approvals))
-        });
-        let remaining = remaining.max();
+        let remaining = self.rules.iter().map(|rule| self.missing(rule)).max();
         let required = self.rules.iter().map(|rule| rule.quorum.required()).max();
         Tally {
             required: required.unwrap_or(0),
@@ -206,8 +232,8 @@ impl ApprovalEntry {
 
     /// Returns whether a vote counts for a rule: by the roles at the time of the vote, and by the
     /// escalations up to now.
-    fn counts_for(&self, rule: &ApprovalRule, vote: &Vote) -> bool {
-        let Approver { principal, roles } = &vote.approver;
+    fn counts_for(&self, rule: &ApprovalRule, voter: &Approver) -> bool {
+        let Approver { principal, roles } = voter;
         let steps = rule.escalate_to.iter().take(self.depth());
         std::iter::once(&rule.approvers)
             .chain(steps)
@@ -215,11 +241,11 @@ impl ApprovalEntry {
     }
 
     /// Returns whether the voter is the agent, or asked in its name.
-    fn was_asked_by(&self, vote: &Vote) -> bool {
-        let voter = &vote.approver.principal;
+    fn was_asked_by(&self, voter: &Approver, via: Option<&str>) -> bool {
+        let voter = &voter.principal;
         is_same(voter, self.question.agent.as_str())
             || self.askers.iter().any(|asker| match asker {
-                Asker::Key(key) => vote.via.as_ref() == Some(key),
+                Asker::Key(key) => via == Some(key),
                 Asker::Principal(principal) => is_same(principal, voter),
             })
     }
@@ -228,8 +254,7 @@ impl ApprovalEntry {
         let Some(grant) = vote.grant.filter(|_| vote.approves) else {
             return Ok(());
         };
-        let longest = self.rules.iter().map(|rule| rule.grants);
-        let longest = longest.min().flatten();
+        let longest = self.longest_grant();
         let Some(longest) = longest.and_then(|longest| SignedDuration::try_from(longest).ok())
         else {
             let text =
@@ -266,6 +291,10 @@ impl ApprovalEntry {
             any_context: narrowest.is_some(),
         }
     }
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Returns whether two names are of one person or agent. Upper and lower case are the same here,

@@ -16,6 +16,7 @@ use crate::store::{ApprovalList, CellKey, Changeset, Store};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct ApprovalFilter {
+    list: Option<ApprovalList>,
     state: Option<ApprovalState>,
     agent: Option<String>,
     approver: Option<String>,
@@ -23,6 +24,13 @@ pub struct ApprovalFilter {
 }
 
 impl ApprovalFilter {
+    /// Passes only decisions of this list: those that approvers can vote on, or the others. A second
+    /// call replaces the first.
+    pub fn list(mut self, list: ApprovalList) -> Self {
+        self.list = Some(list);
+        self
+    }
+
     /// Passes only decisions in this state. A second call replaces the first.
     pub fn state(mut self, state: ApprovalState) -> Self {
         self.state = Some(state);
@@ -64,12 +72,14 @@ impl ApprovalFilter {
     }
 
     /// Returns the lists that can hold decisions in the state.
-    fn lists(&self) -> &'static [ApprovalList] {
-        match self.state {
+    fn lists(&self) -> Vec<ApprovalList> {
+        let of_state: &[ApprovalList] = match self.state {
             None => &[ApprovalList::Open, ApprovalList::Closed],
             Some(ApprovalState::Pending | ApprovalState::Escalated) => &[ApprovalList::Open],
             Some(_) => &[ApprovalList::Closed],
-        }
+        };
+        let wanted = |list: &&ApprovalList| self.list.is_none_or(|wanted| wanted == **list);
+        of_state.iter().filter(wanted).copied().collect()
     }
 }
 
@@ -114,8 +124,8 @@ impl<S: Store> LocalAuthority<S> {
     ) -> Result<ApprovalPage, Error> {
         let mut lists: Vec<List> = filter
             .lists()
-            .iter()
-            .map(|list| List::new(*list, before))
+            .into_iter()
+            .map(|list| List::new(list, before))
             .collect();
         let mut approvals = Vec::new();
         while approvals.len() <= limit {
