@@ -171,9 +171,13 @@ impl ApiKeys {
 
     /// Finds a key by its secret.
     pub(super) fn find(&self, key: &SecretString) -> Option<Arc<ApiKey>> {
-        let digest = KeyDigest::from_key(key.expose_secret());
+        self.find_by_digest(&KeyDigest::from_key(key.expose_secret()))
+    }
+
+    /// Finds a key by its digest.
+    pub(super) fn find_by_digest(&self, digest: &KeyDigest) -> Option<Arc<ApiKey>> {
         let index = self.read();
-        let found = index.keys.get(&prefix(&digest))?.iter();
+        let found = index.keys.get(&prefix(digest))?.iter();
         found.fold(None, |found, key| {
             let same = key.digest.as_bytes().ct_eq(digest.as_bytes());
             bool::from(same).then(|| Arc::clone(key)).or(found)

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::api_keys::ApiKeys;
+#[cfg(feature = "console")]
+use super::console::Console;
 use super::entry::admission::ConcurrencySlots;
 use super::entry::turns::Turns;
 use super::entry::wrong_keys::WrongKeys;
@@ -36,6 +38,9 @@ pub(crate) struct App<S> {
     /// Verifies the tokens of people who approve.
     #[cfg(feature = "oidc")]
     pub(super) oidc: Option<OidcVerifier>,
+    /// The pages for people. Unset without a console.
+    #[cfg(feature = "console")]
+    pub(super) console: Option<Console>,
 }
 
 impl<S> App<S> {
@@ -55,6 +60,8 @@ impl<S> App<S> {
             shadow: None,
             #[cfg(feature = "oidc")]
             oidc: None,
+            #[cfg(feature = "console")]
+            console: None,
             settings,
         }
     }

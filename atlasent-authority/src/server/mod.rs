@@ -12,6 +12,8 @@ mod app;
 mod audit_log;
 #[cfg(any(feature = "otlp", feature = "webhooks"))]
 mod backoff;
+#[cfg(feature = "console")]
+mod console;
 mod entry;
 mod fair_queue;
 #[cfg(any(feature = "oidc", feature = "otlp", feature = "webhooks"))]
@@ -193,6 +195,18 @@ impl<S: Store + RateCounter> Server<S> {
     #[cfg(feature = "otlp")]
     pub fn otlp_log(mut self, log: OtlpLog) -> Self {
         self.otlp_log = Some(log);
+        self
+    }
+
+    /// Serves the console under `/console`: pages on which approvers decide what policies hold, and
+    /// look at decisions, permits, the audit trail, stops and policies.
+    ///
+    /// Approvers log in with their API keys. A session ends after 30 minutes without a request, after
+    /// 12 hours, when its key is revoked, and with the process. Its cookie crosses a network over TLS
+    /// only: a console that other machines reach needs [TLS](Self::listen), or a proxy that has it.
+    #[cfg(feature = "console")]
+    pub fn console(mut self) -> Self {
+        self.app.console = Some(console::Console::default());
         self
     }
 

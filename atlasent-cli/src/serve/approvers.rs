@@ -35,6 +35,10 @@ pub(super) struct Approvers {
     #[arg(long, value_name = "FILE")]
     sealing_keys: Option<PathBuf>,
 
+    /// Serve the console under /console: pages on which approvers log in and decide [default: off]
+    #[arg(long)]
+    pub(super) console: bool,
+
     /// The URL of the page of an approval, with {id} in the place of its id, for agents to show
     /// [default: none]
     #[arg(long, value_name = "URL", value_parser = approval_url)]
@@ -59,11 +63,15 @@ impl Approvers {
         })
     }
 
-    /// Lets a server accept the tokens of the OpenID Connect issuer.
+    /// Lets a server accept the tokens of the OpenID Connect issuer, and serve the console.
     pub(super) fn accept<S: Store + RateCounter>(
         &self,
         server: Server<S>,
     ) -> Result<Server<S>, Failure> {
+        let server = match self.console {
+            true => server.console(),
+            false => server,
+        };
         let Some(path) = &self.oidc else {
             return Ok(server);
         };

@@ -370,7 +370,7 @@ fn print_startup(
     let tls = arguments.tls().is_some();
     let scheme = if tls { "https" } else { "http" };
     let url = format!("{scheme}://{}", listening.address());
-    let text = message.text(&url, store);
+    let text = message.text(&url, store, arguments.approvers.console);
     let reader = match arguments.audit_log_is_stdout() {
         true => output::print_now_to_stderr(&text)?,
         false => output::print_now(&text)?,
@@ -380,6 +380,12 @@ fn print_startup(
             "standard output is closed, so the first API key cannot be printed: open standard output, \
              or run `atlasent key create` first",
         ));
+    }
+    if !tls && !is_loopback(listening.address().ip()) && arguments.approvers.console {
+        output::print_stderr_line(
+            "warning",
+            "other machines reach the console over TLS only: set `--tls-cert` and `--tls-key`, or use a TLS proxy",
+        );
     }
     if !tls && !is_loopback(listening.address().ip()) {
         output::print_stderr_line(

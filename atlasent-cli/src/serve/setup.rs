@@ -212,14 +212,20 @@ impl StartupMessage {
     }
 
     /// Returns the message for a server at this URL.
-    pub(super) fn text(&self, url: &str, store: &StoreChoice) -> String {
+    pub(super) fn text(&self, url: &str, store: &StoreChoice, console: bool) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
-        let _ = self.write(&mut text, url, store);
+        let _ = self.write(&mut text, url, store, console);
         text
     }
 
-    fn write(&self, out: &mut String, url: &str, store: &StoreChoice) -> std::fmt::Result {
+    fn write(
+        &self,
+        out: &mut String,
+        url: &str,
+        store: &StoreChoice,
+        console: bool,
+    ) -> std::fmt::Result {
         let policies = escaped(&self.policies.to_string_lossy());
         writeln!(out, "atlasent serves {url}")?;
         writeln!(out, "  policies  {} in {policies}", self.policy_count)?;
@@ -234,6 +240,9 @@ impl StartupMessage {
             "  signing   {} ({url}/v1-signing-keys)",
             self.signing_key
         )?;
+        if console {
+            writeln!(out, "  console   {url}/console")?;
+        }
         if self.examples {
             writeln!(
                 out,
@@ -285,7 +294,7 @@ mod tests {
             signing_key: "k".to_owned(),
             new_key: None,
         };
-        let text = message.text("http://127.0.0.1:8080", &StoreChoice::Memory);
+        let text = message.text("http://127.0.0.1:8080", &StoreChoice::Memory, true);
         let acts = |character| character != '\n' && crate::output::is_terminal_control(character);
         assert!(!text.contains(acts), "{text:?}");
         assert!(

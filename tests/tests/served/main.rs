@@ -16,6 +16,7 @@ mod bodies;
 mod client;
 mod clock;
 mod collector;
+mod console;
 mod evaluate;
 mod explained;
 mod exports;

@@ -49,6 +49,15 @@ impl Credentials {
         {
             return Self::from_token(app, oidc, secret, address).await;
         }
+        Self::from_api_key(app, secret, address)
+    }
+
+    /// Checks an API key. Counts a wrong one by address.
+    pub(crate) fn from_api_key<S>(
+        app: &App<S>,
+        secret: SecretString,
+        address: Option<IpAddr>,
+    ) -> Result<Self, ApiError> {
         let key = app.keys.find(&secret);
         let key = key.ok_or_else(|| {
             let message = "this server does not know the API key";
@@ -59,6 +68,13 @@ impl Credentials {
             return Err(wrong(app, address, "INVALID_API_KEY", message));
         }
         Ok(Self { key, secret })
+    }
+
+    /// The credentials of a session of the console. `secret` stands for the API key, which the
+    /// session does not have.
+    #[cfg(feature = "console")]
+    pub(crate) const fn from_session(key: Arc<ApiKey>, secret: SecretString) -> Self {
+        Self { key, secret }
     }
 
     /// Verifies the token of a person. It works like an API key with the scopes of an approver.

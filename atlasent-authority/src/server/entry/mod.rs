@@ -1,10 +1,11 @@
 //! What each request passes before its endpoint: authentication, the limits, and the log.
 //!
-//! In this order: the request id, the API key and its networks (`caller`), a concurrency slot
-//! (`admission`), the key's organization, the rates of both (`rate`), and the time limit of the
+//! In this order: the request id, the API key and its networks (`audience`, `caller`), a concurrency
+//! slot (`admission`), the key's organization, the rates of both (`rate`), and the time limit of the
 //! whole (`deadline`). The requests of an organization that crowds others run in `turns`.
 
 pub(crate) mod admission;
+mod audience;
 pub(crate) mod caller;
 mod client_address;
 pub(crate) mod deadline;
@@ -30,7 +31,9 @@ use super::input::body;
 use super::log_limit::OUTAGES;
 use crate::keys::ApiKey;
 use crate::store::{RateCounter, Store};
-use caller::{ApiCaller, Credentials, TOO_MANY_WRONG_KEYS};
+pub(crate) use audience::Audience;
+use audience::ErrorForm;
+use caller::{ApiCaller, TOO_MANY_WRONG_KEYS};
 use deadline::Deadline;
 use rate::Rate;
 use request_id::{REQUEST_ID, RequestId};
@@ -42,6 +45,8 @@ pub(crate) struct Entry<S> {
     pub(crate) timeout: Duration,
     /// Which slots its requests take.
     pub(crate) slots: SlotKind,
+    /// Who sends its requests.
+    pub(crate) audience: Audience,
 }
 
 /// The slots that requests take while they are answered.
@@ -59,6 +64,7 @@ impl<S> Clone for Entry<S> {
             app: Arc::clone(&self.app),
             timeout: self.timeout,
             slots: self.slots,
+            audience: self.audience,
         }
     }
 }
@@ -69,6 +75,7 @@ pub(crate) async fn pass<S: Store + RateCounter>(
         app,
         timeout,
         slots,
+        audience,
     }): State<Entry<S>>,
     mut request: Request,
     next: Next,
@@ -83,12 +90,14 @@ pub(crate) async fn pass<S: Store + RateCounter>(
         key: None,
         rate: None,
     };
+    let form = ErrorForm::new(audience, &request);
     let deadline = Deadline::after(timeout);
-    let answered = answer(&app, slots, request, (next, &id, deadline), &mut record).await;
+    let kinds = (slots, audience);
+    let answered = answer(&app, kinds, request, (next, &id, deadline), &mut record).await;
     let mut response = answered.unwrap_or_else(IntoResponse::into_response);
     let error = response.extensions_mut().remove::<ApiError>();
     if let Some(error) = &error {
-        response = error.respond(&id);
+        response = form.respond(error, &id);
     }
     let headers = response.headers_mut();
     if let Some(rate) = &record.rate {
@@ -133,12 +142,16 @@ struct AccessRecord {
 
 async fn answer<S: Store + RateCounter>(
     app: &App<S>,
-    slots: SlotKind,
+    (slots, audience): (SlotKind, Audience),
     mut request: Request,
     (next, id, deadline): (Next, &RequestId, Deadline),
     record: &mut AccessRecord,
 ) -> Result<Response, ApiError> {
-    let credentials = Credentials::authenticate(app, request.headers(), record.address).await?;
+    let credentials = audience.authenticate(app, &mut request, record.address);
+    let Some(credentials) = credentials.await? else {
+        let request = request.map(|body| body::with_timeout(body, app.settings.body_timeout));
+        return deadline.run(next.run(request)).await;
+    };
     let key = Arc::clone(&credentials.key);
     record.key = Some(Arc::clone(&key));
     credentials.check_network(record.address)?;
@@ -161,4 +174,15 @@ async fn answer<S: Store + RateCounter>(
         true => app.turns.run(&key.org_id, answering).await,
         false => answering.await,
     }
+}
+
+/// Counts a call of an API key that was not sent as an `Authorization` header, and refuses it beyond
+/// the rates of the key and of its organization.
+#[cfg(feature = "console")]
+pub(crate) async fn count_call<S: Store + RateCounter>(
+    app: &App<S>,
+    key: &ApiKey,
+) -> Result<(), ApiError> {
+    let org = app.organizations.open(&key.org_id).await?;
+    Rate::count(&org, key).await?.check()
 }

@@ -26,22 +26,38 @@ pub(crate) const MAX_BODY: usize = 1024 * 1024;
 /// Reads the bytes of a request's body, after checking that it is announced as plain JSON.
 pub(crate) async fn read(request: Request) -> Result<Vec<u8>, ApiError> {
     let (parts, body) = request.into_parts();
-    let headers = &parts.headers;
-    check_type(headers)?;
+    check_type(&parts.headers)?;
+    collect(&parts.headers, body, MAX_BODY).await
+}
+
+/// Reads the bytes of a form of at most `most` bytes.
+#[cfg(feature = "console")]
+pub(crate) async fn read_form(request: Request, most: usize) -> Result<Vec<u8>, ApiError> {
+    let (parts, body) = request.into_parts();
+    let mut types = parts.headers.get_all(header::CONTENT_TYPE).iter();
+    match (types.next(), types.next()) {
+        (Some(one), None) if one.as_bytes() == b"application/x-www-form-urlencoded" => {}
+        _ => return Err(unsupported("the body has to be a form of the console")),
+    }
+    collect(&parts.headers, body, most).await
+}
+
+/// Reads at most `most` bytes of a body that is not compressed.
+async fn collect(headers: &HeaderMap, body: Body, most: usize) -> Result<Vec<u8>, ApiError> {
     check_encoding(headers)?;
     let too_large = || {
         ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "BODY_TOO_LARGE",
-            format!("the body has more than {MAX_BODY} bytes: send a smaller one"),
+            format!("the body has more than {most} bytes: send a smaller one"),
         )
     };
     let announced = headers.get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: usize| length > MAX_BODY) {
+    if announced.is_some_and(|length: usize| length > most) {
         return Err(too_large());
     }
-    match Limited::new(body, MAX_BODY).collect().await {
+    match Limited::new(body, most).collect().await {
         Ok(body) => Ok(body.to_bytes().into()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
         Err(error) if is_too_slow(&*error) => Err(ApiError::new(

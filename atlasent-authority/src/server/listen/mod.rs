@@ -89,8 +89,12 @@ impl<S: Store + RateCounter> Listening<S> {
     ///
     /// [`ServeError`] when the socket fails.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+        #[cfg_attr(
+            not(feature = "console"),
+            allow(unused_mut, reason = "the console alone is told of TLS")
+        )]
         let Server {
-            app,
+            mut app,
             policies,
             shadow,
             retention,
@@ -101,6 +105,10 @@ impl<S: Store + RateCounter> Listening<S> {
             #[cfg(feature = "webhooks")]
             webhooks,
         } = self.server;
+        #[cfg(feature = "console")]
+        if let Some(console) = &mut app.console {
+            console.is_tls = self.certificate.is_some();
+        }
         let app = Arc::new(app);
         app.organizations.accept_chains().await;
         shadow::start(&app)?;

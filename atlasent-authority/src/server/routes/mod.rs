@@ -23,8 +23,10 @@ use axum::routing::{delete, get, post};
 
 use crate::server::api_error::ApiError;
 use crate::server::app::App;
+#[cfg(feature = "console")]
+use crate::server::console;
 use crate::server::entry::request_id::RequestId;
-use crate::server::entry::{self, Entry, SlotKind, schema};
+use crate::server::entry::{self, Audience, Entry, SlotKind, schema};
 use crate::store::{RateCounter, Store};
 
 /// Builds the router of a server. A new endpoint gets its line here.
@@ -81,9 +83,13 @@ pub(crate) fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
     if app.settings.metrics {
         open = open.route("/metrics", get(about::metrics::<S>));
     }
-    (router.merge(waiting).merge(exports).merge(open))
-        .fallback(not_found)
-        .with_state(app)
+    let router = router.merge(waiting).merge(exports).merge(open);
+    #[cfg(feature = "console")]
+    let router = match app.console {
+        Some(_) => router.merge(console::router(&app)),
+        None => router,
+    };
+    router.fallback(not_found).with_state(app)
 }
 
 /// Puts the [entry](entry::pass) in front of endpoints. `timeout` limits each of their requests.
@@ -98,6 +104,7 @@ fn behind_entry<S: Store + RateCounter>(
         app,
         timeout,
         slots,
+        audience: Audience::Programs,
     };
     endpoints
         .method_not_allowed_fallback(wrong_method)

@@ -5,4 +5,4 @@ mod isolation;
 mod life;
 mod limits;
 mod policies;
-mod support;
+pub(crate) mod support;

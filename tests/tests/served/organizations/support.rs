@@ -16,32 +16,32 @@ use tempfile::TempDir;
 
 use crate::support::{Answer, KEY, POLICIES, Served, deploy, ms, policies, stored, token_of};
 
-pub(super) const ACME: &str = "ask_test_acme-0123456789";
-pub(super) const GLOBEX: &str = "ask_test_globex-0123456789";
+pub(crate) const ACME: &str = "ask_test_acme-0123456789";
+pub(crate) const GLOBEX: &str = "ask_test_globex-0123456789";
 
-pub(super) fn id(text: &str) -> OrgId {
+pub(crate) fn id(text: &str) -> OrgId {
     text.parse().unwrap()
 }
 
 /// Returns the stored form of a key of an organization.
-pub(super) fn key_of(org: &str, secret: &str) -> ApiKey {
+pub(crate) fn key_of(org: &str, secret: &str) -> ApiKey {
     let mut key = stored(secret);
     key.org_id = id(org);
     key
 }
 
 /// The keys of `local`, `acme` and `globex`.
-pub(super) fn keys() -> ApiKeys {
+pub(crate) fn keys() -> ApiKeys {
     ApiKeys::new([stored(KEY), key_of("acme", ACME), key_of("globex", GLOBEX)])
 }
 
 /// The folder of a server: its registry, and the policies of its organizations.
-pub(super) struct Folder(TempDir);
+pub(crate) struct Folder(TempDir);
 
 impl Folder {
     /// Creates a folder with the organizations `acme` and `globex`, whose policies are those of
     /// `local`.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         for org in ["acme", "globex"] {
             folder
@@ -53,39 +53,39 @@ impl Folder {
         folder
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    pub(super) fn registry(&self) -> OrgFile {
+    pub(crate) fn registry(&self) -> OrgFile {
         OrgFile::new(self.path().join("organizations.json"))
     }
 
     /// Changes the record of an organization.
-    pub(super) fn change(&self, org: &str, change: impl FnOnce(&mut Organization)) {
+    pub(crate) fn change(&self, org: &str, change: impl FnOnce(&mut Organization)) {
         let changed = self.registry().change(&id(org), change).unwrap();
         assert!(changed.is_some());
     }
 
-    pub(super) fn write_policies(&self, org: &str, text: &str) {
+    pub(crate) fn write_policies(&self, org: &str, text: &str) {
         let folder = self.path().join(org);
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("policies.cedar"), text).unwrap();
     }
 
-    pub(super) async fn hosting(&self) -> OrgHosting {
+    pub(crate) async fn hosting(&self) -> OrgHosting {
         let registry = OrgRegistry::default().with_file(self.registry()).await;
         let base = self.path().to_owned();
         OrgHosting::new(registry.unwrap(), move |id| base.join(id.as_str())).settle(ms(0))
     }
 
     /// Starts a server in memory.
-    pub(super) async fn serve(&self) -> Served {
+    pub(crate) async fn serve(&self) -> Served {
         self.serve_on(MemoryStore::new(), |hosting| hosting).await
     }
 
     /// Starts a server on a medium.
-    pub(super) async fn serve_on<S: Store + RateCounter + Organizations<Store = S>>(
+    pub(crate) async fn serve_on<S: Store + RateCounter + Organizations<Store = S>>(
         &self,
         medium: S,
         set: impl FnOnce(OrgHosting) -> OrgHosting,
@@ -93,7 +93,7 @@ impl Folder {
         Served::run(self.server_on(medium, set).await).await
     }
 
-    pub(super) async fn server_on<S: Store + RateCounter + Organizations<Store = S>>(
+    pub(crate) async fn server_on<S: Store + RateCounter + Organizations<Store = S>>(
         &self,
         medium: S,
         set: impl FnOnce(OrgHosting) -> OrgHosting,
@@ -107,19 +107,19 @@ impl Folder {
 
 /// A caller with the key of an organization.
 #[derive(Clone, Copy)]
-pub(super) struct Caller<'a> {
-    pub(super) served: &'a Served,
-    pub(super) key: &'a str,
+pub(crate) struct Caller<'a> {
+    pub(crate) served: &'a Served,
+    pub(crate) key: &'a str,
 }
 
 impl Served {
-    pub(super) fn caller<'a>(&'a self, key: &'a str) -> Caller<'a> {
+    pub(crate) fn caller<'a>(&'a self, key: &'a str) -> Caller<'a> {
         Caller { served: self, key }
     }
 }
 
 impl Caller<'_> {
-    pub(super) async fn send(&self, method: Method, target: &str, body: Option<&Value>) -> Answer {
+    pub(crate) async fn send(&self, method: Method, target: &str, body: Option<&Value>) -> Answer {
         let request = (self.served.bare(method, target))
             .header(AUTHORIZATION, format!("Bearer {}", self.key))
             .header(CONTENT_TYPE, "application/json");
@@ -130,31 +130,31 @@ impl Caller<'_> {
         Answer::receive(request).await
     }
 
-    pub(super) async fn get(&self, target: &str) -> Answer {
+    pub(crate) async fn get(&self, target: &str) -> Answer {
         self.send(Method::GET, target, None).await
     }
 
-    pub(super) async fn post(&self, target: &str, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, target: &str, body: &Value) -> Answer {
         self.send(Method::POST, target, Some(body)).await
     }
 
-    pub(super) async fn evaluate(&self, body: &Value) -> Answer {
+    pub(crate) async fn evaluate(&self, body: &Value) -> Answer {
         self.post("/v1-evaluate", body).await
     }
 
-    pub(super) async fn verify(&self, token: &str) -> Answer {
+    pub(crate) async fn verify(&self, token: &str) -> Answer {
         let body =
             json!({"permit_token": token, "action_type": "deploy", "actor_id": "deploy-bot"});
         self.post("/v1-verify-permit", &body).await
     }
 
     /// Returns the token of a permit to deploy.
-    pub(super) async fn token(&self) -> String {
+    pub(crate) async fn token(&self) -> String {
         token_of(&self.evaluate(&deploy()).await)
     }
 
     /// Returns the types of the events of the caller's chain, the oldest first.
-    pub(super) async fn events(&self) -> Vec<String> {
+    pub(crate) async fn events(&self) -> Vec<String> {
         let page = self.get("/v1-audit/events?limit=500").await.json();
         let events = page["events"].as_array().unwrap().iter();
         let types = events.map(|event| event["type"].as_str().unwrap().to_owned());
@@ -162,7 +162,7 @@ impl Caller<'_> {
     }
 
     /// Waits until a condition on the answer to an evaluation holds.
-    pub(super) async fn until(&self, holds: impl Fn(&Answer) -> bool) -> Answer {
+    pub(crate) async fn until(&self, holds: impl Fn(&Answer) -> bool) -> Answer {
         for _ in 0..600 {
             let answer = self.evaluate(&deploy()).await;
             if holds(&answer) {

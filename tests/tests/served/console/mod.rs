@@ -1,0 +1,11 @@
+//! The console over HTTP: who gets in, what pages show and refuse, and their headers.
+
+mod csrf;
+mod headers;
+mod hostile;
+mod isolation;
+mod login;
+mod pages;
+mod sessions;
+mod support;
+mod votes;
