@@ -29,7 +29,12 @@ pub(in crate::server::console) async fn show<S: Store>(
         h1 { (shown(&row.question.action)) " by " (shown(row.question.agent.as_str())) }
         (about(&row, now))
         h2 #arguments { "What exactly would run" }
-        pre aria-labelledby="arguments" tabindex="0" { (json(&row.shown)) }
+        @match row.shown.as_str() {
+            Some(text) => pre aria-labelledby="arguments" tabindex="0" { (json(text)) },
+            None => p.verdict.wait {
+                "It is sealed with a key that this server does not have. It can be rejected, and not approved."
+            },
+        }
         @if row.rules.iter().any(|rule| !rule.redact.is_empty()) {
             p.hint { "Values that the policies redact stand as " code { "[redacted]" } ". The approval binds them, too." }
         }
@@ -255,7 +260,9 @@ fn ballot<S: Store>(visit: &Visit<S>, row: &ApprovalEntry) -> Result<Markup, Api
                 textarea #note name="note" maxlength=(LONGEST_NOTE) {}
                 @if let Some(longest) = row.longest_grant() { (grant_fields(longest.as_secs())) }
                 p.hint { "A rejection is final. An approval is good for this one call, while the policies stand." }
-                button.good type="submit" name="vote" value="approve" { "Approve" }
+                @if row.shown.as_str().is_some() {
+                    button.good type="submit" name="vote" value="approve" { "Approve" }
+                }
                 button.bad type="submit" name="vote" value="reject" { "Reject" }
             }
         }
