@@ -1,10 +1,10 @@
 //! Deciding one request: from what the policies see of it to a verdict.
 
-use cedar_policy::{Entities, PolicySet, Request, RequestValidationError};
+use cedar_policy::{Request, RequestValidationError};
 
 use super::context::{self, ContextError};
 use super::convert::ConvertError;
-use super::slice::{Considered, UnitedOutcome};
+use super::slice::Considered;
 use super::{Policies, PolicyInput, Verdict, code, uid};
 
 impl Policies {
@@ -22,9 +22,6 @@ impl Policies {
 
     /// Decides one request as if no policy held or escalated: what remains of the decision once
     /// people have released each hold. Denials, evaluation errors and missing `permit`s still deny.
-    ///
-    /// It takes longer than a part of [`decide`](Self::decide) would, since the `permit`s have not
-    /// been evaluated for a request that is held.
     pub(crate) fn decide_without_holds(&self, input: PolicyInput<'_>) -> Verdict {
         let verdict = self.decide_by(Considered::WithoutHolds, input);
         verdict.log_errors(input);
@@ -32,18 +29,14 @@ impl Policies {
     }
 
     fn decide_by(&self, considered: Considered, input: PolicyInput<'_>) -> Verdict {
-        match self.cedar_request(considered, input) {
-            Ok(cedar_request) => self.verdict(&cedar_request, input),
+        match self.cedar_request(input) {
+            Ok(request) => self.verdict(&request, considered, input),
             Err(refusal) => *refusal,
         }
     }
 
     /// Returns the Cedar request, or the refusal of an input that has none.
-    pub(super) fn cedar_request(
-        &self,
-        considered: Considered,
-        input: PolicyInput<'_>,
-    ) -> Result<CedarRequest<'_>, Box<Verdict>> {
+    pub(super) fn cedar_request(&self, input: PolicyInput<'_>) -> Result<Request, Box<Verdict>> {
         if let Some(refusal) = self.unknown_action(input.action) {
             return Err(Box::new(refusal));
         }
@@ -61,26 +54,12 @@ impl Policies {
         })?;
         let principal = uid(&self.types.agent, input.agent);
         let resource = uid(&self.types.resource, input.resource.unwrap_or("default"));
-        let sets = (self.slices).select(&principal, input.action, &resource, considered);
         let action = uid(&self.types.action, input.action);
-        let request = Request::new(principal, action, resource, context, self.schema.as_ref())
-            .map_err(|error| {
-                let why = nonconformity(&error);
-                Box::new(Verdict::deny(code::REQUEST_NOT_IN_SCHEMA, why))
-            })?;
-        Ok(CedarRequest { request, sets })
-    }
-}
-
-/// A Cedar request, with the policies that can match it.
-pub(super) struct CedarRequest<'p> {
-    pub(super) request: Request,
-    pub(super) sets: Vec<&'p PolicySet>,
-}
-
-impl CedarRequest<'_> {
-    pub(super) fn outcome(&self, entities: &Entities) -> UnitedOutcome {
-        UnitedOutcome::evaluate(&self.sets, &self.request, entities)
+        let schema = self.schema.as_ref();
+        Request::new(principal, action, resource, context, schema).map_err(|error| {
+            let why = nonconformity(&error);
+            Box::new(Verdict::deny(code::REQUEST_NOT_IN_SCHEMA, why))
+        })
     }
 }
 

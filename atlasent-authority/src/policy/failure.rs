@@ -6,11 +6,12 @@
 
 use std::fmt::Write as _;
 
-use cedar_policy::{AuthorizationError, EvaluationError, Policy};
+use cedar_policy::{EvaluationError, Policy};
 use miette::Diagnostic;
 
 use super::depth::place_beyond;
 use super::lint::paths;
+use super::prepare::FailedPolicy;
 use super::verdict::AnnotatedPolicies;
 
 /// How many failures of one decision are listed. Further ones are counted only.
@@ -26,9 +27,9 @@ const MAX_DEPTH: usize = 12;
 const MAX_EXPRESSION: usize = 1_024;
 
 /// Returns one line for each failure.
-pub(super) fn explain_all(errors: &[AuthorizationError], by_id: &AnnotatedPolicies) -> Vec<String> {
+pub(super) fn explain_all(errors: &[FailedPolicy], by_id: &AnnotatedPolicies) -> Vec<String> {
     let shown = errors.iter().take(MAX_FAILURES);
-    let mut lines: Vec<String> = shown.map(|error| explain(error, by_id)).collect();
+    let mut lines: Vec<String> = shown.map(|failed| explain(failed, by_id)).collect();
     let more = errors.len().saturating_sub(MAX_FAILURES);
     if more > 0 {
         lines.push(format!("and {more} more policies could not be evaluated"));
@@ -38,9 +39,8 @@ pub(super) fn explain_all(errors: &[AuthorizationError], by_id: &AnnotatedPolici
 
 /// ``deploy.cedar:3:14: policy `x`: `context.region`: record does not have the attribute `region`
 /// ``
-pub(super) fn explain(error: &AuthorizationError, by_id: &AnnotatedPolicies) -> String {
-    let AuthorizationError::PolicyEvaluationError(error) = error;
-    let (id, cause) = (error.policy_id(), error.inner());
+pub(super) fn explain(failed: &FailedPolicy, by_id: &AnnotatedPolicies) -> String {
+    let FailedPolicy { id, cause } = failed;
     let words = words(cause);
     let Some(annotated) = by_id.get(id) else {
         return format!("policy `{id}`: {words}");

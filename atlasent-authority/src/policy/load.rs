@@ -250,8 +250,7 @@ impl SchemaAndEntities {
             let annotated = by_id.get(id);
             annotated.is_some_and(|annotated| annotated.approval.is_some())
         };
-        let slices = Slices::new(policies, holds, &entities, &types.action)
-            .map_err(|error| internal(&error))?;
+        let slices = Slices::new(policies, holds, &entities, &types);
         let digests = Digests::new(policies, schema_text.as_deref(), &entities, &slices)
             .map_err(|error| internal(&*error))?;
         let agents = KnownAgents::new(policies, &entities, &types.agent);

@@ -26,6 +26,7 @@ mod lint;
 mod load;
 mod manifest;
 mod number;
+mod prepare;
 mod slice;
 mod suggest;
 #[cfg(test)]
@@ -48,7 +49,6 @@ use crate::policy::fields::Fields;
 pub use approval::{ApprovalRule, ApproverName, Approvers, Quorum, QuorumTier, RedactedContext};
 #[cfg(feature = "cedar")]
 pub use cedar::CedarPolicies;
-use decide::CedarRequest;
 pub use describe::{
     ActionDescription, AttributeDescription, AttributeType, EntityDescription, RecordDescription,
     SetDescription,
@@ -334,6 +334,7 @@ impl fmt::Debug for Policies {
 }
 
 /// The entity types of every request, parsed once.
+#[derive(Debug)]
 struct EntityTypes {
     agent: EntityTypeName,
     action: EntityTypeName,

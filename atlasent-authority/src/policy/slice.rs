@@ -2,8 +2,8 @@
 //!
 //! Cedar evaluates every policy of the set that it is given, so its cost grows with policies that
 //! name other actions, agents and resources. The index files each policy under the action,
-//! principal and resource that its scope names, and a request is evaluated against the few small
-//! sets that its action, agent and resource select.
+//! principal and resource that its scope names, and a request is evaluated against the few policies
+//! that its action, agent and resource select.
 //!
 //! A worked example, with `read` and `list` in the action group `view`:
 //!
@@ -20,15 +20,12 @@
 //! actions["list"]: shared { any principal: { any resource: {P1} } }       (the same slice)
 //! ```
 //!
-//! The request (`bot`, `read`, `db`) selects {P4}, {P3}, {P2} and {P1}. Cedar evaluates each set by
+//! The request (`bot`, `read`, `db`) selects {P4}, {P3}, {P2} and {P1}. Each policy is evaluated by
 //! itself. With `context.raw` true and `context.freeze` false:
 //!
 //! ```text
-//! {P4} → Deny,  satisfied: none, errors: none
-//! {P3} → Deny,  satisfied: P3                     a satisfied `forbid`
-//! {P2} → Allow, satisfied: P2
-//! {P1} → Allow, satisfied: P1
-//! united: forbids {P3}, permits {P1, P2}, errors {} → denied by P3, as the whole set would
+//! P4 is unsatisfied, P3 a satisfied `forbid`, P2 and P1 are satisfied `permit`s
+//! forbids {P3}, permits {P1, P2}, errors {} → denied by P3, as the whole set would
 //! ```
 //!
 //! P5 is not evaluated: `action == Action::"write"` is false for this request.
@@ -37,33 +34,28 @@
 //!
 //! Cedar finds each policy satisfied, unsatisfied or in error, independently of all other policies.
 //! Its answer depends on these outcomes alone: a satisfied `forbid` denies, or else a satisfied
-//! `permit` allows, or else the request is denied. So the sets may be evaluated one by one and
-//! their outcomes united, provided that every policy outside of them is unsatisfied and not in
-//! error. A policy is left out only if `principal == …`, `action == …`, `action in …` or
-//! `resource == …` in its scope is false for the request. A scope contains no expression that can
-//! fail, and Cedar evaluates it before the conditions, with short-circuit. So a policy that is left
-//! out is unsatisfied, and none of its conditions can fail.
+//! `permit` allows, or else the request is denied. So the policies may be evaluated one by one and
+//! their outcomes united, provided that every other policy is unsatisfied and not in error. A policy
+//! is left out only if `principal == …`, `action == …`, `action in …` or `resource == …` in its
+//! scope is false for the request. A scope contains no expression that can fail, and Cedar evaluates
+//! it before the conditions, with short-circuit. So a policy that is left out is unsatisfied, and
+//! none of its conditions can fail.
 //!
-//! # Without holds
-//!
-//! When people release a hold, the same request is decided again as if no policy held or escalated.
-//! For a request that a `forbid` matches, Cedar does not report the `permit`s, so the answer cannot
-//! be taken from the first evaluation. Each place of the index that has such policies therefore
-//! also has its set without them. A request selects the one or the other, never both.
-//!
-//! A policy in two selected sets (`action in [a, group_of_a]`) has the same outcome twice, and the
-//! union counts it once. The size of the index is linear in that of the policies: a policy is
-//! copied once for each action or group that it names, never for each member of a group.
+//! A policy in two selected places (`action in [a, group_of_a]`) has the same outcome twice, and
+//! the union counts it once. The size of the index is linear in that of the policies: a policy is
+//! filed once for each action or group that it names, never for each member of a group.
 
 use std::collections::{HashMap, HashSet};
 use std::iter;
 use std::sync::Arc;
 
 use cedar_policy::{
-    ActionConstraint, AuthorizationError, Authorizer, Decision, Entities, EntityTypeName,
-    EntityUid, Policy, PolicyId, PolicySet, PolicySetError, PrincipalConstraint, Request,
+    ActionConstraint, Effect, Entities, EntityUid, Policy, PolicyId, PrincipalConstraint, Request,
     ResourceConstraint,
 };
+
+use super::EntityTypes;
+use super::prepare::{FailedPolicy, PreparedPolicy, RequestEvaluator};
 
 /// All policies, filed by action, then by principal, then by resource.
 #[derive(Debug, Default)]
@@ -86,50 +78,48 @@ pub(super) enum Considered {
 
 /// The united outcomes of the selected policies, before annotations are considered.
 ///
-/// Ids are sorted and unique. For a set that satisfies both kinds, Cedar reports only the
-/// `forbid`s; `permits` is then incomplete, which does not matter, since the request is denied.
+/// Each list is sorted by id, and its ids are unique.
 #[derive(Debug, Default)]
 pub(super) struct UnitedOutcome {
     pub(super) forbids: Vec<PolicyId>,
     pub(super) permits: Vec<PolicyId>,
-    pub(super) errors: Vec<AuthorizationError>,
+    pub(super) errors: Vec<FailedPolicy>,
 }
 
 impl Slices {
     /// Indexes `policies`, of which `holds` finds those that hold or escalate. The groups of an
     /// action are its ancestors in `entities`, which must therefore contain the schema's actions.
-    /// Only actions of `action_type` are indexed, since requests have no other.
+    /// Only actions of the type that requests have are indexed.
     pub(super) fn new(
         policies: &[Policy],
         holds: impl Fn(&PolicyId) -> bool,
         entities: &Entities,
-        action_type: &EntityTypeName,
-    ) -> Result<Self, Box<PolicySetError>> {
+        types: &EntityTypes,
+    ) -> Self {
         let mut any = Slice::default();
         // A policy with `action == a` is in `named` only. A policy with `action in a` holds for the
         // members of `a`, too, and is in both.
         let mut named: HashMap<EntityUid, Slice> = HashMap::new();
         let mut groups: HashMap<EntityUid, Slice> = HashMap::new();
         let parents: HashSet<EntityUid> = (entities.iter())
-            .filter(|entity| entity.uid().type_name() == action_type)
+            .filter(|entity| *entity.uid().type_name() == types.action)
             .flat_map(|entity| ancestors(entities, &entity.uid()))
             .collect();
         for policy in policies {
-            let holds = holds(policy.id());
+            let prepared = PreparedPolicy::new(policy, holds(policy.id()), types);
+            let prepared = Arc::new(prepared);
             match policy.action_constraint() {
-                ActionConstraint::Any => any.add(policy, holds)?,
+                ActionConstraint::Any => any.add(policy, &prepared),
                 ActionConstraint::Eq(action) => {
-                    named.entry(action).or_default().add(policy, holds)?;
+                    named.entry(action).or_default().add(policy, &prepared);
                 }
                 ActionConstraint::In(actions) => {
                     for action in actions.into_iter().collect::<HashSet<_>>() {
                         if parents.contains(&action) {
-                            groups
-                                .entry(action.clone())
-                                .or_default()
-                                .add(policy, holds)?;
+                            let group = groups.entry(action.clone()).or_default();
+                            group.add(policy, &prepared);
                         }
-                        named.entry(action).or_default().add(policy, holds)?;
+                        named.entry(action).or_default().add(policy, &prepared);
                     }
                 }
             }
@@ -145,7 +135,7 @@ impl Slices {
             .cloned()
             .chain(entities.iter().map(|entity| entity.uid()));
         for action in known
-            .filter(|uid| uid.type_name() == action_type)
+            .filter(|uid| *uid.type_name() == types.action)
             .collect::<HashSet<_>>()
         {
             let own = named.remove(&action).map(Arc::new);
@@ -155,7 +145,7 @@ impl Slices {
             let slices: Vec<_> = own.into_iter().chain(inherited).collect();
             actions.insert(action.id().unescaped().to_owned(), slices);
         }
-        Ok(Self { any, actions })
+        Self { any, actions }
     }
 
     /// Returns whether a scope, the schema or the entities name an action.
@@ -163,22 +153,21 @@ impl Slices {
         self.actions.contains_key(action)
     }
 
-    /// Returns the sets that contain every considered policy whose scope can match these three.
-    pub(super) fn select(
-        &self,
-        principal: &EntityUid,
-        action: &str,
-        resource: &EntityUid,
-        considered: Considered,
-    ) -> Vec<&PolicySet> {
-        let mut sets = Vec::with_capacity(4);
-        let own = self.actions.get(action).into_iter().flatten();
-        for slice in iter::once(&self.any).chain(own.map(|slice| &**slice)) {
-            let selected = slice.select(principal, resource);
-            sets.extend(selected.map(|place| place.policies(considered)));
-        }
-        sets.retain(|set| !set.is_empty());
-        sets
+    /// Returns the places whose policies have a scope that can match the request. What is left of
+    /// the scope is compared by [`PreparedPolicy`].
+    pub(super) fn select(&self, request: &Request) -> impl Iterator<Item = &Place> {
+        // Requests are always complete: without one of the three, no scope matches.
+        let scope = (request.principal())
+            .zip(request.action())
+            .zip(request.resource());
+        scope
+            .into_iter()
+            .flat_map(|((principal, action), resource)| {
+                let own = self.actions.get(action.id().unescaped());
+                let own = own.into_iter().flatten().map(|slice| &**slice);
+                let slices = iter::once(&self.any).chain(own);
+                slices.flat_map(|slice| slice.select(principal, resource))
+            })
     }
 
     /// Returns the policies whose scope does not constrain the action.
@@ -200,37 +189,45 @@ impl Slices {
 }
 
 impl UnitedOutcome {
-    /// Evaluates each set and unites the outcomes.
-    pub(super) fn evaluate(sets: &[&PolicySet], request: &Request, entities: &Entities) -> Self {
-        let authorizer = Authorizer::new();
+    /// Evaluates the considered policies that the request selects.
+    pub(super) fn evaluate(
+        slices: &Slices,
+        considered: Considered,
+        request: &Request,
+        entities: &Entities,
+    ) -> Self {
+        let evaluator = RequestEvaluator::new(request, entities);
         let mut outcome = Self::default();
-        for set in sets {
-            let response = authorizer.is_authorized(request, set, entities);
-            let satisfied = response.diagnostics().reason().cloned();
-            match response.decision() {
-                Decision::Allow => outcome.permits.extend(satisfied),
-                Decision::Deny => outcome.forbids.extend(satisfied),
+        for place in slices.select(request) {
+            for policy in place.policies().filter(|policy| considered.has(policy)) {
+                outcome.add(policy, policy.is_satisfied(&evaluator));
             }
-            outcome
-                .errors
-                .extend(response.diagnostics().errors().cloned());
         }
-        outcome.permits.sort_unstable();
-        outcome.permits.dedup();
-        outcome.forbids.sort_unstable();
-        outcome.forbids.dedup();
+        for ids in [&mut outcome.permits, &mut outcome.forbids] {
+            ids.sort_unstable();
+            ids.dedup();
+        }
+        outcome.errors.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        outcome.errors.dedup_by(|a, b| a.id == b.id);
         outcome
-            .errors
-            .sort_unstable_by(|a, b| policy_of(a).cmp(policy_of(b)));
-        outcome.errors.dedup_by(|a, b| policy_of(a) == policy_of(b));
-        outcome
+    }
+
+    fn add(&mut self, policy: &PreparedPolicy, satisfied: Result<bool, FailedPolicy>) {
+        match (satisfied, policy.effect()) {
+            (Ok(true), Effect::Permit) => self.permits.push(policy.id().clone()),
+            (Ok(true), Effect::Forbid) => self.forbids.push(policy.id().clone()),
+            (Ok(false), _) => {}
+            (Err(failed), _) => self.errors.push(failed),
+        }
     }
 }
 
-/// Returns the policy that failed to evaluate.
-pub(super) fn policy_of(error: &AuthorizationError) -> &PolicyId {
-    match error {
-        AuthorizationError::PolicyEvaluationError(error) => error.policy_id(),
+impl Considered {
+    pub(super) fn has(self, policy: &PreparedPolicy) -> bool {
+        match self {
+            Self::All => true,
+            Self::WithoutHolds => !policy.holds,
+        }
     }
 }
 
@@ -259,14 +256,18 @@ struct ByResource {
 
 /// The policies of one place in the index.
 #[derive(Debug, Default)]
-struct Place {
-    all: PolicySet,
-    /// `all` without the policies that hold or escalate, if there are any.
-    without_holds: Option<Box<PolicySet>>,
+pub(super) struct Place {
+    policies: Vec<Arc<PreparedPolicy>>,
+}
+
+impl Place {
+    pub(super) fn policies(&self) -> impl Iterator<Item = &PreparedPolicy> {
+        self.policies.iter().map(|policy| &**policy)
+    }
 }
 
 impl Slice {
-    fn add(&mut self, policy: &Policy, holds: bool) -> Result<(), Box<PolicySetError>> {
+    fn add(&mut self, policy: &Policy, prepared: &Arc<PreparedPolicy>) {
         let by_resource = match policy.principal_constraint() {
             PrincipalConstraint::Eq(principal) => self.fixed.entry(principal).or_default(),
             _ => &mut self.any,
@@ -275,17 +276,17 @@ impl Slice {
             ResourceConstraint::Eq(resource) => by_resource.fixed.entry(resource).or_default(),
             _ => &mut by_resource.any,
         };
-        place.add(policy, holds)
+        place.policies.push(Arc::clone(prepared));
     }
 
     fn is_empty(&self) -> bool {
-        self.places().all(|place| place.all.is_empty())
+        self.places().all(|place| place.policies.is_empty())
     }
 
     /// Returns the ids of the policies in the slice.
     pub(super) fn ids(&self) -> Vec<&PolicyId> {
         self.places()
-            .flat_map(|place| place.all.policies().map(Policy::id))
+            .flat_map(|place| place.policies().map(PreparedPolicy::id))
             .collect()
     }
 
@@ -297,26 +298,7 @@ impl Slice {
     fn select(&self, principal: &EntityUid, resource: &EntityUid) -> impl Iterator<Item = &Place> {
         let by_resource = [Some(&self.any), self.fixed.get(principal)];
         (by_resource.into_iter().flatten())
-            .flat_map(|places| [Some(&places.any), places.fixed.get(resource)])
+            .flat_map(move |places| [Some(&places.any), places.fixed.get(resource)])
             .flatten()
-    }
-}
-
-impl Place {
-    fn add(&mut self, policy: &Policy, holds: bool) -> Result<(), Box<PolicySetError>> {
-        if holds {
-            let others = &self.all;
-            (self.without_holds).get_or_insert_with(|| Box::new(others.clone()));
-        } else if let Some(others) = &mut self.without_holds {
-            others.add(policy.clone())?;
-        }
-        self.all.add(policy.clone()).map_err(Box::new)
-    }
-
-    fn policies(&self, considered: Considered) -> &PolicySet {
-        match (considered, &self.without_holds) {
-            (Considered::WithoutHolds, Some(others)) => others,
-            (Considered::All | Considered::WithoutHolds, _) => &self.all,
-        }
     }
 }

@@ -6,10 +6,11 @@
 //! probably meant.
 
 use atlasent::text::Escaped;
-use cedar_policy::{Entities, EntityTypeName, EntityUid, Policy};
+use cedar_policy::{Entities, EntityTypeName, EntityUid, Policy, Request};
 
+use super::slice::{Considered, UnitedOutcome};
 use super::suggest::nearest;
-use super::{CedarRequest, Policies, PolicyInput, Verdict, code};
+use super::{Policies, PolicyInput, Verdict, code};
 
 /// The names of the agents that entities define or policies mention.
 #[derive(Debug)]
@@ -70,15 +71,16 @@ impl Policies {
         Some(Verdict::deny(code, reason))
     }
 
-    /// Returns the verdict on a cedar_request, with a hint where no policy matches and the agent's
-    /// name looks misspelt.
+    /// Returns the verdict on a request, with a hint where no policy matches and the agent's name
+    /// looks misspelt.
     pub(super) fn verdict(
         &self,
-        cedar_request: &CedarRequest<'_>,
+        request: &Request,
+        considered: Considered,
         input: PolicyInput<'_>,
     ) -> Verdict {
-        let mut verdict =
-            Verdict::from_outcome(&cedar_request.outcome(&self.entities), &self.by_id);
+        let outcome = UnitedOutcome::evaluate(&self.slices, considered, request, &self.entities);
+        let mut verdict = Verdict::from_outcome(&outcome, &self.by_id);
         if verdict.code.as_deref() != Some(code::NO_MATCHING_POLICY) {
             return verdict;
         }

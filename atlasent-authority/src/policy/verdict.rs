@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use atlasent::Decision;
 use atlasent::text::Escaped;
-use cedar_policy::{AuthorizationError, PolicyId};
+use cedar_policy::PolicyId;
 
 use super::PolicyInput;
 use super::annotations::AnnotatedPolicy;
 use super::approval::ApprovalRule;
 use super::failure::explain_all;
-use super::slice::{UnitedOutcome, policy_of};
+use super::prepare::FailedPolicy;
+use super::slice::UnitedOutcome;
 
 /// The answer to one [`PolicyInput`](super::PolicyInput).
 #[derive(Clone, Debug)]
@@ -130,10 +131,8 @@ impl Verdict {
         }
     }
 
-    fn from_errors(errors: &[AuthorizationError], by_id: &AnnotatedPolicies) -> Self {
-        let ids = errors
-            .iter()
-            .map(|error| AsRef::<str>::as_ref(policy_of(error)));
+    fn from_errors(errors: &[FailedPolicy], by_id: &AnnotatedPolicies) -> Self {
+        let ids = errors.iter().map(|failed| AsRef::<str>::as_ref(&failed.id));
         let determining: Vec<Arc<str>> = ids.map(Arc::from).collect();
         let named = determining.iter().take(MAX_NAMED);
         let named: Vec<String> = named.map(|id| format!("`{id}`")).collect();

@@ -57,8 +57,130 @@ const CONDITIONS: [&str; 12] = [
     "when { principal == Agent::\"p0\" } when { context.flag }",
 ];
 
+/// Values of every kind, present and absent.
+const VALUES: [&str; 26] = [
+    "true",
+    "false",
+    "1",
+    "5",
+    "9223372036854775807",
+    "\"yes\"",
+    "\"no\"",
+    "[]",
+    "[1, 5]",
+    "[\"yes\", \"no\"]",
+    "[Role::\"r0\", Agent::\"p1\"]",
+    "{ \"x\": 1 }",
+    "decimal(\"1.5\")",
+    "ip(\"10.0.0.1\")",
+    "datetime(\"2024-10-15\")",
+    "duration(\"1h\")",
+    "principal",
+    "action",
+    "resource",
+    "context",
+    "Agent::\"p0\"",
+    "Role::\"r0\"",
+    "context.flag",
+    "context.n",
+    "context.s",
+    "context.r",
+];
+
+/// Tests that conditions often open with.
+const TESTS: [&str; 20] = [
+    "context.s == \"yes\"",
+    "\"no\" == context.s",
+    "context.s == \"yes\" || context.s == \"no\"",
+    "context.s == \"no\" || context.s like \"ye*\"",
+    "context.n == 1 || context.n like \"y*\"",
+    "[\"yes\", 1].contains(context.s)",
+    "[].contains(context.s)",
+    "context.s like \"y*\"",
+    "context.s like \"*s\"",
+    "context.s like \"no\"",
+    "context.r.x == 1",
+    "context.r.x.y == 1",
+    "context.s.x == 1",
+    "context.n == 5",
+    "context has s",
+    "context has r.x",
+    "context has r && context.r has x",
+    "context.r has x",
+    "principal == Agent::\"p0\"",
+    "!(principal in Role::\"r0\")",
+];
+
 fn quoted((type_name, id): Name) -> String {
     format!("{type_name}::\"{id}\"")
+}
+
+/// Generates expressions of all kinds. Many have a value, and many fail.
+fn expression() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![select(&VALUES[..]), select(&TESTS[..])].prop_map(str::to_owned);
+    leaf.prop_recursive(4, 24, 3, |inner| {
+        let unary = select(
+            &[
+                "!(@)",
+                "-(@)",
+                "(@) has x",
+                "(@) has r.x",
+                "(@) like \"y*\"",
+                "(@) is Agent",
+                "(@).x",
+                "(@).level",
+                "(@).isEmpty()",
+                "(@).isIpv4()",
+                "[@]",
+                "{ \"x\": @ }",
+            ][..],
+        );
+        let binary = select(
+            &[
+                "(@) && (#)",
+                "(@) && (#)",
+                "(@) && (#)",
+                "(@) || (#)",
+                "(@) == (#)",
+                "(@) != (#)",
+                "(@) < (#)",
+                "(@) >= (#)",
+                "(@) + (#)",
+                "(@) - (#)",
+                "(@) * (#)",
+                "(@) in (#)",
+                "(@) is Agent in (#)",
+                "(@).contains(#)",
+                "(@).containsAll(#)",
+                "(@).containsAny(#)",
+                "(@).hasTag(#)",
+                "(@).getTag(#)",
+                "(@).lessThan(#)",
+                "(@).offset(#)",
+                "if (@) then (#) else false",
+                "if true then (@) else (#)",
+            ][..],
+        );
+        prop_oneof![
+            (unary, inner.clone()).prop_map(|(form, one)| form.replace('@', &one)),
+            (binary, inner.clone(), inner).prop_map(|(form, one, two)| {
+                let (before, after) = form.split_once('#').unwrap();
+                format!("{}{two}{after}", before.replace('@', &one))
+            }),
+        ]
+    })
+}
+
+/// Generates up to three `when` and `unless`, of which most open with a test.
+fn conditions() -> impl Strategy<Value = String> {
+    let body = prop_oneof![
+        2 => select(&TESTS[..]).prop_map(str::to_owned),
+        3 => (select(&TESTS[..]), expression()).prop_map(|(test, e)| format!("({test}) && ({e})")),
+        2 => expression(),
+    ];
+    let condition = (select(&["when", "when", "unless"][..]), body)
+        .prop_map(|(keyword, body)| format!("{keyword} {{ {body} }}"));
+    prop::collection::vec(condition, 0..=3).prop_map(|conditions| conditions.join(" "))
 }
 
 fn scope(variable: &'static str, names: &'static [Name]) -> impl Strategy<Value = String> {
@@ -99,7 +221,10 @@ pub(super) fn policy() -> impl Strategy<Value = String> {
         scope("principal", &PRINCIPALS),
         action_scope(),
         scope("resource", &RESOURCES),
-        select(&CONDITIONS[..]),
+        prop_oneof![
+            select(&CONDITIONS[..]).prop_map(str::to_owned),
+            conditions(),
+        ],
     )
         .prop_map(|(effect, principal, action, resource, condition)| {
             format!("{effect} ({principal}, {action}, {resource}) {condition};")
@@ -141,7 +266,23 @@ fn context() -> impl Strategy<Value = Value> {
         json!(1.5),
         json!(1e300),
     ]);
-    (flag, n).prop_map(|(flag, n)| json!({ "flag": flag, "n": n }))
+    let s = select(vec![
+        json!(null),
+        json!("yes"),
+        json!("no"),
+        json!(""),
+        json!(1),
+        json!({ "x": 1 }),
+    ]);
+    let r = select(vec![
+        json!(null),
+        json!({}),
+        json!({ "x": 1 }),
+        json!({ "x": { "y": 1 } }),
+        json!([1]),
+        json!("yes"),
+    ]);
+    (flag, n, s, r).prop_map(|(flag, n, s, r)| json!({ "flag": flag, "n": n, "s": s, "r": r }))
 }
 
 #[derive(Debug, Clone)]

@@ -1,21 +1,32 @@
 //! The index answers as the whole set does, for any policies, entities and request, and without
 //! holds as a set does that has none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use atlasent::Decision;
-use cedar_policy::{Authorizer, PolicyId, PolicySet, Request};
+use cedar_policy::{AuthorizationError, Authorizer, PolicyId, PolicySet, Request};
 use proptest::prelude::*;
 
 use super::random::{RandomRequest, build, entities, numbered, policy, request};
-use crate::policy::slice::{Considered, UnitedOutcome, policy_of};
+use crate::policy::failure::explain;
+use crate::policy::prepare::FailedPolicy;
+use crate::policy::slice::{Considered, UnitedOutcome};
 use crate::policy::{Policies, code, context, uid};
 
-/// The decision, the determining policies, and the policies in error.
-type Answer = (bool, BTreeSet<String>, BTreeSet<String>);
+/// The decision, the determining policies, and the policies in error with the explanation of each.
+type Answer = (bool, BTreeSet<String>, BTreeMap<String, String>);
 
 fn ids<'i>(ids: impl Iterator<Item = &'i PolicyId>) -> BTreeSet<String> {
     ids.map(ToString::to_string).collect()
+}
+
+fn explained(
+    policies: &Policies,
+    failed: impl Iterator<Item = FailedPolicy>,
+) -> BTreeMap<String, String> {
+    failed
+        .map(|failed| (failed.id.to_string(), explain(&failed, &policies.by_id)))
+        .collect()
 }
 
 fn cedar_request(policies: &Policies, asked: &RandomRequest) -> Request {
@@ -30,7 +41,17 @@ fn cedar_request(policies: &Policies, asked: &RandomRequest) -> Request {
     .unwrap()
 }
 
-fn whole(policies: &Policies, set: &PolicySet, asked: &RandomRequest) -> Answer {
+/// Parses all policies of a text. Their ids are annotations.
+fn whole(text: &str) -> PolicySet {
+    let parsed: PolicySet = text.parse().unwrap();
+    let named = parsed
+        .policies()
+        .map(|policy| policy.new_id(PolicyId::new(policy.annotation("id").unwrap())));
+    PolicySet::from_policies(named).unwrap()
+}
+
+/// Returns the answer of Cedar's authorizer on the whole set.
+fn unindexed(policies: &Policies, set: &PolicySet, asked: &RandomRequest) -> Answer {
     let response =
         Authorizer::new().is_authorized(&cedar_request(policies, asked), set, &policies.entities);
     let diagnostics = response.diagnostics();
@@ -38,21 +59,26 @@ fn whole(policies: &Policies, set: &PolicySet, asked: &RandomRequest) -> Answer 
     (
         allowed,
         ids(diagnostics.reason()),
-        ids(diagnostics.errors().map(policy_of)),
+        explained(policies, diagnostics.errors().map(failed_policy)),
     )
 }
 
-fn sliced(policies: &Policies, asked: &RandomRequest) -> Answer {
-    let types = &policies.types;
-    let (principal, resource) = (
-        uid(&types.agent, asked.agent),
-        uid(&types.resource, asked.resource),
-    );
-    let slices = &policies.slices;
-    let sets = slices.select(&principal, asked.action, &resource, Considered::All);
-    let outcome =
-        UnitedOutcome::evaluate(&sets, &cedar_request(policies, asked), &policies.entities);
-    let errors = ids(outcome.errors.iter().map(policy_of));
+fn failed_policy(error: &AuthorizationError) -> FailedPolicy {
+    let AuthorizationError::PolicyEvaluationError(error) = error;
+    FailedPolicy {
+        id: error.policy_id().clone(),
+        cause: error.inner().clone(),
+    }
+}
+
+/// Returns the answer of the index, before annotations are considered.
+fn indexed(policies: &Policies, asked: &RandomRequest) -> Answer {
+    let request = cedar_request(policies, asked);
+    let Policies {
+        slices, entities, ..
+    } = policies;
+    let outcome = UnitedOutcome::evaluate(slices, Considered::All, &request, entities);
+    let errors = explained(policies, outcome.errors.into_iter());
     if outcome.forbids.is_empty() {
         (
             !outcome.permits.is_empty(),
@@ -74,14 +100,10 @@ proptest! {
         requests in prop::collection::vec(request(), 1..12),
     ) {
         let text = numbered(&texts);
-        let policies = build(&text, entities);
-        let parsed: PolicySet = text.parse().unwrap();
-        let named = parsed.policies().map(|policy| policy.new_id(PolicyId::new(policy.annotation("id").unwrap())));
-        let set = PolicySet::from_policies(named).unwrap();
-
+        let (policies, set) = (build(&text, entities), whole(&text));
         for asked in &requests {
-            let expected = whole(&policies, &set, asked);
-            prop_assert_eq!(&sliced(&policies, asked), &expected, "{:?}", asked);
+            let expected = unindexed(&policies, &set, asked);
+            prop_assert_eq!(&indexed(&policies, asked), &expected, "{:?}", asked);
 
             let (allowed, determining, errors) = expected;
             let verdict = policies.decide(asked.input());
@@ -93,7 +115,7 @@ proptest! {
                 prop_assert_eq!(named, determining);
             } else {
                 prop_assert_eq!(verdict.code.as_deref(), Some(code::POLICY_EVALUATION_ERROR));
-                prop_assert_eq!(named, errors);
+                prop_assert_eq!(named, errors.into_keys().collect());
             }
         }
     }
