@@ -1,11 +1,14 @@
 //! Building the Cedar record for the context of a request.
 
+use std::sync::Arc;
+
 use atlasent::wire::WrittenNumbers;
-use cedar_policy::{Context, RestrictedExpression};
+use cedar_policy::Context;
+use cedar_policy_core::ast::{Context as CedarContext, Value as CedarValue};
 use serde_json::{Map, Value};
 
 use super::PolicyInput;
-use super::convert::{self, Attributes, ConvertError, Typed};
+use super::convert::{self, Attributes, ConvertError};
 use super::types::{ContextTypes, Record};
 use crate::policy::fields::Field;
 
@@ -71,20 +74,16 @@ fn untyped(
     let mut attributes = convert::attributes(object, written, 0)?;
     for (name, field) in missing_fields(input) {
         let value = match field {
-            Field::Text(text) => RestrictedExpression::new_string(text.to_owned()),
-            Field::Number(number) => convert::number(number),
-            Field::Names(names) => RestrictedExpression::new_set(
-                names
-                    .iter()
-                    .map(|name| RestrictedExpression::new_string(name.as_str().to_owned())),
+            Field::Text(text) => CedarValue::from(text),
+            Field::Number(number) => convert::number(number)?,
+            Field::Names(names) => CedarValue::set(
+                names.iter().map(|name| CedarValue::from(name.as_str())),
+                None,
             ),
         };
-        attributes.push((name.to_owned(), value));
+        attributes.push((name, value));
     }
-    if attributes.is_empty() {
-        return Ok(Context::empty());
-    }
-    record_of(attributes)
+    Ok(record_of(attributes))
 }
 
 fn typed(
@@ -92,21 +91,14 @@ fn typed(
     written: Option<&WrittenNumbers>,
     record: &Record,
 ) -> Result<Context, ContextError> {
-    let convert = |probes: bool| {
-        let attributes = Typed { probes }.attributes(object, written, record);
-        attributes.map_err(ConvertError::TypeMismatch)
-    };
-    // Cedar does not say which value it could not create, so after an error the values are created
-    // one by one. This also happens after any other mismatch, so that an answer lists all
-    // mismatches.
-    let made = convert(false)
-        .map_err(ContextError::from)
-        .and_then(record_of);
-    made.or_else(|error| convert(true).map_or_else(|all| Err(all.into()), |_| Err(error)))
+    let attributes = convert::typed_attributes(object, written, record);
+    Ok(record_of(attributes.map_err(ConvertError::TypeMismatch)?))
 }
 
-fn record_of(attributes: Attributes) -> Result<Context, ContextError> {
-    Context::from_pairs(attributes).map_err(|_| ConvertError::NotExpressible.into())
+fn record_of(attributes: Attributes<'_>) -> Context {
+    let attributes = attributes.into_iter();
+    let record = attributes.map(|(key, value)| (key.into(), value)).collect();
+    CedarContext::Value(Arc::new(record)).into()
 }
 
 #[cfg(test)]

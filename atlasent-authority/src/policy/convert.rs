@@ -1,12 +1,17 @@
 //! Converting JSON values to Cedar values, by the rules at [`Policies`](super::Policies).
 //!
 //! Cedar's own JSON reader gives keys such as `__entity` and `__extn` a meaning. Contexts come from
-//! agents, so that reader is not used: whatever the key, a string stays a string.
+//! agents, so that reader is not used: whatever the key, a string stays a string. The values are
+//! built as Cedar's evaluator has them. Only values of extension types go through Cedar's
+//! evaluator, which has the functions that parse them.
 
 use std::fmt;
 
 use atlasent::wire::WrittenNumbers;
-use cedar_policy::{Context, EntityId, EntityUid, RestrictedExpression};
+use cedar_policy::{EntityId, EntityUid, RestrictedExpression};
+use cedar_policy_core::ast::{EntityUID, Value as CedarValue};
+use cedar_policy_core::evaluator::RestrictedEvaluator;
+use cedar_policy_core::extensions::Extensions;
 use serde_json::{Map, Number, Value};
 
 use super::number::Numeral;
@@ -156,38 +161,39 @@ fn key_step(key: &str) -> String {
     format!("[\"{}\"]", shown.escape_debug())
 }
 
-pub(super) type Attributes = Vec<(String, RestrictedExpression)>;
+/// The attributes of a record, each with another key.
+pub(super) type Attributes<'v> = Vec<(&'v str, CedarValue)>;
 
 /// Converts values that have no declared type.
-pub(super) fn attributes(
-    object: &Map<String, Value>,
+pub(super) fn attributes<'v>(
+    object: &'v Map<String, Value>,
     written: Option<&WrittenNumbers>,
     depth: usize,
-) -> Result<Attributes, ConvertError> {
+) -> Result<Attributes<'v>, ConvertError> {
     let mut attributes = Vec::with_capacity(object.len());
     for (key, value) in object {
         let written = written.and_then(|written| written.member(key));
-        if let Some(value) = expression(value, written, depth)? {
-            attributes.push((key.clone(), value));
+        if let Some(value) = untyped(value, written, depth)? {
+            attributes.push((&**key, value));
         }
     }
     Ok(attributes)
 }
 
 /// Returns `None` for `null`: Cedar has no such value, and `has` should be false for the key.
-fn expression(
+fn untyped(
     value: &Value,
     written: Option<&WrittenNumbers>,
     depth: usize,
-) -> Result<Option<RestrictedExpression>, ConvertError> {
+) -> Result<Option<CedarValue>, ConvertError> {
     if let Some(text) = written.and_then(WrittenNumbers::text) {
-        return Ok(Some(written_number(text)));
+        return written_number(text).map(Some);
     }
-    let expression = match value {
+    let value = match value {
         Value::Null => return Ok(None),
-        Value::Bool(value) => RestrictedExpression::new_bool(*value),
-        Value::Number(value) => number(value),
-        Value::String(value) => RestrictedExpression::new_string(value.clone()),
+        Value::Bool(value) => CedarValue::from(*value),
+        Value::Number(value) => number(value)?,
+        Value::String(value) => CedarValue::from(&**value),
         Value::Array(_) | Value::Object(_) if depth == MAX_DEPTH => {
             return Err(ConvertError::TooDeep);
         }
@@ -195,23 +201,19 @@ fn expression(
             let mut elements = Vec::with_capacity(values.len());
             for (index, value) in values.iter().enumerate() {
                 let written = written.and_then(|written| written.item(index));
-                elements.extend(expression(value, written, depth + 1)?);
+                elements.extend(untyped(value, written, depth + 1)?);
             }
-            RestrictedExpression::new_set(elements)
+            CedarValue::set(elements, None)
         }
-        Value::Object(object) => {
-            let attributes = attributes(object, written, depth + 1)?;
-            RestrictedExpression::new_record(attributes)
-                .map_err(|_| ConvertError::NotExpressible)?
-        }
+        Value::Object(object) => CedarValue::record(attributes(object, written, depth + 1)?, None),
     };
-    Ok(Some(expression))
+    Ok(Some(value))
 }
 
 /// Converts a number that has no declared type.
-pub(super) fn number(number: &Number) -> RestrictedExpression {
+pub(super) fn number(number: &Number) -> Result<CedarValue, ConvertError> {
     match small_integer(number) {
-        Some(long) => RestrictedExpression::new_long(long),
+        Some(long) => Ok(CedarValue::from(long)),
         None => written_number(&number.to_string()),
     }
 }
@@ -227,154 +229,136 @@ fn small_integer(number: &Number) -> Option<i64> {
         .or_else(|| whole().map(|whole| whole as i64))
 }
 
-fn written_number(text: &str) -> RestrictedExpression {
+fn written_number(text: &str) -> Result<CedarValue, ConvertError> {
     let numeral = Numeral::parse(text);
     if let Some(long) = numeral.and_then(|numeral| numeral.long()) {
-        return RestrictedExpression::new_long(long);
+        return Ok(CedarValue::from(long));
     }
     match numeral.and_then(|numeral| numeral.decimal()) {
-        Some(decimal) => RestrictedExpression::new_decimal(decimal),
+        Some(decimal) => extension(&RestrictedExpression::new_decimal(decimal))
+            .ok_or(ConvertError::NotExpressible),
         // Dropping or rounding the number could disable a `forbid`. A string satisfies `has`, and
         // ordering it is a type error, which denies.
-        None => RestrictedExpression::new_string(text.to_owned()),
+        None => Ok(CedarValue::from(text)),
     }
+}
+
+/// Returns the value of an extension type that the function of an expression makes of its text, or
+/// `None` if the text is invalid.
+fn extension(call: &RestrictedExpression) -> Option<CedarValue> {
+    let evaluator = RestrictedEvaluator::new(Extensions::all_available());
+    evaluator.interpret(call.as_ref().as_borrowed()).ok()
 }
 
 /// Converts values by their declared types.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Typed {
-    /// Whether each extension value is evaluated at once, which finds the invalid ones and costs an
-    /// evaluation each.
-    pub(super) probes: bool,
+pub(super) fn typed_attributes<'v>(
+    object: &'v Map<String, Value>,
+    written: Option<&WrittenNumbers>,
+    record: &Record,
+) -> Result<Attributes<'v>, TypeMismatches> {
+    let mut attributes = Vec::with_capacity(record.len());
+    let mut mismatches = TypeMismatches::default();
+    for (key, value) in object {
+        if value.is_null() {
+            continue;
+        }
+        let written = written.and_then(|written| written.member(key));
+        let converted = match record.get(key) {
+            Some(attribute) => typed(value, written, &attribute.kind),
+            None => {
+                let found = kind_of(value, written);
+                Err(TypeMismatch::new(MismatchKind::Undeclared { found }).into())
+            }
+        };
+        match converted {
+            Ok(value) => attributes.push((&**key, value)),
+            Err(found) => mismatches.extend(found.within(&key_step(key))),
+        }
+    }
+    for (key, attribute) in record.iter().filter(|(_, attribute)| attribute.is_required) {
+        if object.get(key).is_none_or(Value::is_null) {
+            let expected = attribute.kind.to_string();
+            let missing =
+                TypeMismatches::from(TypeMismatch::new(MismatchKind::Missing { expected }));
+            mismatches.extend(missing.within(&key_step(key)));
+        }
+    }
+    mismatches.or(attributes)
 }
 
-impl Typed {
-    pub(super) fn attributes(
-        self,
-        object: &Map<String, Value>,
-        written: Option<&WrittenNumbers>,
-        record: &Record,
-    ) -> Result<Attributes, TypeMismatches> {
-        let mut attributes = Vec::with_capacity(record.len());
-        let mut mismatches = TypeMismatches::default();
-        for (key, value) in object {
-            if value.is_null() {
-                continue;
-            }
-            let written = written.and_then(|written| written.member(key));
-            let expression = match record.get(key) {
-                Some(attribute) => self.expression(value, written, &attribute.kind),
-                None => {
-                    let found = kind_of(value, written);
-                    Err(TypeMismatch::new(MismatchKind::Undeclared { found }).into())
+fn typed(
+    value: &Value,
+    written: Option<&WrittenNumbers>,
+    kind: &Type,
+) -> Result<CedarValue, TypeMismatches> {
+    let misfit = || unfit(kind, kind_of(value, written));
+    let text = written.and_then(WrittenNumbers::text);
+    let parsed = |call: RestrictedExpression, found: &'static str| {
+        extension(&call).ok_or_else(|| unfit(kind, found))
+    };
+    Ok(match (kind, value) {
+        (Type::Long, value) => {
+            let long = match (text, value) {
+                (Some(text), _) => Numeral::parse(text).and_then(|numeral| numeral.long()),
+                (None, Value::Number(number)) => {
+                    small_integer(number).or_else(|| Numeral::parse(&number.to_string())?.long())
                 }
+                (None, _) => None,
             };
-            match expression {
-                Ok(expression) => attributes.push((key.clone(), expression)),
-                Err(found) => mismatches.extend(found.within(&key_step(key))),
-            }
+            CedarValue::from(long.ok_or_else(misfit)?)
         }
-        for (key, attribute) in record.iter().filter(|(_, attribute)| attribute.is_required) {
-            if object.get(key).is_none_or(Value::is_null) {
-                let expected = attribute.kind.to_string();
-                let missing =
-                    TypeMismatches::from(TypeMismatch::new(MismatchKind::Missing { expected }));
-                mismatches.extend(missing.within(&key_step(key)));
-            }
+        (Type::Decimal, value) => {
+            let decimal = |text: &str| Numeral::parse(text)?.decimal();
+            let decimal = match (text, value) {
+                (Some(text), _) => decimal(text),
+                (None, Value::Number(number)) => decimal(&number.to_string()),
+                (None, Value::String(text)) => decimal(text),
+                (None, _) => None,
+            };
+            let decimal = RestrictedExpression::new_decimal(decimal.ok_or_else(misfit)?);
+            extension(&decimal).ok_or_else(misfit)?
         }
-        mismatches.or(attributes)
-    }
-
-    fn expression(
-        self,
-        value: &Value,
-        written: Option<&WrittenNumbers>,
-        kind: &Type,
-    ) -> Result<RestrictedExpression, TypeMismatches> {
-        let misfit = || unfit(kind, kind_of(value, written));
-        let text = written.and_then(WrittenNumbers::text);
-        Ok(match (kind, value) {
-            (Type::Long, value) => {
-                let long = match (text, value) {
-                    (Some(text), _) => Numeral::parse(text).and_then(|numeral| numeral.long()),
-                    (None, Value::Number(number)) => small_integer(number)
-                        .or_else(|| Numeral::parse(&number.to_string())?.long()),
-                    (None, _) => None,
-                };
-                RestrictedExpression::new_long(long.ok_or_else(misfit)?)
-            }
-            (Type::Decimal, value) => {
-                let decimal = |text: &str| Numeral::parse(text)?.decimal();
-                let decimal = match (text, value) {
-                    (Some(text), _) => decimal(text),
-                    (None, Value::Number(number)) => decimal(&number.to_string()),
-                    (None, Value::String(text)) => decimal(text),
-                    (None, _) => None,
-                };
-                RestrictedExpression::new_decimal(decimal.ok_or_else(misfit)?)
-            }
-            // No other declared type accepts a number that needs its text.
-            _ if text.is_some() => return Err(misfit()),
-            (Type::Bool, Value::Bool(value)) => RestrictedExpression::new_bool(*value),
-            (Type::String, Value::String(text)) => RestrictedExpression::new_string(text.clone()),
-            (Type::Ipaddr, Value::String(text)) => self.extension(
-                RestrictedExpression::new_ip(text),
-                kind,
-                "a string that is not an IP address",
-            )?,
-            (Type::Datetime, Value::String(text)) => self.extension(
-                RestrictedExpression::new_datetime(text),
-                kind,
-                "a string that is not a datetime",
-            )?,
-            (Type::Duration, Value::String(text)) => self.extension(
-                RestrictedExpression::new_duration(text),
-                kind,
-                "a string that is not a duration",
-            )?,
-            (Type::Entity(_, Some(ids)), Value::String(id)) if !ids.contains(id) => {
-                let found = "a string that is not one of its ids";
-                return Err(unfit(kind, found));
-            }
-            (Type::Entity(name, _), Value::String(id)) => {
-                let id = EntityId::new(id);
-                let uid = EntityUid::from_type_name_and_id(name.clone(), id);
-                RestrictedExpression::new_entity_uid(uid)
-            }
-            (Type::Set(element), Value::Array(values)) => {
-                let mut elements = Vec::with_capacity(values.len());
-                let mut mismatches = TypeMismatches::default();
-                for (index, value) in values.iter().enumerate().filter(|(_, v)| !v.is_null()) {
-                    let written = written.and_then(|written| written.item(index));
-                    match self.expression(value, written, element) {
-                        Ok(expression) => elements.push(expression),
-                        Err(found) => mismatches.extend(found.within(&format!("[{index}]"))),
-                    }
+        // No other declared type accepts a number that needs its text.
+        _ if text.is_some() => return Err(misfit()),
+        (Type::Bool, Value::Bool(value)) => CedarValue::from(*value),
+        (Type::String, Value::String(text)) => CedarValue::from(&**text),
+        (Type::Ipaddr, Value::String(text)) => parsed(
+            RestrictedExpression::new_ip(text),
+            "a string that is not an IP address",
+        )?,
+        (Type::Datetime, Value::String(text)) => parsed(
+            RestrictedExpression::new_datetime(text),
+            "a string that is not a datetime",
+        )?,
+        (Type::Duration, Value::String(text)) => parsed(
+            RestrictedExpression::new_duration(text),
+            "a string that is not a duration",
+        )?,
+        (Type::Entity(_, Some(ids)), Value::String(id)) if !ids.contains(id) => {
+            return Err(unfit(kind, "a string that is not one of its ids"));
+        }
+        (Type::Entity(name, _), Value::String(id)) => {
+            let id = EntityId::new(id);
+            let uid = EntityUid::from_type_name_and_id(name.clone(), id);
+            CedarValue::from(EntityUID::from(uid))
+        }
+        (Type::Set(element), Value::Array(values)) => {
+            let mut elements = Vec::with_capacity(values.len());
+            let mut mismatches = TypeMismatches::default();
+            for (index, value) in values.iter().enumerate().filter(|(_, v)| !v.is_null()) {
+                let written = written.and_then(|written| written.item(index));
+                match typed(value, written, element) {
+                    Ok(value) => elements.push(value),
+                    Err(found) => mismatches.extend(found.within(&format!("[{index}]"))),
                 }
-                RestrictedExpression::new_set(mismatches.or(elements)?)
             }
-            (Type::Record(record), Value::Object(object)) => {
-                let attributes = self.attributes(object, written, record)?;
-                RestrictedExpression::new_record(attributes).map_err(|_| misfit())?
-            }
-            _ => return Err(misfit()),
-        })
-    }
-
-    /// Builds an extension value from a string. Cedar evaluates it with the context, unless it is
-    /// probed.
-    fn extension(
-        self,
-        expression: RestrictedExpression,
-        kind: &Type,
-        found: &'static str,
-    ) -> Result<RestrictedExpression, TypeMismatches> {
-        if self.probes {
-            let pair = ("value".to_owned(), expression.clone());
-            Context::from_pairs([pair]).map_err(|_| unfit(kind, found))?;
+            CedarValue::set(mismatches.or(elements)?, None)
         }
-        Ok(expression)
-    }
+        (Type::Record(record), Value::Object(object)) => {
+            CedarValue::record(typed_attributes(object, written, record)?, None)
+        }
+        _ => return Err(misfit()),
+    })
 }
 
 /// Returns the kind of a value, for people.
