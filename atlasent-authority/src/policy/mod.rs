@@ -8,6 +8,7 @@ mod annotations;
 mod approval;
 #[cfg(feature = "cedar")]
 mod cedar;
+mod comparison;
 mod context;
 mod convert;
 mod decide;
@@ -26,6 +27,7 @@ mod lint;
 mod load;
 mod manifest;
 mod number;
+mod place;
 mod prepare;
 mod slice;
 mod suggest;

@@ -34,6 +34,7 @@ use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 
 use super::EntityTypes;
+use super::comparison::Comparison;
 
 /// A policy of the index.
 #[derive(Debug)]
@@ -122,6 +123,11 @@ impl PreparedPolicy {
 
     pub(super) fn effect(&self) -> Effect {
         self.policy.effect()
+    }
+
+    /// Returns the comparison that the conditions open with, if they open with one.
+    pub(super) fn comparison(&self) -> Option<Comparison> {
+        Comparison::find(self.conditions.as_ref()?)
     }
 
     /// Returns whether the policy, which the index has selected for the request, is satisfied.

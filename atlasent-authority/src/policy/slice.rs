@@ -41,6 +41,9 @@
 //! it before the conditions, with short-circuit. So a policy that is left out is unsatisfied, and
 //! none of its conditions can fail.
 //!
+//! Of the policies of a place, the request evaluates those that their conditions do not rule out:
+//! see [`place`](super::place).
+//!
 //! A policy in two selected places (`action in [a, group_of_a]`) has the same outcome twice, and
 //! the union counts it once. The size of the index is linear in that of the policies: a policy is
 //! filed once for each action or group that it names, never for each member of a group.
@@ -55,6 +58,7 @@ use cedar_policy::{
 };
 
 use super::EntityTypes;
+use super::place::Place;
 use super::prepare::{FailedPolicy, PreparedPolicy, RequestEvaluator};
 
 /// All policies, filed by action, then by principal, then by resource.
@@ -199,9 +203,11 @@ impl UnitedOutcome {
         let evaluator = RequestEvaluator::new(request, entities);
         let mut outcome = Self::default();
         for place in slices.select(request) {
-            for policy in place.policies().filter(|policy| considered.has(policy)) {
-                outcome.add(policy, policy.is_satisfied(&evaluator));
-            }
+            place.visit(request.as_ref(), &mut |policy| {
+                if considered.has(policy) {
+                    outcome.add(policy, policy.is_satisfied(&evaluator));
+                }
+            });
         }
         for ids in [&mut outcome.permits, &mut outcome.forbids] {
             ids.sort_unstable();
@@ -254,18 +260,6 @@ struct ByResource {
     fixed: HashMap<EntityUid, Place>,
 }
 
-/// The policies of one place in the index.
-#[derive(Debug, Default)]
-pub(super) struct Place {
-    policies: Vec<Arc<PreparedPolicy>>,
-}
-
-impl Place {
-    pub(super) fn policies(&self) -> impl Iterator<Item = &PreparedPolicy> {
-        self.policies.iter().map(|policy| &**policy)
-    }
-}
-
 impl Slice {
     fn add(&mut self, policy: &Policy, prepared: &Arc<PreparedPolicy>) {
         let by_resource = match policy.principal_constraint() {
@@ -276,17 +270,17 @@ impl Slice {
             ResourceConstraint::Eq(resource) => by_resource.fixed.entry(resource).or_default(),
             _ => &mut by_resource.any,
         };
-        place.policies.push(Arc::clone(prepared));
+        place.add(prepared);
     }
 
     fn is_empty(&self) -> bool {
-        self.places().all(|place| place.policies.is_empty())
+        self.places().all(|place| place.is_empty())
     }
 
     /// Returns the ids of the policies in the slice.
     pub(super) fn ids(&self) -> Vec<&PolicyId> {
         self.places()
-            .flat_map(|place| place.policies().map(PreparedPolicy::id))
+            .flat_map(|place| place.all().map(PreparedPolicy::id))
             .collect()
     }
 

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::annotations::AnnotatedPolicy;
 use super::failure::explain;
+use super::place::Place;
 use super::prepare::{PreparedPolicy, RequestEvaluator};
 use super::slice::Considered;
 use super::verdict::AnnotatedPolicies;
@@ -35,7 +36,7 @@ impl Policies {
         let evaluator = RequestEvaluator::new(request, &self.entities);
         // A policy may be in two of the places.
         let selected: BTreeMap<&PolicyId, &PreparedPolicy> = (self.slices.select(request))
-            .flat_map(|place| place.policies())
+            .flat_map(Place::all)
             .map(|policy| (policy.id(), policy))
             .collect();
         let entries = (selected.into_iter())

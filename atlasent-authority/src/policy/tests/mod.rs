@@ -7,6 +7,7 @@ mod converting;
 mod deciding;
 mod depth;
 mod failing;
+mod filing;
 mod folders;
 mod inferring;
 mod limits;

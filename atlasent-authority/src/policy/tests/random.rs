@@ -172,7 +172,7 @@ fn expression() -> impl Strategy<Value = String> {
 }
 
 /// Generates up to three `when` and `unless`, of which most open with a test.
-fn conditions() -> impl Strategy<Value = String> {
+pub(super) fn conditions() -> impl Strategy<Value = String> {
     let body = prop_oneof![
         2 => select(&TESTS[..]).prop_map(str::to_owned),
         3 => (select(&TESTS[..]), expression()).prop_map(|(test, e)| format!("({test}) && ({e})")),

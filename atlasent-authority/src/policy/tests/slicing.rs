@@ -14,7 +14,7 @@ use crate::policy::slice::{Considered, UnitedOutcome};
 use crate::policy::{Policies, code, context, uid};
 
 /// The decision, the determining policies, and the policies in error with the explanation of each.
-type Answer = (bool, BTreeSet<String>, BTreeMap<String, String>);
+pub(super) type Answer = (bool, BTreeSet<String>, BTreeMap<String, String>);
 
 fn ids<'i>(ids: impl Iterator<Item = &'i PolicyId>) -> BTreeSet<String> {
     ids.map(ToString::to_string).collect()
@@ -42,7 +42,7 @@ fn cedar_request(policies: &Policies, asked: &RandomRequest) -> Request {
 }
 
 /// Parses all policies of a text. Their ids are annotations.
-fn whole(text: &str) -> PolicySet {
+pub(super) fn whole(text: &str) -> PolicySet {
     let parsed: PolicySet = text.parse().unwrap();
     let named = parsed
         .policies()
@@ -51,7 +51,7 @@ fn whole(text: &str) -> PolicySet {
 }
 
 /// Returns the answer of Cedar's authorizer on the whole set.
-fn unindexed(policies: &Policies, set: &PolicySet, asked: &RandomRequest) -> Answer {
+pub(super) fn unindexed(policies: &Policies, set: &PolicySet, asked: &RandomRequest) -> Answer {
     let response =
         Authorizer::new().is_authorized(&cedar_request(policies, asked), set, &policies.entities);
     let diagnostics = response.diagnostics();
@@ -72,7 +72,7 @@ fn failed_policy(error: &AuthorizationError) -> FailedPolicy {
 }
 
 /// Returns the answer of the index, before annotations are considered.
-fn indexed(policies: &Policies, asked: &RandomRequest) -> Answer {
+pub(super) fn indexed(policies: &Policies, asked: &RandomRequest) -> Answer {
     let request = cedar_request(policies, asked);
     let Policies {
         slices, entities, ..

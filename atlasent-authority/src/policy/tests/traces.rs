@@ -222,7 +222,11 @@ proptest! {
         let whole = build(&numbered(&texts), entities.clone()).decide_traced(asked.input()).1;
         for policy in &whole.rules_evaluated {
             let text = &texts[policy.policy_id.parse::<usize>().unwrap()];
-            let (scope, _) = text.split_once(" when ").or(text.split_once(" unless ")).unwrap_or((text.trim_end_matches(';'), ""));
+            let conditions = [" when ", " unless "].map(|word| text.find(word));
+            let scope = match conditions.into_iter().flatten().min() {
+                Some(end) => &text[..end],
+                None => text.trim_end_matches(';'),
+            };
             // Alone and without conditions, the policy determines the answer exactly when its scope
             // matches.
             let alone = build(&format!("{scope};"), entities.clone()).decide(asked.input());
