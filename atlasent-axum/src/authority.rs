@@ -72,6 +72,14 @@ impl Authority for SharedAuthority {
         self.0.verify(request).await
     }
 
+    async fn evaluate_and_verify(
+        &self,
+        request: &EvaluateRequest,
+        restated: &VerifyRequest,
+    ) -> Result<(Evaluation, Option<Verification>), Error> {
+        self.0.evaluate_and_verify(request, restated).await
+    }
+
     async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
         self.0.permit_status(permit).await
     }

@@ -19,17 +19,19 @@
 use std::sync::Arc;
 
 use atlasent::error::{Code, Failure};
-use atlasent::wire::{EvaluateRequest, Evaluation};
+use atlasent::wire::{EvaluateRequest, Evaluation, Verification, VerifyRequest};
 use atlasent::{Decision, Error};
 
 use crate::ledger::PermitGrant;
 use crate::ledger::approval::EscalationId;
 use crate::ledger::outstanding::{AgentKey, PermitCounts};
+use crate::ledger::permit_key::PermitKey;
 use crate::ledger::replay::{self, ReplayKey};
 use crate::local::approvals::{HeldRequest, PresentedApprovals};
 use crate::local::caller::Caller;
 use crate::local::pending::{Attempt, BAD_APPROVAL, NewPermit, PendingDecision, RepeatableRequest};
 use crate::local::schema::SchemaMismatch;
+use crate::local::verify::{Attempt as VerifyAttempt, PendingVerification, answer};
 use crate::local::{LocalAuthority, failed, unavailable};
 use crate::policy::fields;
 use crate::policy::{ApprovalRule, Policies, Verdict};
@@ -54,6 +56,20 @@ pub enum EvaluateOutcome {
     /// A different request with the same `request_id` was allowed before, so this one is not
     /// decided.
     Conflict,
+}
+
+impl EvaluateOutcome {
+    /// Returns the evaluation for code of this process, for which a conflict is an error.
+    pub(super) fn into_evaluation(self) -> Result<Evaluation, Error> {
+        match self {
+            Self::First(evaluation) | Self::Repeated(evaluation) => Ok(evaluation),
+            Self::Conflict => Err(Failure::new(
+                Code::BadRequest,
+                "another request with this `request_id` was allowed before: give each request its own",
+            )
+            .into()),
+        }
+    }
 }
 
 impl<S: Store> LocalAuthority<S> {
@@ -97,6 +113,20 @@ impl<S: Store> LocalAuthority<S> {
         request: &EvaluateRequest,
         execution_hash: Option<String>,
     ) -> Result<EvaluateOutcome, Error> {
+        let decided = self.decide(caller, request, execution_hash, None).await?;
+        Ok(decided.0)
+    }
+
+    /// Evaluates a request, and verifies the permit of a new allow in the same transaction if
+    /// `restated` is set: the request of that verification, without the token. A permit that the
+    /// transaction does not verify stays unused.
+    pub(super) async fn decide(
+        &self,
+        caller: Caller<'_>,
+        request: &EvaluateRequest,
+        execution_hash: Option<String>,
+        restated: Option<&VerifyRequest>,
+    ) -> Result<(EvaluateOutcome, Option<Verification>), Error> {
         let repeat = match &request.options.request_id {
             Some(id) => Some(RepeatableRequest {
                 key: ReplayKey::new(&caller, id),
@@ -122,22 +152,27 @@ impl<S: Store> LocalAuthority<S> {
                 held.rows.clone_from(&decisions);
             }
             let reads = change.reads();
-            match self
+            let verification =
+                restated.and_then(|restated| self.verification_of(&change, &caller, restated));
+            let (attempt, verified) = self
                 .commit(failed::DECISION, reads, move |changeset| {
-                    change.run(changeset)
+                    let attempt = change.run(changeset);
+                    let verified = (verification.filter(|_| attempt.is_allow()))
+                        .map(|verification| verification.run(changeset));
+                    (attempt, verified)
                 })
-                .await?
-            {
+                .await?;
+            match attempt {
                 Attempt::First(evaluation) => {
                     self.wake_waiters(&decisions, &evaluation);
-                    return Ok(EvaluateOutcome::First(*evaluation));
+                    let verification = self.vouched(restated, &evaluation, verified);
+                    return Ok((EvaluateOutcome::First(*evaluation), verification));
                 }
-                Attempt::Conflict => return Ok(EvaluateOutcome::Conflict),
+                Attempt::Conflict => return Ok((EvaluateOutcome::Conflict, None)),
                 Attempt::Repeated(replay) => {
                     let request_id = request.options.request_id.clone();
-                    return Ok(EvaluateOutcome::Repeated(
-                        replay.answer(&caller, request_id)?,
-                    ));
+                    let answer = replay.answer(&caller, request_id)?;
+                    return Ok((EvaluateOutcome::Repeated(answer), None));
                 }
                 Attempt::NeedsPermit(permit) => earlier = Some(permit),
                 Attempt::NeedsDecision(decision) => decisions.push(decision),
@@ -147,6 +182,43 @@ impl<S: Store> LocalAuthority<S> {
         }
         let text = "the policies changed again and again while the request was decided: try again";
         Err(Failure::new(Code::ServerError, text).into())
+    }
+
+    /// Returns the verification of the permit that a pending decision issues. `None` if the policies
+    /// do not allow the request.
+    fn verification_of(
+        &self,
+        change: &PendingDecision,
+        caller: &Caller<'_>,
+        restated: &VerifyRequest,
+    ) -> Option<PendingVerification> {
+        let new_permit = change.new_permit.as_ref()?;
+        let mut request = restated.clone();
+        request.permit_token = new_permit.token.clone();
+        let (attribution, counts) = (caller.attribution(), Some(change.counts));
+        Some(PendingVerification::new(
+            self,
+            caller,
+            request,
+            &attribution,
+            counts,
+        ))
+    }
+
+    /// Returns the answer to a verification in the transaction of its evaluation. `None` if there
+    /// was none, or if it has to be tried again.
+    fn vouched(
+        &self,
+        restated: Option<&VerifyRequest>,
+        evaluation: &Evaluation,
+        verified: Option<VerifyAttempt>,
+    ) -> Option<Verification> {
+        let token = evaluation.permit_token.as_ref()?;
+        let VerifyAttempt::Answered(event, result) = verified? else {
+            return None;
+        };
+        let answer = answer(PermitKey::from_token(token), &event, result);
+        Some(self.issuer.vouch_for(restated?, token, answer))
     }
 
     /// Decides a request by the policies in force, and prepares the change for the transaction.
@@ -160,7 +232,7 @@ impl<S: Store> LocalAuthority<S> {
         let policies = self.policies();
         SchemaMismatch::check(&policies, caller.required_schema())
             .map_err(SchemaMismatch::into_failure)?;
-        let mut verdict = decide(&policies, request)?;
+        let mut verdict = verdict_on(&policies, request)?;
         let attribution = caller.attribution();
         let mut rules = self.releasable(&policies, request, &verdict)?;
         let mut presented = PresentedApprovals::default();
@@ -292,7 +364,7 @@ impl<S: Store> LocalAuthority<S> {
 }
 
 /// Returns the policies' verdict on a request.
-fn decide(policies: &Policies, request: &EvaluateRequest) -> Result<Verdict, Error> {
+fn verdict_on(policies: &Policies, request: &EvaluateRequest) -> Result<Verdict, Error> {
     let verdict = policies.decide(fields::policy_input(request)?);
     // The request is held until an approver agrees, even where no policy asks for that.
     if verdict.decision.is_allow() && request.options.require_approval == Some(true) {

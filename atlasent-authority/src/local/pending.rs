@@ -115,6 +115,13 @@ pub(super) enum Attempt {
     StorageLimit(StorageLimit),
 }
 
+impl Attempt {
+    /// Returns whether the request was allowed now.
+    pub(super) fn is_allow(&self) -> bool {
+        matches!(self, Self::First(evaluation) if evaluation.decision.is_allow())
+    }
+}
+
 /// Whether the request got an answer before that can be given again.
 enum EarlierAnswer {
     No,

@@ -19,7 +19,6 @@ use crate::ledger::validity::{self, InvalidPermit};
 use crate::ledger::{PermitEntry, VerifyRefusal};
 use crate::local::caller::{Attribution, Caller};
 use crate::local::current::CurrentPolicies;
-use crate::local::evaluate::EvaluateOutcome;
 use crate::local::schema::SchemaMismatch;
 use crate::local::{LocalAuthority, failed};
 use crate::policy::Policies;
@@ -30,16 +29,8 @@ use crate::trail::record;
 impl<S: Store> Authority for LocalAuthority<S> {
     async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
         let caller = Caller::embedded(&self.secret);
-        match self.evaluate_for(caller, request, None).await? {
-            EvaluateOutcome::First(evaluation) | EvaluateOutcome::Repeated(evaluation) => {
-                Ok(evaluation)
-            }
-            EvaluateOutcome::Conflict => Err(Failure::new(
-                Code::BadRequest,
-                "another request with this `request_id` was allowed before: give each request its own",
-            )
-            .into()),
-        }
+        let outcome = self.evaluate_for(caller, request, None).await?;
+        outcome.into_evaluation()
     }
 
     /// Decides on all requests side by side, so that they share the transactions of the store.
@@ -53,6 +44,16 @@ impl<S: Store> Authority for LocalAuthority<S> {
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         self.verify_for(Caller::embedded(&self.secret), request)
             .await
+    }
+
+    async fn evaluate_and_verify(
+        &self,
+        request: &EvaluateRequest,
+        restated: &VerifyRequest,
+    ) -> Result<(Evaluation, Option<Verification>), Error> {
+        let caller = Caller::embedded(&self.secret);
+        let (outcome, verification) = self.decide(caller, request, None, Some(restated)).await?;
+        Ok((outcome.into_evaluation()?, verification))
     }
 
     async fn wait(
@@ -103,14 +104,8 @@ impl<S: Store> LocalAuthority<S> {
             total: limit.map(|_| AgentKey::total(environment)),
         });
         loop {
-            let change = PendingVerification {
-                current: Arc::clone(&self.policies),
-                request: request.clone(),
-                attribution: attribution.clone(),
-                required_schema: caller.required_schema().map(str::to_owned),
-                key,
-                counts,
-            };
+            let change =
+                PendingVerification::new(self, &caller, request.clone(), &attribution, counts);
             let mut reads = vec![CellKey::Permit(key), CellKey::Stops];
             let counted = counts.into_iter().flat_map(PermitCounts::keys);
             reads.extend(counted.map(CellKey::Agent));
@@ -123,9 +118,7 @@ impl<S: Store> LocalAuthority<S> {
                 Attempt::NeedsCounts(needed) => counts = Some(needed),
                 Attempt::OtherSchema(mismatch) => return Err(mismatch.into_failure()),
                 Attempt::Answered(event, result) => {
-                    let mut verification = answer(result);
-                    verification.permit_hash = Some(key.to_hex());
-                    verification.timestamp = Some(event.occurred_at.clone());
+                    let verification = answer(key, &event, result);
                     return Ok(self.issuer.vouch(request, verification));
                 }
             }
@@ -135,7 +128,7 @@ impl<S: Store> LocalAuthority<S> {
 
 /// A presented permit, to be verified by one transaction.
 #[derive(Clone)]
-struct PendingVerification {
+pub(super) struct PendingVerification {
     current: Arc<CurrentPolicies>,
     request: VerifyRequest,
     attribution: Attribution,
@@ -146,7 +139,7 @@ struct PendingVerification {
     counts: Option<PermitCounts>,
 }
 
-enum Attempt {
+pub(super) enum Attempt {
     Answered(Arc<SealedEvent>, Result<Vec<ApprovalRecord>, VerifyRefusal>),
     /// The permit is part of other counts, which the transaction has to read: try again.
     NeedsCounts(PermitCounts),
@@ -154,7 +147,27 @@ enum Attempt {
 }
 
 impl PendingVerification {
-    fn run(self, changeset: &mut Changeset<'_>) -> Attempt {
+    /// Creates the verification of a permit. Its transaction has to read the permit, the stops and
+    /// `counts`.
+    pub(super) fn new<S: Store>(
+        authority: &LocalAuthority<S>,
+        caller: &Caller<'_>,
+        request: VerifyRequest,
+        attribution: &Attribution,
+        counts: Option<PermitCounts>,
+    ) -> Self {
+        Self {
+            current: Arc::clone(&authority.policies),
+            key: PermitKey::from_token(&request.permit_token),
+            request,
+            attribution: attribution.clone(),
+            required_schema: caller.required_schema().map(str::to_owned),
+            counts,
+        }
+    }
+
+    /// Uses the permit up, or refuses it, and records that.
+    pub(super) fn run(self, changeset: &mut Changeset<'_>) -> Attempt {
         let policies = self.current.get();
         let required = self.required_schema.as_deref();
         if let Err(mismatch) = SchemaMismatch::check(&policies, required) {
@@ -207,8 +220,13 @@ impl PendingVerification {
     }
 }
 
-fn answer(result: Result<Vec<ApprovalRecord>, VerifyRefusal>) -> Verification {
-    match result {
+/// Returns the answer to the verification of a permit that an event records.
+pub(super) fn answer(
+    permit: PermitKey,
+    event: &SealedEvent,
+    result: Result<Vec<ApprovalRecord>, VerifyRefusal>,
+) -> Verification {
+    let mut verification = match result {
         Ok(approvals) => {
             let mut good = Verification::valid().with_approvals(approvals);
             good.decision = Some(Decision::Allow.to_string());
@@ -221,5 +239,8 @@ fn answer(result: Result<Vec<ApprovalRecord>, VerifyRefusal>) -> Verification {
             refused.consumed = Some(refusal.burns());
             refused
         }
-    }
+    };
+    verification.permit_hash = Some(permit.to_hex());
+    verification.timestamp = Some(event.occurred_at.clone());
+    verification
 }

@@ -24,8 +24,8 @@ use std::time::Duration;
 use crate::permit::PermitRecord;
 use crate::receipts::ReceiptQueue;
 use crate::wire::{
-    EscalationStatus, EvaluateRequest, Evaluation, PermitStatus, Receipt, Verification,
-    VerifyRequest,
+    EscalationStatus, EvaluateRequest, Evaluation, PermitStatus, PermitToken, Receipt,
+    Verification, VerifyRequest,
 };
 use crate::{Authority, Error};
 
@@ -105,11 +105,25 @@ impl Issuer {
     /// another issuer is replaced; an issuer without a [queue](Self::with_receipts) leaves the
     /// receipts to the other one.
     #[must_use]
-    pub fn vouch(&self, request: &VerifyRequest, mut answer: Verification) -> Verification {
-        let former = answer.mark.receipts_for(request);
+    pub fn vouch(&self, request: &VerifyRequest, answer: Verification) -> Verification {
+        self.vouch_for(request, &request.permit_token, answer)
+    }
+
+    /// Marks `answer` as [`vouch`](Self::vouch) does, for the answers of
+    /// `Authority::evaluate_and_verify`: `token` is that of the allow, which `request` gets later.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn vouch_for(
+        &self,
+        request: &VerifyRequest,
+        token: &PermitToken,
+        mut answer: Verification,
+    ) -> Verification {
+        let former = answer.mark.take_receipts_for(request, token);
         answer.mark = IssuerMark(answer.is_good().then(|| MarkedRequest {
             issuer: self.id,
             request: request.serial.0,
+            token: token.clone(),
             receipts: self.receipts.clone().or(former),
         }));
         answer
@@ -167,23 +181,37 @@ pub(crate) struct IssuerMark(Option<MarkedRequest>);
 struct MarkedRequest {
     issuer: IssuerId,
     request: NonZeroU64,
+    /// The token that was verified. An answer that comes along with its allow was given before the
+    /// request had the token.
+    token: PermitToken,
     receipts: Option<ReceiptQueue>,
 }
 
 impl IssuerMark {
     /// Returns the issuer that marked the answer, if the mark is for this `request`.
     pub(crate) fn issuer_for(&self, request: &VerifyRequest) -> Option<IssuerId> {
-        self.mark_for(request).map(|mark| mark.issuer)
+        let mark = self.mark_for(request, &request.permit_token)?;
+        Some(mark.issuer)
     }
 
     /// Returns the queue for the receipt of the permit, if the mark is for this `request`.
     pub(crate) fn receipts_for(&self, request: &VerifyRequest) -> Option<ReceiptQueue> {
-        self.mark_for(request)?.receipts.clone()
+        let mark = self.mark_for(request, &request.permit_token)?;
+        mark.receipts.clone()
     }
 
-    fn mark_for(&self, request: &VerifyRequest) -> Option<&MarkedRequest> {
+    fn take_receipts_for(
+        &mut self,
+        request: &VerifyRequest,
+        token: &PermitToken,
+    ) -> Option<ReceiptQueue> {
+        self.mark_for(request, token)?;
+        self.0.take()?.receipts
+    }
+
+    fn mark_for(&self, request: &VerifyRequest, token: &PermitToken) -> Option<&MarkedRequest> {
         let mark = self.0.as_ref()?;
-        (mark.request == request.serial.0).then_some(mark)
+        (mark.request == request.serial.0 && mark.token == *token).then_some(mark)
     }
 }
 
@@ -327,6 +355,19 @@ impl<P: Authority> Authority for WithIssuer<P> {
         Ok(self.issuer.vouch(request, answer))
     }
 
+    async fn evaluate_and_verify(
+        &self,
+        request: &EvaluateRequest,
+        restated: &VerifyRequest,
+    ) -> Result<(Evaluation, Option<Verification>), Error> {
+        let (evaluation, verification) =
+            (self.authority.evaluate_and_verify(request, restated)).await?;
+        let vouched = (evaluation.permit_token.as_ref())
+            .zip(verification)
+            .map(|(token, answer)| self.issuer.vouch_for(restated, token, answer));
+        Ok((evaluation, vouched))
+    }
+
     async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
         self.authority.permit_status(permit).await
     }
@@ -365,7 +406,6 @@ pub fn issuer_of<P: Authority + ?Sized>(authority: &P) -> Result<IssuerId, Error
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::PermitToken;
 
     fn question() -> VerifyRequest {
         VerifyRequest::new(PermitToken::new("p").unwrap())

@@ -95,6 +95,22 @@ pub trait Authority: Send + Sync {
         request: &VerifyRequest,
     ) -> impl Future<Output = Result<Verification, Error>> + Send;
 
+    /// Decides on a request, and may verify the permit of an allow in the same step. The second
+    /// answer is that of [`verify`](Self::verify) to `restated` with the token of the allow. Where
+    /// it is missing, the caller verifies the permit.
+    ///
+    /// For the embedded authority, which records both answers in one transaction, and for wrappers
+    /// that pass all answers on. Both answers are checked as those of the two methods are.
+    #[doc(hidden)]
+    fn evaluate_and_verify(
+        &self,
+        request: &EvaluateRequest,
+        restated: &VerifyRequest,
+    ) -> impl Future<Output = Result<(Evaluation, Option<Verification>), Error>> + Send {
+        let _ = restated;
+        async { Ok((self.evaluate(request).await?, None)) }
+    }
+
     /// Looks up the status of a verified permit, for [`Permit::recheck`]. The call consumes
     /// nothing.
     ///
@@ -185,6 +201,14 @@ pub trait DynAuthority: Send + Sync {
     /// Calls [`Authority::verify`] and boxes the future.
     fn dyn_verify<'a>(&'a self, request: &'a VerifyRequest) -> BoxFuture<'a, Verification>;
 
+    /// Calls `Authority::evaluate_and_verify` and boxes the future.
+    #[doc(hidden)]
+    fn dyn_evaluate_and_verify<'a>(
+        &'a self,
+        request: &'a EvaluateRequest,
+        restated: &'a VerifyRequest,
+    ) -> BoxFuture<'a, (Evaluation, Option<Verification>)>;
+
     /// Calls [`Authority::permit_status`] and boxes the future.
     fn dyn_permit_status<'a>(&'a self, permit: &'a PermitRecord) -> BoxFuture<'a, PermitStatus>;
 
@@ -216,6 +240,14 @@ impl<P: Authority> DynAuthority for P {
 
     fn dyn_verify<'a>(&'a self, request: &'a VerifyRequest) -> BoxFuture<'a, Verification> {
         Box::pin(self.verify(request))
+    }
+
+    fn dyn_evaluate_and_verify<'a>(
+        &'a self,
+        request: &'a EvaluateRequest,
+        restated: &'a VerifyRequest,
+    ) -> BoxFuture<'a, (Evaluation, Option<Verification>)> {
+        Box::pin(self.evaluate_and_verify(request, restated))
     }
 
     fn dyn_permit_status<'a>(&'a self, permit: &'a PermitRecord) -> BoxFuture<'a, PermitStatus> {
@@ -253,6 +285,14 @@ impl Authority for dyn DynAuthority + '_ {
 
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         self.dyn_verify(request).await
+    }
+
+    async fn evaluate_and_verify(
+        &self,
+        request: &EvaluateRequest,
+        restated: &VerifyRequest,
+    ) -> Result<(Evaluation, Option<Verification>), Error> {
+        self.dyn_evaluate_and_verify(request, restated).await
     }
 
     async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
@@ -298,6 +338,15 @@ macro_rules! authority_behind {
                 request: &VerifyRequest,
             ) -> impl Future<Output = Result<Verification, Error>> + Send {
                 P::verify(self, request)
+            }
+
+            fn evaluate_and_verify(
+                &self,
+                request: &EvaluateRequest,
+                restated: &VerifyRequest,
+            ) -> impl Future<Output = Result<(Evaluation, Option<Verification>), Error>> + Send
+            {
+                P::evaluate_and_verify(self, request, restated)
             }
 
             fn permit_status(

@@ -72,6 +72,7 @@ pub async fn protect<P: Authority + ?Sized, A: Action>(
 
 /// Checks the conditions, evaluates, checks the answer, verifies, checks that answer, and only then
 /// makes the permit. If the caller waits for approvers, a held request is evaluated twice at most.
+/// Otherwise the authority may give both answers in one step. The checks are the same.
 pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
     authority: &P,
     agent: Result<Agent, Error>,
@@ -99,14 +100,28 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
         }
     };
     async {
-        let mut evaluation = authority.evaluate(&request).await?.scrubbed();
-        if let Some(at_most) = conditions.wait() {
-            evaluation = wait::for_approval(authority, &request, evaluation, at_most).await?;
-        }
+        let mut verify_request = VerifyRequest::restating(&request, PermitToken::empty());
+        let (evaluation, verification) = match conditions.wait() {
+            None => {
+                let answers = authority.evaluate_and_verify(&request, &verify_request);
+                let (evaluation, verification) = answers.await?;
+                (evaluation.scrubbed(), verification)
+            }
+            Some(at_most) => {
+                let evaluation = authority.evaluate(&request).await?.scrubbed();
+                let waited = wait::for_approval(authority, &request, evaluation, at_most);
+                (waited.await?, None)
+            }
+        };
         let token = require_allow(&request, &evaluation)?;
-        let verify_request = VerifyRequest::restating(&request, token.clone());
-        let verification = authority.verify(&verify_request).await;
-        let verification = verification.map_err(|error| error.scrubbed(&token))?;
+        verify_request.permit_token = token.clone();
+        let verification = match verification {
+            Some(verification) => verification,
+            None => {
+                let verification = authority.verify(&verify_request).await;
+                verification.map_err(|error| error.scrubbed(&token))?
+            }
+        };
         require_valid(&request, &evaluation, &token, &verification)?;
         require_unchanged(&request, &evaluation, &action)?;
         let granted_by = verification.mark.issuer_for(&verify_request);

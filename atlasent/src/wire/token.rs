@@ -44,6 +44,11 @@ impl PermitToken {
         Ok(Self(token))
     }
 
+    /// Creates the empty token, which belongs to no permit.
+    pub(crate) fn empty() -> Self {
+        Self(String::new())
+    }
+
     /// Returns the secret.
     #[must_use]
     pub fn expose(&self) -> &str {

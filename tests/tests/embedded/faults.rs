@@ -1,6 +1,7 @@
 //! Tests that a store that fails, hangs or panics at any call opens no body and stays usable.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use atlasent::error::{Code, PermitOutcome};
 use atlasent::wire::VerifyRequest;
@@ -9,10 +10,10 @@ use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::faulty::{Call, FAULTS, Fault, FaultyStore, StoreFaults, TIMES, When};
 use atlasent_tests::{Driven, Ran, drive, quiet_panics};
 
-use crate::support::{AGENT, action, deploy, deploy_sync, now, permit_all, request};
+use crate::support::{AGENT, TwoSteps, action, deploy, deploy_sync, now, permit_all, request};
 
-/// The calls of a store: the start of the authority, then an evaluation and a
-/// verification for each body.
+/// The calls of a store: the start of the authority, then for each body an evaluation with its
+/// verification, or each in a call of its own.
 const START: usize = 1;
 const EVALUATE: usize = 2;
 const VERIFY: usize = 3;
@@ -36,9 +37,9 @@ fn matches_fault(happened: &Driven<Result<(), Error>>, fault: Fault) -> bool {
     }
 }
 
-type Path = fn(&LocalAuthority<FaultyStore>, &Ran) -> Driven<Result<(), Error>>;
+type Path<P> = fn(&P, &Ran) -> Driven<Result<(), Error>>;
 
-fn calls() -> [(&'static str, Path); 4] {
+fn calls<P: Authority>() -> [(&'static str, Path<P>); 4] {
     fn done(call: impl FnOnce() -> Result<(), Error>) -> Driven<Result<(), Error>> {
         catch_unwind(AssertUnwindSafe(call)).map_or(Driven::Panicked, Driven::Done)
     }
@@ -72,33 +73,65 @@ fn a_store_that_fails_at_any_call_opens_no_body() {
     for fault in FAULTS {
         for when in TIMES {
             for nth in EVALUATE..VERIFY + 3 {
-                for (path, call) in calls() {
-                    if path == "fn" && fault == Fault::Hangs {
-                        continue;
-                    }
-                    let case = format!("{path}: {fault:?} {when:?} of call {nth}");
-                    let authority = now(build(nth, fault, when));
-                    let ran = Ran::new();
-                    let happened = call(&authority, &ran);
-                    if nth <= VERIFY {
-                        assert!(matches_fault(&happened, fault), "{case}: {happened:?}");
-                        assert_eq!(ran.count(), 0, "{case}");
-                    } else {
-                        assert!(matches!(happened, Driven::Done(Ok(()))), "{case}");
-                        assert_eq!(ran.count(), 1, "{case}");
-                    }
-                    stays_usable(&authority, nth, &case);
-                }
+                opens_no_body(nth, (fault, when), EVALUATE, |authority| authority);
+                opens_no_body(nth, (fault, when), VERIFY, TwoSteps);
             }
         }
     }
 }
 
+/// Asserts that a fault at the `nth` call of the store opens no body, where `last` is the last call
+/// before a body runs.
+fn opens_no_body<P: Authority>(
+    nth: usize,
+    (fault, when): (Fault, When),
+    last: usize,
+    asked: impl Fn(Arc<LocalAuthority<FaultyStore>>) -> P,
+) {
+    for (path, call) in calls() {
+        if path == "fn" && fault == Fault::Hangs {
+            continue;
+        }
+        let case = format!("{path}: {fault:?} {when:?} of call {nth}, {last} calls");
+        let authority = Arc::new(now(build(nth, fault, when)));
+        let ran = Ran::new();
+        let happened = call(&asked(Arc::clone(&authority)), &ran);
+        if nth <= last {
+            assert!(matches_fault(&happened, fault), "{case}: {happened:?}");
+            assert_eq!(ran.count(), 0, "{case}");
+        } else {
+            assert!(matches!(happened, Driven::Done(Ok(()))), "{case}");
+            assert_eq!(ran.count(), 1, "{case}");
+        }
+        stays_usable(&authority, nth > last, &case);
+    }
+}
+
+#[test]
+fn a_permit_is_issued_and_used_up_in_one_transaction() {
+    let authority = now(build(EVALUATE + 1, Fault::Fails, When::Before));
+    let _permit = now(authority.protect(AGENT, action()));
+    let trail = now(authority.trail());
+    assert!(trail.verify().is_intact());
+    let kinds = trail
+        .events
+        .iter()
+        .map(|event| event.envelope.kind.as_str());
+    let kinds: Vec<&str> = kinds.collect();
+    assert_eq!(
+        kinds,
+        ["policy.loaded", "evaluate.allow", "permit.verified"]
+    );
+    // The fault is still to come, so one transaction recorded both.
+    let next = drive(authority.evaluate(&request()), 1);
+    assert!(matches!(next, Driven::Done(Err(_))), "{next:?}");
+}
+
 /// Asserts that the authority answers after its fault and that its trail is intact.
-fn stays_usable(authority: &LocalAuthority<FaultyStore>, nth: usize, case: &str) {
+fn stays_usable(authority: &LocalAuthority<FaultyStore>, is_to_come: bool, case: &str) {
     let ran = Ran::new();
     // The fault may still come, once.
-    let attempts = if nth > VERIFY { 2 } else { 1 };
+    let attempts = if is_to_come { 2 } else { 1 };
     let passed = (0..attempts)
         .filter(|_| matches!(drive(deploy(authority, &ran), 1), Driven::Done(Ok(()))))
         .count();

@@ -9,7 +9,7 @@ use atlasent_authority::{LocalAuthority, MemoryStore};
 use atlasent_tests::{Driven, Ran, drive};
 
 use crate::support::{
-    AGENT, Meddled, Time, action, deploy, deploy_sync, now, permit_all, refusal, request,
+    AGENT, Meddled, Time, TwoSteps, action, deploy, deploy_sync, now, permit_all, refusal, request,
 };
 
 fn authority() -> LocalAuthority {
@@ -46,6 +46,7 @@ fn a_permit_that_expires_between_the_answers_opens_nothing() {
             .permit_ttl(Duration::from_secs(60))
             .clock(Time::default().stepping(step))
             .build());
+        let authority = TwoSteps(authority);
         if runs {
             let ran = Ran::new();
             now(deploy(&authority, &ran));

@@ -82,6 +82,20 @@ impl Time {
     }
 }
 
+/// Asks for evaluation and verification one after the other, as wrappers do that look at each
+/// answer.
+pub(crate) struct TwoSteps<P>(pub(crate) P);
+
+impl<P: Authority> Authority for TwoSteps<P> {
+    async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+        self.0.evaluate(request).await
+    }
+
+    async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
+        self.0.verify(request).await
+    }
+}
+
 /// The embedded authority behind functions that change the requests.
 pub(crate) struct Meddled<E, V> {
     pub(crate) authority: LocalAuthority,

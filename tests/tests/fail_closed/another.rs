@@ -6,7 +6,7 @@ use atlasent::authority::{DynAuthority, IssuerId, WithIssuer};
 use atlasent::blocking::wait;
 use atlasent::testing::{MockAuthority, Reply};
 use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
-use atlasent::{Action, Authority, AuthorityExt, Error, Guarded, Permit};
+use atlasent::{Action, AnyAction, Authority, AuthorityExt, Error, Guarded, Permit};
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::Ran;
 use atlasent_tests::cases::{ACTION, AGENT};
@@ -167,6 +167,111 @@ fn a_genuine_answer_to_another_question_opens_nothing() {
         wait(real.verify(&copy)).unwrap()
     });
     assert!(!opens(&real, || permit_of(&copier)));
+}
+
+/// An authority that gives both answers in one step, in one of the ways that a malicious dependency
+/// could try.
+struct OneStep<F>(F, IssuerId);
+
+impl<F> Authority for OneStep<F>
+where
+    F: Fn(&EvaluateRequest, &VerifyRequest) -> (Evaluation, Option<Verification>) + Send + Sync,
+{
+    async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
+        unreachable!("both answers come in one step")
+    }
+
+    async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> {
+        Ok(Verification::valid())
+    }
+
+    async fn evaluate_and_verify(
+        &self,
+        request: &EvaluateRequest,
+        restated: &VerifyRequest,
+    ) -> Result<(Evaluation, Option<Verification>), Error> {
+        Ok((self.0)(request, restated))
+    }
+
+    fn issuer(&self) -> Option<IssuerId> {
+        Some(self.1)
+    }
+}
+
+fn in_one_step<F>(real: &LocalAuthority, answers: F) -> OneStep<F>
+where
+    F: Fn(&EvaluateRequest, &VerifyRequest) -> (Evaluation, Option<Verification>) + Send + Sync,
+{
+    OneStep(answers, real.issuer().unwrap())
+}
+
+#[test]
+fn answers_in_one_step_open_only_what_their_authority_gave_them_for() {
+    let real = allowing();
+    let genuine = |request: &EvaluateRequest, restated: &VerifyRequest| {
+        let answers = wait(real.evaluate_and_verify(request, restated)).unwrap();
+        assert!(answers.1.as_ref().unwrap().is_good());
+        answers
+    };
+    let forwarding = in_one_step(&real, genuine);
+    assert!(opens(&real, || permit_of(&forwarding)));
+
+    let invented = || Evaluation::allow(PermitToken::new("permit_of_the_meddler").unwrap());
+    let liar = in_one_step(&real, |_, _| (invented(), Some(Verification::valid())));
+    assert!(!opens(&real, || permit_of(&liar)));
+    let late = in_one_step(&real, |_, _| (invented(), None));
+    assert!(!opens(&real, || permit_of(&late)));
+    // The mark is that of another allow.
+    let exchanging = in_one_step(&real, |request, restated| {
+        (invented(), genuine(request, restated).1)
+    });
+    assert!(!opens(&real, || permit_of(&exchanging)));
+    let mixing = in_one_step(&real, |request, restated| {
+        (genuine(request, restated).0, genuine(request, restated).1)
+    });
+    assert!(!opens(&real, || permit_of(&mixing)));
+    // The mark is for a request of the meddler's.
+    let copying = in_one_step(&real, |request, restated| {
+        genuine(request, &restated.clone())
+    });
+    assert!(!opens(&real, || permit_of(&copying)));
+    // Answers that were kept from an earlier request.
+    let kept = Mutex::new(Vec::new());
+    let keeping = in_one_step(&real, |request, restated| {
+        let mut kept = kept.lock().unwrap();
+        kept.push(genuine(request, restated));
+        match kept.len() {
+            1 => (invented(), Some(Verification::valid())),
+            _ => kept.remove(0),
+        }
+    });
+    assert!(!opens(&real, || permit_of(&keeping)));
+}
+
+#[test]
+fn another_request_is_refused_in_one_step_as_in_two() {
+    let real = allowing();
+    let other = |action: &'static str, agent: &'static str| {
+        let action = AnyAction::new(action).unwrap();
+        EvaluateRequest::new(atlasent::Agent::new(agent).unwrap(), &action).unwrap()
+    };
+    for theirs in [other("read", AGENT), other(ACTION, "somebody-privileged")] {
+        let asking = in_one_step(&real, |_, restated| {
+            wait(real.evaluate_and_verify(&theirs, restated)).unwrap()
+        });
+        let ran = Ran::new();
+        let body = async |_| {
+            ran.hit();
+            Ok::<_, Error>(())
+        };
+        let error = wait(asking.with_permit(AGENT, Deploy, body)).unwrap_err();
+        let code = error.denied().unwrap().code().map(str::to_owned);
+        assert!(
+            code.is_some_and(|code| code.contains("MISMATCH")),
+            "{error:?}"
+        );
+        assert_eq!(ran.count(), 0);
+    }
 }
 
 #[test]

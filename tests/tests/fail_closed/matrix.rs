@@ -3,9 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use atlasent::authority::DynAuthority;
+use atlasent::authority::{DynAuthority, WithIssuer};
 use atlasent::testing::{Call, MockAuthority, Reply};
-use atlasent::wire::{Evaluation, Verification};
+use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
 use atlasent::{AnyAction, Authority, AuthorityExt, Error, Guarded, protect};
 use atlasent_tests::cases::{ACTION, AGENT, Case, Says, both, evaluations, verifications};
 use atlasent_tests::{Driven, Ran, drive, quiet_panics};
@@ -156,6 +156,54 @@ fn behind_a_pointer_the_same_bodies_run() {
     });
     println!("{driven} calls");
     assert!(driven > 35_000, "the matrix shrank to {driven} calls");
+}
+
+/// Gives both answers in one step, as the embedded authority does.
+struct OneStep(Arc<MockAuthority>);
+
+impl Authority for OneStep {
+    async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+        self.0.evaluate(request).await
+    }
+
+    async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
+        self.0.verify(request).await
+    }
+
+    async fn evaluate_and_verify(
+        &self,
+        request: &EvaluateRequest,
+        restated: &VerifyRequest,
+    ) -> Result<(Evaluation, Option<Verification>), Error> {
+        let evaluation = self.0.evaluate(request).await?;
+        // It verifies what was not allowed, too, which must change nothing.
+        let token = evaluation.permit_token.clone();
+        let token = token.filter(|token| !token.is_empty());
+        let is_granted = evaluation.decision.is_allow() && token.is_some();
+        let mut restated = restated.clone();
+        restated.permit_token = token.unwrap_or_else(|| PermitToken::new("invented").unwrap());
+        match self.0.verify(&restated).await {
+            Ok(verification) => Ok((evaluation, Some(verification))),
+            Err(_) if !is_granted => Ok((evaluation, None)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[test]
+fn both_answers_in_one_step_run_the_same_bodies() {
+    let mut driven = 0;
+    every_pair(|pair, authority| {
+        if matches!(pair.1.says, Says::Never | Says::Panics) && !matches!(pair.0.says, Says::Yes) {
+            // The verification does not happen for these, or never ends.
+            return;
+        }
+        let one_step = WithIssuer::new(OneStep(Arc::clone(authority)));
+        let pointer: Arc<dyn DynAuthority> = Arc::new(one_step);
+        driven += check_async(pair, &pointer) + check_sync(pair, &pointer);
+    });
+    println!("{driven} calls");
+    assert!(driven > 25_000, "the matrix shrank to {driven} calls");
 }
 
 #[test]
