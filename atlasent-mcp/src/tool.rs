@@ -1,6 +1,8 @@
 //! A tool as its server describes it in `tools/list`: [`Tool`].
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use crate::schema::{REQUIRES_ACTION, REQUIRES_SCOPE, Requirement};
 
 /// A tool as its server describes it.
 ///
@@ -90,6 +92,21 @@ impl Tool {
     #[must_use]
     pub fn has_output_schema(&self) -> bool {
         self.has_output_schema
+    }
+
+    /// Returns the tool with a requirement in the schema of an argument that it declares.
+    pub(crate) fn with_requirement(mut self, argument: &str, requirement: &Requirement) -> Self {
+        let properties = self.input_schema.get_mut("properties");
+        let part = properties.and_then(|properties| properties.get_mut(argument));
+        if let Some(part) = part {
+            let (keyword, name) = match requirement {
+                Requirement::Scope(scope) => (REQUIRES_SCOPE, scope),
+                Requirement::Action(action) => (REQUIRES_ACTION, action),
+            };
+            // A schema can be `true`, which has no place for a keyword.
+            *part = json!({"allOf": [part.take()], keyword: name});
+        }
+        self
     }
 
     /// Returns whether the schema declares an argument of this name.

@@ -45,7 +45,7 @@ impl Gate {
         let mut unusable = Vec::new();
         let mut compiled = Tools::new();
         for tool in tools {
-            match CompiledTool::new(tool) {
+            match CompiledTool::new(self.shared.mapping.restrict(tool)) {
                 Ok(tool) => drop(compiled.insert(tool.tool().name().to_owned(), Arc::new(tool))),
                 Err(error) => unusable.push(error),
             }

@@ -18,9 +18,9 @@ pub enum MappingError {
         "the mapping names the tool `{0}`, which the server does not have: remove the rule or correct the name"
     )]
     NoTool(String),
-    /// A rule takes the resource from an argument that the tool does not have.
+    /// A rule is about an argument that the tool does not have.
     #[error(
-        "the resource of the tool `{tool}` is the argument `{argument}`, which its schema does not declare"
+        "the mapping names the argument `{argument}` of the tool `{tool}`, which its schema does not declare"
     )]
     NoArgument {
         /// The tool.
@@ -70,8 +70,10 @@ impl Mapping {
             let Some(tool) = tools.iter().find(|tool| tool.name() == name) else {
                 return Err(MappingError::NoTool(shown(name)));
             };
-            if let Some(argument) = &rule.resource
-                && !tool.has_argument(argument)
+            let arguments = rule.resource.iter().chain(rule.requirements.keys());
+            if let Some(argument) = arguments
+                .into_iter()
+                .find(|argument| !tool.has_argument(argument))
             {
                 return Err(MappingError::NoArgument {
                     tool: shown(name),
@@ -111,6 +113,7 @@ mod tests {
 
     use super::*;
     use crate::Rule;
+    use crate::schema::Requirement;
 
     fn tools() -> [Tool; 2] {
         let schema = json!({"type": "object", "properties": {"path": {"type": "string"}}});
@@ -132,6 +135,10 @@ mod tests {
             (Rule::new(), "raed"),
             (Rule::new(), "Read"),
             (Rule::new().resource("file"), "read"),
+            (
+                Rule::new().require("force", Requirement::Scope("s".to_owned())),
+                "read",
+            ),
             (Rule::new().action(""), "read"),
             (Rule::new().action("x".repeat(257)), "read"),
         ] {

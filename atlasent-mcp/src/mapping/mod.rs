@@ -121,7 +121,11 @@ impl Mapping {
             };
             let (action, resource) = (read(ACTION_ANNOTATION)?, read(RESOURCE_ANNOTATION)?);
             if action.is_some() || resource.is_some() {
-                let rule = Rule { action, resource };
+                let rule = Rule {
+                    action,
+                    resource,
+                    ..Rule::new()
+                };
                 self.tools.entry(tool.name().to_owned()).or_insert(rule);
             }
         }
@@ -184,6 +188,15 @@ impl Mapping {
             Kind::Tool => self.tools.get(operation.target()?),
             _ => self.methods.get(operation.method()),
         }
+    }
+
+    /// Returns the tool with what its rule requires of callers in its schema.
+    pub(crate) fn restrict(&self, tool: Tool) -> Tool {
+        let rule = self.tools.get(tool.name());
+        let requirements = rule.into_iter().flat_map(|rule| &rule.requirements);
+        requirements.fold(tool, |tool, (argument, requirement)| {
+            tool.with_requirement(argument, requirement)
+        })
     }
 
     /// Returns the scope that a token must grant for an operation: `tool:<server>:<tool>` for a

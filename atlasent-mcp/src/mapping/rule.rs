@@ -1,10 +1,15 @@
 //! How one tool or method is mapped.
 
+use std::collections::BTreeMap;
+
+use crate::schema::Requirement;
+
 /// How a tool or a method is mapped to an action. A second call of a method replaces the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
     pub(super) action: Option<String>,
     pub(super) resource: Option<String>,
+    pub(super) requirements: BTreeMap<String, Requirement>,
 }
 
 impl Rule {
@@ -26,6 +31,23 @@ impl Rule {
     #[must_use]
     pub fn resource(mut self, argument: impl Into<String>) -> Self {
         self.resource = Some(argument.into());
+        self
+    }
+
+    /// Hides an argument of a tool from callers who do not meet the requirement, as the keywords of
+    /// [`schema`](crate::schema) do: for tools whose schema does not say so itself. A second call for
+    /// the argument replaces the requirement.
+    ///
+    /// ```
+    /// use atlasent_mcp::Rule;
+    /// use atlasent_mcp::schema::Requirement;
+    ///
+    /// let rule = Rule::new().require("force", Requirement::Action("fs.delete_for_good".into()));
+    /// # drop(rule);
+    /// ```
+    #[must_use]
+    pub fn require(mut self, argument: impl Into<String>, requirement: Requirement) -> Self {
+        self.requirements.insert(argument.into(), requirement);
         self
     }
 }
