@@ -17,6 +17,8 @@
 //! | [`refusal`] | why an operation did not run, for models and programs |
 //! | [`starter`] | a starter policy set for the tools of a server |
 //! | [`schema`] | arguments checked before anybody is asked; fields that not every caller may set |
+//! | `server` | a server of `rmcp` behind a gate (feature `rmcp`, on by default) |
+//! | [`tool_gate`] | tool calls as models emit them, without the protocol |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -25,7 +27,10 @@ pub mod mapping;
 pub mod operation;
 pub mod refusal;
 pub mod schema;
+#[cfg(feature = "rmcp")]
+pub mod server;
 pub mod starter;
+pub mod tool_gate;
 
 mod caller;
 mod tool;
@@ -36,6 +41,7 @@ pub use mapping::{Mapping, MappingError, Rule};
 pub use operation::{Operation, OperationError};
 pub use refusal::{Refusal, Verdict};
 pub use tool::{Tool, ToolError};
+pub use tool_gate::ToolGate;
 
 /// The example of the README, compiled.
 #[cfg(doctest)]

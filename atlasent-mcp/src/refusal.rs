@@ -13,8 +13,11 @@ use crate::operation::{Operation, OperationError, shown};
 /// The JSON-RPC code of a refusal of a request that is no tool call.
 pub const REFUSED: i64 = -32_050;
 /// The JSON-RPC codes of messages that cannot be decided on (JSON-RPC 2.0, section 5.1).
-const INVALID_PARAMS: i64 = -32_602;
-const METHOD_NOT_FOUND: i64 = -32_601;
+/// The codes of the three kinds of refusals, as a refusal keeps them: it is small, since every result
+/// of a gate has room for one.
+const NOT_PERMITTED: i32 = -32_050;
+const INVALID_PARAMS: i32 = -32_602;
+const METHOD_NOT_FOUND: i32 = -32_601;
 
 /// The maximum number of characters of a reason that an agent reads.
 const MAX_REASON: usize = 500;
@@ -48,22 +51,22 @@ pub enum Verdict {
 pub struct Refusal {
     #[serde(rename = "decision")]
     verdict: Verdict,
-    reason: String,
+    reason: Box<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<String>,
+    code: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    action: Option<String>,
+    action: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    missing_scope: Option<String>,
+    missing_scope: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    escalation_id: Option<String>,
+    escalation_id: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    approval_url: Option<String>,
+    approval_url: Option<Box<str>>,
     /// In seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
     #[serde(skip)]
-    rpc_code: i64,
+    rpc_code: i32,
 }
 
 impl Refusal {
@@ -73,13 +76,13 @@ impl Refusal {
         Self {
             verdict,
             reason: reason.chars().take(MAX_REASON).collect(),
-            code: Some(code.to_owned()),
+            code: Some(code.into()),
             action: None,
             missing_scope: None,
             escalation_id: None,
             approval_url: None,
             retry_after: None,
-            rpc_code: REFUSED,
+            rpc_code: NOT_PERMITTED,
         }
     }
 
@@ -134,7 +137,7 @@ impl Refusal {
         let scope = shown(scope);
         let reason = format!("the agent's token does not grant the scope `{scope}`");
         Self {
-            missing_scope: Some(scope),
+            missing_scope: Some(scope.into()),
             ..Self::deny("SCOPE_MISSING", reason)
         }
     }
@@ -161,7 +164,7 @@ impl Refusal {
             }
         };
         Self {
-            action: Some(shown(action)),
+            action: Some(shown(action).into()),
             ..refusal
         }
     }
@@ -172,7 +175,7 @@ impl Refusal {
             Decision::Escalate => Verdict::Escalate,
             Decision::Deny | Decision::Allow => Verdict::Deny,
         };
-        let escaped = |text: &str| Escaped::new(text).to_string();
+        let escaped = |text: &str| Escaped::new(text).to_string().into_boxed_str();
         Self {
             code: denied.code().map(escaped),
             missing_scope: denied.missing_scope().map(escaped),
@@ -231,6 +234,12 @@ impl Refusal {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after.map(Duration::from_secs)
+    }
+
+    /// Returns the code of the JSON-RPC error that [`rpc_error`](Self::rpc_error) makes.
+    #[must_use]
+    pub fn rpc_code(&self) -> i64 {
+        self.rpc_code.into()
     }
 
     /// Returns the refusal as the JSON object that agents read.

@@ -68,7 +68,7 @@ struct Granted {
 
 impl Clearance {
     /// Clears an operation that needs no permit.
-    pub(super) fn open(operation: &Operation) -> Self {
+    pub(crate) fn open(operation: &Operation) -> Self {
         Self {
             operation: operation.clone(),
             granted: None,
@@ -102,6 +102,11 @@ impl Clearance {
     pub fn permit(&self) -> Option<&Permit<AuthorizedOperation>> {
         let permit = self.granted.as_ref()?.permit.as_ref();
         permit.map(|answers| &answers.permit)
+    }
+
+    /// Takes the permit out, to hand it on to the code that runs.
+    pub(crate) fn take_permit(&mut self) -> Option<PermitWithAnswers<AuthorizedOperation>> {
+        self.granted.as_mut()?.permit.take()
     }
 
     /// Records that the operation completed, with the hash of the bytes of its result.

@@ -295,7 +295,7 @@ impl Authority for Client {
     ) -> Result<Vec<Result<Evaluation, Error>>, Error> {
         let mut evaluations = Vec::with_capacity(requests.len());
         for chunk in requests.chunks(batch::MAX_REQUESTS) {
-            let batch = batch::Batch::new(chunk.iter().cloned())?;
+            let batch = Batch::new(chunk.iter().cloned())?;
             let items = self.evaluate_batch(&batch).await?.items.into_iter();
             evaluations.extend(items.map(|item| item.map(Evaluation::scrubbed)));
         }

@@ -1,0 +1,19 @@
+//! Tests that a guarded MCP server runs exactly what an authority allowed, over the protocol.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what tests call may panic as tests do"
+)]
+
+mod anything;
+mod cancelled;
+mod clients;
+mod held;
+mod hidden;
+mod lists;
+mod matrix;
+mod messages;
+mod once;
+mod support;
+mod tokens;
