@@ -5,7 +5,7 @@ use atlasent::client::{Batch, BatchAnswer};
 use atlasent::error::Code;
 use atlasent::testing::VirtualTime;
 use atlasent::wire::{EvaluateRequest, RequestOptions};
-use atlasent::{Agent, AnyAction, Decision, Error, blocking};
+use atlasent::{Agent, AnyAction, Authority, Decision, Error, blocking};
 use atlasent_tests::server::{Reply, Request, Server};
 use serde_json::{Value, json};
 
@@ -72,6 +72,32 @@ async fn a_batch_is_sent_as_the_contract_has_it() {
     assert_eq!(json_of(requests[0].text()), expected);
     expected["batch_id"] = json!(UUID);
     assert_eq!(json_of(requests[1].text()), expected);
+}
+
+#[tokio::test]
+async fn many_requests_go_in_batches_and_are_answered_in_their_order() {
+    let server = Server::start(|request: &Request| {
+        let sent = json_of(request.text());
+        let sent = sent["items"].as_array().unwrap().iter().enumerate();
+        let answers = sent.map(|(index, item)| {
+            json!({"index": index, "decision": "deny", "reason": item["resource_id"]})
+        });
+        Reply::json(200, &items(&answers.collect()))
+    });
+    let client = client(server.url()).build().unwrap();
+    let requests = (0..201).map(|number: u32| {
+        let action = AnyAction::new("read").unwrap();
+        let action = action.with_resource(number.to_string());
+        EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap()
+    });
+    let requests: Vec<_> = requests.collect();
+    let answers = client.evaluate_all(&requests).await.unwrap();
+    assert_eq!(server.requests().len(), 3);
+    assert_eq!(answers.len(), requests.len());
+    for (request, answer) in requests.iter().zip(answers) {
+        assert_eq!(answer.unwrap().reason, request.resource_id);
+    }
+    assert!(client.evaluate_all(&[]).await.unwrap().is_empty());
 }
 
 #[tokio::test]
