@@ -32,6 +32,8 @@ mod pages {
     struct Approvals;
     #[doc = include_str!("../../docs/guide/receipts.md")]
     struct Receipts;
+    #[doc = include_str!("../../docs/guide/mcp.md")]
+    struct Mcp;
     #[doc = include_str!("../../docs/guide/services.md")]
     struct Services;
     #[doc = include_str!("../../docs/from-python.md")]
