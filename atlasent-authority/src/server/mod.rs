@@ -33,6 +33,7 @@ mod routes;
 mod settings;
 mod shadow;
 mod share;
+mod shared_authority;
 mod sources;
 mod tasks;
 #[cfg(feature = "webhooks")]
@@ -56,6 +57,7 @@ pub use oidc::{OidcConfig, OidcError, OidcVerifier};
 pub use organizations::{OrgHosting, OrgRegistry, OrgRegistryError};
 pub use settings::Settings;
 use shadow::Shadow;
+pub use shared_authority::SharedAuthority;
 pub use tasks::{PolicyFolder, Retention};
 
 use crate::local::LocalAuthority;

@@ -42,6 +42,11 @@ impl<S> OrgDirectory<S> {
         &self.local
     }
 
+    /// The organization that the server was made with, for code of this process.
+    pub(crate) fn shared_local(&self) -> Arc<ServedOrg<S>> {
+        Arc::clone(&self.local)
+    }
+
     /// The registry, if the server hosts other organizations.
     pub(crate) fn registry(&self) -> Option<&OrgRegistry> {
         self.hosted.as_ref().map(|hosted| &hosted.registry)
