@@ -1,0 +1,14 @@
+//! Streamable HTTP: the endpoint in front of the guard, and the server behind it.
+
+mod authentication;
+mod endpoint;
+mod headers;
+mod outbox;
+mod sessions;
+mod sse;
+mod upstream;
+
+pub use authentication::{Authentication, ProtectedResource};
+pub use endpoint::{Endpoint, EndpointSettings};
+pub(crate) use headers::{FIRST_WITHOUT_SESSIONS, META_VERSION};
+pub use upstream::{HttpUpstream, UpstreamError};

@@ -1,0 +1,205 @@
+//! A guard between any client and any server, in any language (feature `guard`).
+//!
+//! The guard reads each message strictly, obtains a permit for it, and forwards the text that was
+//! decided on, byte for byte. The server stays as it is.
+//!
+//! ```text
+//!  stdio ──► stdio::serve ─┐                           ┌─► child process
+//!                          ├─► Session ─► Guard ─► Gate│
+//!  HTTP  ──► http::Endpoint┘                           └─► http::HttpUpstream
+//! ```
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`message`] | the strict envelope of a message |
+//! | [`pins`] | the definitions of tools, recorded at first sight |
+//! | [`paths`] | path arguments that stay below a folder |
+//! | [`secret`] | where the server's credentials are read from |
+//! | [`http`] | streamable HTTP, in front of the guard and behind it |
+//! | [`stdio`] | standard input and output |
+
+mod child;
+mod connection;
+pub mod http;
+mod lines;
+mod link;
+pub mod message;
+pub mod paths;
+pub mod pins;
+pub mod secret;
+mod session;
+mod shown;
+pub mod stdio;
+mod tools;
+
+use std::fmt;
+use std::io;
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+pub use child::ServerCommand;
+
+use crate::credential::HostSecret;
+use crate::gate::{Clearance, Gate, Progress};
+use crate::operation::{Kind, Operation};
+use crate::{Caller, Refusal};
+use child::ChildServer;
+use http::HttpUpstream;
+use link::{ClientLink, ServerLink};
+use message::Message;
+use paths::PathRules;
+use pins::Pins;
+use session::{Ended, Session};
+use tools::KnownTools;
+
+/// The code of a refusal because the definition of a tool is not the recorded one.
+const TOOL_CHANGED: &str = "TOOL_CHANGED";
+
+/// What decides on the messages between clients and one server.
+pub struct Guard {
+    gate: Gate,
+    pins: Pins,
+    tools: KnownTools,
+    paths: Option<PathRules>,
+    secret: Option<Arc<HostSecret>>,
+}
+
+impl Guard {
+    /// Creates a guard. The gate's mapping names the server, whose tools are compared with the pins.
+    #[must_use]
+    pub fn new(gate: Gate, pins: Pins) -> Self {
+        Self {
+            gate,
+            pins,
+            tools: KnownTools::default(),
+            paths: None,
+            secret: None,
+        }
+    }
+
+    /// Confines path arguments of tools.
+    #[must_use]
+    pub fn with_paths(mut self, paths: PathRules) -> Self {
+        self.paths = Some(paths);
+        self
+    }
+
+    /// Sets the credentials of a server that is reached over HTTP. Each message carries them under
+    /// its own permit; a message that needs none, such as `initialize`, under a permit for the action
+    /// `mcp.<server>:connect`.
+    #[must_use]
+    pub fn with_secret(mut self, secret: HostSecret) -> Self {
+        self.secret = Some(Arc::new(secret));
+        self
+    }
+
+    /// Returns the gate.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Obtains the clearance of a request, in either direction.
+    pub(crate) async fn authorize(
+        &self,
+        message: &Message,
+        caller: &Caller,
+        progress: &impl Progress,
+    ) -> Result<Clearance, Refusal> {
+        let operation = operation(message)?;
+        if operation.kind() == Kind::Tool {
+            let tool = operation.target().unwrap_or_default();
+            if self.tools.is_changed(tool) {
+                let reason = "the server changed the definition of this tool after it was recorded, and \
+                              nobody accepted the change yet (`atlasent guard accept`)";
+                return Err(Refusal::deny(TOOL_CHANGED, reason));
+            }
+            if let Some(paths) = &self.paths {
+                paths.check(&operation)?;
+            }
+        }
+        self.gate.authorize(&operation, caller, progress).await
+    }
+}
+
+/// Reads what a request or a notification asks for.
+pub(crate) fn operation(message: &Message) -> Result<Operation, Refusal> {
+    let (message::Kind::Request { method, .. } | message::Kind::Notification { method }) =
+        message.kind()
+    else {
+        return Err(Refusal::invalid(
+            "MALFORMED",
+            "the message asks for nothing",
+        ));
+    };
+    let params = message
+        .body()
+        .map(serde_json::from_str::<&RawValue>)
+        .transpose();
+    let params = params.map_err(|_| Refusal::invalid("MALFORMED", "`params` is not JSON"))?;
+    Ok(Operation::parse(method, params)?)
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard")
+            .field("gate", &self.gate)
+            .field("pins", &self.pins)
+            .field("paths", &self.paths)
+            .field("secret", &self.secret)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the server is reached. Each session has a connection, or a process, of its own.
+#[derive(Clone, Debug)]
+pub enum Upstream {
+    /// A child process.
+    Command(Arc<ServerCommand>),
+    /// A streamable HTTP endpoint.
+    Http(Arc<HttpUpstream>),
+}
+
+impl Upstream {
+    /// Connects a session: starts the process, or prepares the connection.
+    pub(crate) fn connect(&self) -> io::Result<Connected> {
+        Ok(match self {
+            Self::Command(command) => {
+                let (link, child) = command.start()?;
+                let child = Some(child);
+                Connected { link, child }
+            }
+            Self::Http(upstream) => Connected {
+                link: upstream.connect(),
+                child: None,
+            },
+        })
+    }
+
+    /// Whether messages without a session can be sent.
+    pub(crate) fn is_http(&self) -> bool {
+        matches!(self, Self::Http(_))
+    }
+}
+
+/// A server that is connected for one session.
+pub(crate) struct Connected {
+    link: ServerLink,
+    child: Option<ChildServer>,
+}
+
+impl Connected {
+    /// Serves the session, and ends the server with it. Returns how its process ended, if it ended
+    /// by itself.
+    pub(crate) async fn serve(
+        self,
+        session: Session,
+        client: ClientLink,
+    ) -> Option<io::Result<ExitStatus>> {
+        let ended = session.run(client, self.link).await;
+        let status = self.child?.stop().await;
+        (ended == Ended::ByServer).then_some(status)
+    }
+}

@@ -1,0 +1,248 @@
+//! Path arguments of tools that stay below a folder.
+//!
+//! A policy that allows `context.path like "/srv/files/public/*"` is no use if the path is
+//! `/srv/files/public/../private/key`, or goes through a symbolic link. The guard does not rewrite
+//! the path, since what is decided on is what is forwarded. It refuses a path that is written in any
+//! other way than the file system knows it, and says how to write it:
+//!
+//! ```text
+//! root /srv/files                     the file system knows it as
+//! /srv/files/public/a.txt             the same                      passes
+//! /srv/files/public/new.txt           does not exist yet            passes: its folder is the same
+//! /srv/files/public/../private/key    /srv/files/private/key        refused
+//! /srv/files/public/link/key          /srv/files/private/key        refused
+//! /etc/passwd                         not below the root            refused
+//! public/a.txt                        depends on where it is read   refused
+//! ```
+//!
+//! A link that is put in place between the decision and the call is not seen: whoever can do that has
+//! the files already.
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::Refusal;
+use crate::operation::{Operation, shown};
+
+/// The code of a refusal because of a path.
+const PATH_REFUSED: &str = "PATH_REFUSED";
+
+/// The arguments that are paths, and the folder that they stay below.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathRules {
+    root: PathBuf,
+    arguments: Vec<String>,
+}
+
+impl PathRules {
+    /// Confines the named arguments of all tools to a folder, which must exist. An argument is a
+    /// path, or an array of paths.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system when the folder cannot be resolved.
+    pub fn new(root: &Path, arguments: impl IntoIterator<Item: Into<String>>) -> io::Result<Self> {
+        Ok(Self {
+            root: root.canonicalize()?,
+            arguments: arguments.into_iter().map(Into::into).collect(),
+        })
+    }
+
+    /// Returns the folder, with its symbolic links resolved.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Refuses a call with a path that is not below the folder, or not written as the file system
+    /// knows it.
+    pub(crate) fn check(&self, operation: &Operation) -> Result<(), Refusal> {
+        for argument in &self.arguments {
+            match operation.context().get(argument) {
+                None | Some(Value::Null) => {}
+                Some(Value::String(path)) => self.check_path(argument, path)?,
+                Some(Value::Array(paths)) => {
+                    for path in paths {
+                        let path = path.as_str().ok_or_else(|| no_path(argument))?;
+                        self.check_path(argument, path)?;
+                    }
+                }
+                Some(_) => return Err(no_path(argument)),
+            }
+        }
+        Ok(())
+    }
+
+    fn check_path(&self, argument: &str, text: &str) -> Result<(), Refusal> {
+        let path = Path::new(text);
+        let refuse = |why: String| {
+            let argument = shown(argument);
+            Err(Refusal::deny(
+                PATH_REFUSED,
+                format!("the path in `{argument}` {why}"),
+            ))
+        };
+        let root = self.root.display();
+        if !path.is_absolute() {
+            return refuse(format!("is relative: write it from `{root}` on"));
+        }
+        let known = match resolve(path) {
+            Ok(known) => known,
+            Err(error) => return refuse(format!("cannot be resolved ({})", error.kind())),
+        };
+        if !known.starts_with(&self.root) {
+            return refuse(format!("is not below `{root}`"));
+        }
+        // Compared as texts: `Path` takes `/a//b/.` and `/a/b` for the same.
+        match known.to_str() == Some(text) {
+            true => Ok(()),
+            false => refuse(format!(
+                "has to be written as `{}`",
+                shown(&known.to_string_lossy())
+            )),
+        }
+    }
+}
+
+/// Returns a path as the file system knows it. The last parts need not exist.
+fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let mut missing = Vec::new();
+    let mut existing = path;
+    loop {
+        match existing.canonicalize() {
+            Ok(mut known) => {
+                known.extend(missing.into_iter().rev());
+                return Ok(known);
+            }
+            // A dangling link exists: what it would create is elsewhere.
+            Err(error) if error.kind() != io::ErrorKind::NotFound || existing.is_symlink() => {
+                return Err(error);
+            }
+            Err(error) => {
+                let Some(Component::Normal(name)) = existing.components().next_back() else {
+                    return Err(error);
+                };
+                missing.push(name);
+                existing = existing.parent().ok_or(error)?;
+            }
+        }
+    }
+}
+
+fn no_path(argument: &str) -> Refusal {
+    let argument = shown(argument);
+    Refusal::invalid(
+        PATH_REFUSED,
+        format!("`{argument}` is neither a path nor a list of paths"),
+    )
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    struct Files {
+        _folder: tempfile::TempDir,
+        root: PathBuf,
+        rules: PathRules,
+    }
+
+    fn files() -> Files {
+        let folder = tempfile::tempdir().unwrap();
+        let outer = folder.path().canonicalize().unwrap();
+        let root = outer.join("files");
+        fs::create_dir_all(root.join("public")).unwrap();
+        fs::create_dir(root.join("private")).unwrap();
+        fs::write(root.join("private/key"), "").unwrap();
+        fs::write(root.join("public/a.txt"), "").unwrap();
+        fs::write(outer.join("outside"), "").unwrap();
+        symlink(root.join("private"), root.join("public/link")).unwrap();
+        symlink(outer.join("outside"), root.join("public/out")).unwrap();
+        symlink(outer.join("nothing"), root.join("public/dangling")).unwrap();
+        let rules = PathRules::new(&root, ["path", "paths"]).unwrap();
+        Files {
+            _folder: folder,
+            root,
+            rules,
+        }
+    }
+
+    impl Files {
+        fn passes(&self, path: &str) -> bool {
+            let path = path.replace("ROOT", self.root.to_str().unwrap());
+            let call = |arguments: Value| Operation::tool("t", &arguments.to_string()).unwrap();
+            let one = self.rules.check(&call(json!({ "path": path }))).is_ok();
+            let many = self.rules.check(&call(json!({ "paths": [path] }))).is_ok();
+            assert_eq!(one, many);
+            one
+        }
+    }
+
+    #[test]
+    fn only_a_path_as_the_file_system_knows_it_passes() {
+        let files = files();
+        for path in [
+            "ROOT",
+            "ROOT/public/a.txt",
+            "ROOT/public/new/er/b.txt",
+            "ROOT/private/key",
+        ] {
+            assert!(files.passes(path), "{path}");
+        }
+        for path in [
+            "",
+            "public/a.txt",
+            "/",
+            "/etc/passwd",
+            "ROOT/",
+            "ROOT/../outside",
+            "ROOTT/a",
+            "ROOT/public/../private/key",
+            "ROOT/public/./a.txt",
+            "ROOT/public//a.txt",
+            "ROOT/public/link/key",
+            "ROOT/public/out",
+            "ROOT/public/dangling",
+            "ROOT/public/dangling/x",
+            "ROOT/public/new/../../private/key",
+            "ROOT/public/a.txt/x",
+            "ROOT/public/\0",
+        ] {
+            assert!(!files.passes(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_argument_that_is_no_path_is_refused() {
+        let files = files();
+        for value in [
+            json!(7),
+            json!({"path": "x"}),
+            json!([7]),
+            json!([["ROOT"]]),
+        ] {
+            let call = Operation::tool("t", &json!({ "path": value }).to_string()).unwrap();
+            assert!(files.rules.check(&call).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_spelling_gets_outside(parts in prop::collection::vec("(\\.\\.|\\.|public|private|link|out|key|a)?", 0..6)) {
+            let files = files();
+            let path = format!("{}/{}", files.root.display(), parts.join("/"));
+            if files.passes(&path) {
+                let known = fs::canonicalize(&path);
+                prop_assert!(known.is_err() || known.unwrap() == Path::new(&path));
+            }
+        }
+    }
+}

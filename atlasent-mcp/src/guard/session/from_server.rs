@@ -1,0 +1,167 @@
+//! Messages of the server.
+
+use std::sync::Arc;
+
+use super::from_client::{Params, finish};
+use super::lists::{ListKind, asks_for_input};
+use super::requests::{AskedStage, MAX_ASKED, Open, Stage};
+use super::tasks::Done;
+use super::{SERVER_FAILED, Session};
+use crate::gate::Silent;
+use crate::guard::link::{Part, ToClient};
+use crate::guard::message::{Kind, Message, RequestId, error_response};
+use crate::{Clearance, Refusal};
+
+impl Session {
+    pub(super) fn on_server(&mut self, message: Message, during: Option<RequestId>) {
+        match message.kind().clone() {
+            Kind::Result { id } | Kind::Error { id: Some(id) } => self.on_response(id, message),
+            Kind::Error { id: None } => {
+                tracing::warn!("dropped an error of the server that names no request");
+            }
+            Kind::Notification { method } => self.on_notification(&method, message, during),
+            Kind::Request { id, .. } => self.on_request_of_server(id, message, during),
+        }
+    }
+
+    /// Answers a request that the server did not take.
+    pub(super) fn on_failed(&mut self, id: &RequestId, reason: &str) {
+        if self.on_own_failed(id, reason) {
+            return;
+        }
+        if let Some(open) = self.open.remove(id) {
+            if let Stage::Running { clearance, .. } = open.stage {
+                clearance.failed("the server gave no response");
+            }
+            self.fail(id, reason);
+        }
+    }
+
+    fn on_response(&mut self, id: RequestId, message: Message) {
+        if self.tools.is_own(&id) {
+            return self.on_own_response(&id, &message);
+        }
+        let Some(open) = self.open.remove(&id) else {
+            match self.open.was_cancelled(&id) {
+                true => tracing::debug!(%id, "dropped the response of a cancelled request"),
+                false => {
+                    tracing::warn!(%id, "dropped a response of the server to an unknown request");
+                }
+            }
+            return;
+        };
+        let Stage::Running { clearance, caller } = open.stage else {
+            // The server answers a request that it does not have: it guessed the id.
+            tracing::warn!(%id, "dropped a response to a request that the server does not have");
+            self.open.insert(id, open);
+            return;
+        };
+        finish(*clearance, &message);
+        let is_list = ListKind::of(&open.method).is_some();
+        if matches!(message.kind(), Kind::Result { .. }) && (is_list || asks_for_input(&message)) {
+            let method = open.method.clone();
+            let guard = Arc::clone(&self.guard);
+            let about = id.clone();
+            let task = self.tasks.spawn(Some(&id), async move {
+                let text = guard.shown(&method, &message, &about, &caller).await;
+                Done::Filtered { id: about, text }
+            });
+            let stage = Stage::Finishing(task);
+            let progress_token = open.progress_token;
+            let method = open.method;
+            return self.open.insert(
+                id,
+                Open {
+                    method,
+                    progress_token,
+                    stage,
+                },
+            );
+        }
+        self.respond(&id, message.to_shared_text());
+    }
+
+    fn on_notification(&mut self, method: &str, message: Message, during: Option<RequestId>) {
+        let params = Params::new(&message);
+        let mut about = during.filter(|id| self.open.get_mut(id).is_some());
+        match method {
+            "notifications/tools/list_changed" => self.tools.forget(),
+            "notifications/cancelled" => {
+                match params.cancelled().map(|id| self.asked.cancel(&id)) {
+                    Some(Some(true)) => {}
+                    // The client does not have the request.
+                    _ => return,
+                }
+            }
+            "notifications/progress" => {
+                let token = params.reported_progress();
+                about = about.or_else(|| self.open.by_progress_token(token?));
+            }
+            _ => {}
+        }
+        self.to_client.push_back(ToClient {
+            text: message.to_shared_text(),
+            about: about.or_else(|| self.open.only_running()),
+            part: Part::Message,
+        });
+    }
+
+    fn on_request_of_server(&mut self, id: RequestId, message: Message, during: Option<RequestId>) {
+        let refuse = |reason: &str| error_response(Some(&id), SERVER_FAILED, reason, None);
+        if self.asked.contains(&id) {
+            tracing::warn!(%id, "dropped a request of the server whose id is in use");
+            return;
+        }
+        if self.asked.len() >= MAX_ASKED {
+            let text = refuse("too many requests are open");
+            return self.answer_server(&text);
+        }
+        let Some(caller) = self.last_caller.clone() else {
+            let text = refuse("the client sent nothing yet");
+            return self.answer_server(&text);
+        };
+        let about = during.or_else(|| self.open.only_running());
+        let guard = Arc::clone(&self.guard);
+        let asked = id.clone();
+        let task = self.tasks.spawn(None, async move {
+            let answer = guard.authorize(&message, &caller, &Silent).await;
+            Done::AskedForServer {
+                id: asked,
+                about,
+                // The message that was decided on is the one that is passed on.
+                answer: Box::new((message, answer)),
+            }
+        });
+        self.asked.insert(id, AskedStage::Asking(task));
+    }
+
+    /// Passes a request of the server on to the client, or refuses it.
+    pub(super) fn on_asked_for_server(
+        &mut self,
+        id: RequestId,
+        about: Option<RequestId>,
+        message: Message,
+        cleared: Result<Clearance, Refusal>,
+    ) {
+        match self.asked.remove(&id) {
+            Some(AskedStage::Asking(_)) => {}
+            Some(running) => return self.asked.insert(id, running),
+            None => return,
+        }
+        match cleared {
+            Ok(clearance) => {
+                self.asked
+                    .insert(id, AskedStage::Running(Box::new(clearance)));
+                self.to_client.push_back(ToClient {
+                    text: message.to_shared_text(),
+                    about,
+                    part: Part::Message,
+                });
+            }
+            Err(refusal) => {
+                let text = self.guard.refused(&message, &id, &refusal);
+                self.answer_server(&text);
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Lists of what a server offers, shortened to what the caller may use.
+//!
+//! A list is rewritten only where something is left out. What stays is the text as the server wrote
+//! it, member by member and item by item.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::guard::message::Message;
+
+/// The members of an object as they were written, in their order.
+pub(crate) struct Members<'a>(pub(crate) Vec<(String, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    pub(crate) fn parse(json: &'a str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        let found = self.0.iter().find(|(member, _)| member == name);
+        found.map(|(_, value)| *value)
+    }
+
+    /// Returns the items of a member that is an array.
+    pub(crate) fn items(&self, name: &str) -> Option<Vec<&'a RawValue>> {
+        serde_json::from_str(self.get(name)?.get()).ok()
+    }
+
+    /// Writes the object with other items in one member.
+    pub(crate) fn with_items(&self, name: &str, items: &[&str]) -> String {
+        let members = self.0.iter().map(|(member, value)| {
+            let value = match member == name {
+                true => format!("[{}]", items.join(",")),
+                false => value.get().to_owned(),
+            };
+            format!("{}:{value}", serde_json::Value::from(member.as_str()))
+        });
+        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Members(members))
+    }
+}
+
+/// The lists of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ListKind {
+    /// `tools/list`
+    Tools,
+    /// `resources/list`
+    Resources,
+    /// `resources/templates/list`
+    ResourceTemplates,
+    /// `prompts/list`
+    Prompts,
+}
+
+impl ListKind {
+    /// Returns the list that a method answers with.
+    pub(crate) fn of(method: &str) -> Option<Self> {
+        match method {
+            "tools/list" => Some(Self::Tools),
+            "resources/list" => Some(Self::Resources),
+            "resources/templates/list" => Some(Self::ResourceTemplates),
+            "prompts/list" => Some(Self::Prompts),
+            _ => None,
+        }
+    }
+
+    /// Returns the member of the result that holds the items.
+    pub(crate) fn member(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Resources => "resources",
+            Self::ResourceTemplates => "resourceTemplates",
+            Self::Prompts => "prompts",
+        }
+    }
+}
+
+/// Whether a result asks the client for input, which needs a permit (protocol version 2026-07-28).
+pub(crate) fn asks_for_input(message: &Message) -> bool {
+    let body = message.body().unwrap_or_default();
+    // Most results have no such member, and a large one is not read for it. A member may be written
+    // with escapes.
+    (body.contains("inputRequests") || body.contains("\\u"))
+        && Members::parse(body).is_some_and(|result| result.get("inputRequests").is_some())
+}

@@ -1,0 +1,234 @@
+//! One session between a client and a server: which messages pass, and in which order.
+//!
+//! A session is one task that owns all of its state. Questions to the authority and the filtering of
+//! lists run beside it, so that a held call delays no other message.
+//!
+//! ```text
+//!  client                          session                              server
+//!    │ request ────────────► open: Asking ──► Gate ─┐
+//!    │ ◄──────── refusal ◄───────────── refused ────┤
+//!    │                                     permitted│──► open: Running ──► request, as written
+//!    │ ◄──────────────────────────── the response ◄──────────────────────────────┘
+//!    │ ◄── request (sampling, …) ◄── asked ◄── Gate ◄────────────────────── request
+//! ```
+//!
+//! What a session holds is bounded: requests in each direction, and messages that wait for a side
+//! that does not read. A side whose messages cannot be passed on is not read from.
+
+mod from_client;
+mod from_server;
+pub(super) mod lists;
+mod progress;
+mod requests;
+mod tasks;
+mod tools;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::Guard;
+use super::connection::Connection;
+use super::link::{ClientLink, FromClient, FromServer, Part, ServerLink, ToClient, ToServer};
+use super::message::{Malformed, RequestId, error_response};
+use crate::Caller;
+use requests::{Asked, Requests};
+use tasks::{Done, Tasks};
+use tools::ToolList;
+
+/// The most messages that wait for one side.
+const MAX_WAITING: usize = 64;
+/// The most answers that wait for a server that does not read them.
+const MAX_ANSWERS: usize = 256;
+/// How long the requests of a client that is gone may still run.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// The JSON-RPC code of an error between guard and server.
+pub(super) const SERVER_FAILED: i64 = -32_000;
+
+/// A session, which [`run`](Self::run) serves.
+pub(crate) struct Session {
+    guard: Arc<Guard>,
+    /// The requests of the client that have no response yet.
+    open: Requests,
+    /// The requests of the server that have no response yet.
+    asked: Asked,
+    /// The caller of the client's last message, in whose name the server's requests are asked.
+    last_caller: Option<Caller>,
+    tools: ToolList,
+    tasks: Tasks,
+    /// The permit to be connected, where the server asks for credentials.
+    connection: Arc<Connection>,
+    /// Messages that wait for the client, and for the server.
+    to_client: VecDeque<ToClient>,
+    to_server: VecDeque<ToServer>,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The client closed its side.
+    ByClient,
+    /// The server closed its side, or a transport broke.
+    ByServer,
+}
+
+impl Session {
+    pub(crate) fn new(guard: Arc<Guard>) -> Self {
+        Self {
+            guard,
+            open: Requests::default(),
+            asked: Asked::default(),
+            last_caller: None,
+            tools: ToolList::new(),
+            tasks: Tasks::new(),
+            connection: Arc::default(),
+            to_client: VecDeque::new(),
+            to_server: VecDeque::new(),
+        }
+    }
+
+    /// Serves the session until one side closes. Dropping the future ends it at once: no message is
+    /// forwarded any more.
+    pub(crate) async fn run(mut self, client: ClientLink, server: ServerLink) -> Ended {
+        let ClientLink {
+            sender: client_sender,
+            receiver: mut from_client,
+        } = client;
+        let ServerLink {
+            sender: server_sender,
+            receiver: mut from_server,
+        } = server;
+        // Set when the client is gone: until then, its open requests may still end.
+        let mut drain: Option<Instant> = None;
+        let ended = loop {
+            if drain.is_some() && self.is_idle() {
+                break Ended::ByClient;
+            }
+            let reads_client = drain.is_none()
+                && self.to_server.len() < MAX_WAITING
+                && self.to_client.len() < MAX_WAITING;
+            let reads_server =
+                self.to_client.len() < MAX_WAITING && self.to_server.len() < MAX_ANSWERS;
+            tokio::select! {
+                slot = client_sender.reserve(), if !self.to_client.is_empty() => match slot {
+                    Ok(slot) => if let Some(next) = self.to_client.pop_front() { slot.send(next) },
+                    Err(_) => break Ended::ByClient,
+                },
+                slot = server_sender.reserve(), if !self.to_server.is_empty() => match slot {
+                    Ok(slot) => if let Some(next) = self.to_server.pop_front() { slot.send(next) },
+                    // What the server sent before it ended is still read.
+                    Err(_) => self.to_server.clear(),
+                },
+                from = from_client.recv(), if reads_client => match from {
+                    Some(FromClient::Message { message, caller }) => self.on_client(message, caller),
+                    Some(FromClient::Malformed(malformed)) => self.answer_malformed(&malformed),
+                    Some(FromClient::Closed) | None => drain = Some(Instant::now() + DRAIN),
+                },
+                from = from_server.recv(), if reads_server => match from {
+                    Some(FromServer::Message { message, during }) => self.on_server(message, during),
+                    Some(FromServer::Malformed(malformed)) => {
+                        tracing::warn!(%malformed, "dropped a text of the server that is no message");
+                    }
+                    Some(FromServer::Failed { id, reason }) => self.on_failed(&id, &reason),
+                    Some(FromServer::Closed { reason }) => {
+                        self.close(&reason);
+                        break Ended::ByServer;
+                    }
+                    None => {
+                        self.close("the server is gone");
+                        break Ended::ByServer;
+                    }
+                },
+                done = self.tasks.next(), if !self.tasks.is_empty() => self.on_done(done),
+                () = sleep_until(drain.unwrap_or_else(Instant::now)), if drain.is_some() => {
+                    break Ended::ByClient;
+                }
+            }
+        };
+        // The client gets its answers, unless it stopped to read.
+        let flush = async {
+            for next in self.to_client.drain(..) {
+                if client_sender.send(next).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(DRAIN, flush).await;
+        ended
+    }
+
+    /// Whether no request of the client is open and nothing waits to be sent.
+    fn is_idle(&self) -> bool {
+        self.open.is_empty() && self.to_client.is_empty() && self.to_server.is_empty()
+    }
+
+    fn on_done(&mut self, done: Done) {
+        match done {
+            Done::Asked { id, answer } => self.on_asked(&id, *answer),
+            Done::AskedForServer { id, about, answer } => {
+                let (message, cleared) = *answer;
+                self.on_asked_for_server(id, about, message, cleared);
+            }
+            Done::Filtered { id, text } => self.respond(&id, text),
+            Done::Overdue { own } => self.on_overdue(&own),
+            Done::Progress(message) => {
+                // Progress is a courtesy: a client that does not read gets less of it.
+                if self.to_client.len() < MAX_WAITING {
+                    self.to_client.push_back(message);
+                }
+            }
+            Done::Panicked { id } => {
+                if self.open.remove(&id).is_some() {
+                    self.fail(&id, "the guard failed");
+                }
+            }
+        }
+    }
+
+    /// Tells the client that a text was no message.
+    fn answer_malformed(&mut self, malformed: &Malformed) {
+        tracing::warn!(%malformed, "refused a text of the client");
+        self.to_client.push_back(ToClient {
+            text: malformed.response().into(),
+            about: None,
+            part: Part::Message,
+        });
+    }
+
+    /// Answers every open request with an error: nothing comes from the server any more.
+    fn close(&mut self, reason: &str) {
+        for id in self.open.drain() {
+            self.fail(&id, reason);
+        }
+        self.to_server.clear();
+    }
+
+    /// Answers a request, which is no longer open, with an error.
+    fn fail(&mut self, id: &RequestId, reason: &str) {
+        self.respond(id, error_response(Some(id), SERVER_FAILED, reason, None));
+    }
+
+    /// Sends the response of a request to the client. The request is no longer open.
+    fn respond(&mut self, id: &RequestId, text: impl Into<Arc<str>>) {
+        self.open.remove(id);
+        self.to_client.push_back(ToClient {
+            text: text.into(),
+            about: Some(id.clone()),
+            part: Part::Response,
+        });
+    }
+
+    /// Sends a response to the server.
+    fn answer_server(&mut self, text: &str) {
+        match super::message::Message::parse(text) {
+            Ok(message) => self.to_server.push_back(ToServer {
+                message,
+                secret: self.guard.kept_secret(&self.connection),
+            }),
+            Err(malformed) => tracing::error!(%malformed, "an answer of the guard is invalid"),
+        }
+    }
+}

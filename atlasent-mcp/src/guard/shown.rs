@@ -1,0 +1,211 @@
+//! What a client sees: refusals, shortened lists, and the requests that a server puts into results.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::http::{FIRST_WITHOUT_SESSIONS, META_VERSION};
+use super::message::{Message, RequestId, check_unique, error_response, result_response};
+use super::pins::PinCheck;
+use super::session::lists::{ListKind, Members, asks_for_input};
+use super::{Guard, operation};
+use crate::gate::Silent;
+use crate::operation::{Kind, Operation};
+use crate::{Caller, Refusal};
+
+impl Guard {
+    /// Returns the response to a request that was refused: an error that the model reads for a call
+    /// of a tool, and else a JSON-RPC error.
+    pub(super) fn refused(&self, message: &Message, id: &RequestId, refusal: &Refusal) -> String {
+        let tool = operation(message)
+            .ok()
+            .filter(|operation| operation.kind() == Kind::Tool);
+        if let Some(tool) = tool.as_ref().and_then(Operation::target) {
+            let mut result = refusal.tool_result(self.gate.has_output_schema(tool));
+            // The first version without sessions has kinds of results, and asks for the kind.
+            if needs_result_type(message)
+                && let Some(result) = result.as_object_mut()
+            {
+                result.insert("resultType".to_owned(), "complete".into());
+            }
+            if let Ok(result) = serde_json::value::to_raw_value(&result) {
+                return result_response(id, &result);
+            }
+        }
+        let error = refusal.rpc_error();
+        let code = error
+            .get("code")
+            .and_then(Value::as_i64)
+            .unwrap_or(crate::refusal::REFUSED);
+        error_response(Some(id), code, &refusal.advice(), error.get("data"))
+    }
+
+    /// Returns the response for the client: lists show what the caller could use, and requests that
+    /// the server puts into a result are asked about like those that it sends.
+    pub(super) async fn shown(
+        &self,
+        method: &str,
+        message: &Message,
+        id: &RequestId,
+        caller: &Caller,
+    ) -> Arc<str> {
+        let shown = match ListKind::of(method) {
+            Some(kind) => self.list(kind, method, message, caller).await,
+            None => self.inputs(message, caller).await.map(|()| None),
+        };
+        match shown {
+            Ok(None) => message.to_shared_text(),
+            Ok(Some(result)) => match RawValue::from_string(result) {
+                Ok(result) => result_response(id, &result).into(),
+                Err(_) => error_response(
+                    Some(id),
+                    crate::refusal::REFUSED,
+                    "the list is unusable",
+                    None,
+                )
+                .into(),
+            },
+            Err(refusal) => {
+                let error = refusal.rpc_error();
+                let code = error.get("code").and_then(Value::as_i64);
+                let code = code.unwrap_or(crate::refusal::REFUSED);
+                error_response(Some(id), code, &refusal.advice(), error.get("data")).into()
+            }
+        }
+    }
+
+    /// Returns the result of a list with what the caller may see, or `None` if that is all of it.
+    async fn list(
+        &self,
+        kind: ListKind,
+        method: &str,
+        message: &Message,
+        caller: &Caller,
+    ) -> Result<Option<String>, Refusal> {
+        let unusable = || {
+            Refusal::invalid(
+                "MALFORMED_LIST",
+                "the server sent a list that cannot be read",
+            )
+        };
+        let body = message.body().unwrap_or("null");
+        check_unique(body).map_err(|_| unusable())?;
+        let members = Members::parse(body).ok_or_else(unusable)?;
+        let Some(written) = members.items(kind.member()) else {
+            // Not a list that a client could read.
+            return Err(unusable());
+        };
+        let items: Result<Vec<Value>, _> = written
+            .iter()
+            .map(|item| serde_json::from_str(item.get()))
+            .collect();
+        let mut kept = items.map_err(|_| unusable())?;
+        if kind == ListKind::Tools {
+            kept = self.unchanged_tools(kept).ok_or_else(unusable)?;
+        }
+        let operation = Operation::parse(method, None)?;
+        let result = serde_json::json!({ kind.member(): kept });
+        let mut result = self.gate.filter_list(&operation, result, caller).await?;
+        let Some(Value::Array(kept)) = result.get_mut(kind.member()).map(Value::take) else {
+            return Err(unusable());
+        };
+        Ok(rewritten(&members, kind, &written, &kept))
+    }
+
+    /// Leaves out the tools whose definition changed. `None` if a tool has no name, or the pins
+    /// cannot be used.
+    fn unchanged_tools(&self, tools: Vec<Value>) -> Option<Vec<Value>> {
+        let named = tools.into_iter().map(|tool| {
+            let name = tool.get("name")?.as_str()?.to_owned();
+            Some((name, tool))
+        });
+        let named: Option<Vec<(String, Value)>> = named.collect();
+        let named = named?;
+        let checks = self.compare(&named).inspect_err(|error| {
+            tracing::error!(%error, "the pins of the tools cannot be used");
+        });
+        let tools = named.into_iter().zip(checks.ok()?);
+        let same = tools.filter(|(_, check)| *check == PinCheck::Same);
+        Some(same.map(|((_, tool), _)| tool).collect())
+    }
+
+    /// Asks about each request that a server puts into a result.
+    async fn inputs(&self, message: &Message, caller: &Caller) -> Result<(), Refusal> {
+        let unusable = || {
+            Refusal::invalid(
+                "MALFORMED_RESULT",
+                "the server asks for input in a form that cannot be read",
+            )
+        };
+        let body = message.body().unwrap_or("null");
+        check_unique(body).map_err(|_| unusable())?;
+        if !asks_for_input(message) {
+            return Ok(());
+        }
+        let result = Members::parse(body).ok_or_else(unusable)?;
+        let Some(requests) = result.get("inputRequests") else {
+            return Ok(());
+        };
+        for (_, request) in Members::parse(requests.get()).ok_or_else(unusable)?.0 {
+            let request = Members::parse(request.get()).ok_or_else(unusable)?;
+            let method = request.get("method").ok_or_else(unusable)?;
+            let method: String = serde_json::from_str(method.get()).map_err(|_| unusable())?;
+            let operation = Operation::parse(&method, request.get("params"))?;
+            let clearance = self.gate.authorize(&operation, caller, &Silent).await?;
+            // What the person or the model answers goes to the server with the next request.
+            clearance.completed(b"");
+        }
+        Ok(())
+    }
+}
+
+/// Whether the version of a request asks for the kind of its result.
+fn needs_result_type(message: &Message) -> bool {
+    let params: Option<Value> = message
+        .body()
+        .and_then(|params| serde_json::from_str(params).ok());
+    let version = params
+        .as_ref()
+        .and_then(|params| params.get("_meta")?.get(META_VERSION)?.as_str());
+    version.is_some_and(|version| version >= FIRST_WITHOUT_SESSIONS)
+}
+
+/// Writes a list with the items that are kept. An item that is unchanged stays as it was written.
+/// `None` if all are.
+fn rewritten(
+    members: &Members<'_>,
+    kind: ListKind,
+    written: &[&RawValue],
+    kept: &[Value],
+) -> Option<String> {
+    let mut rest = written.iter();
+    let mut is_unchanged = written.len() == kept.len();
+    let items = kept.iter().map(|item| {
+        // The kept items are in the order of the written ones.
+        let same = rest.by_ref().find(|raw| {
+            serde_json::from_str::<Value>(raw.get()).is_ok_and(|written| is_same(&written, item))
+        });
+        match same {
+            Some(raw) if serde_json::from_str::<Value>(raw.get()).is_ok_and(|raw| raw == *item) => {
+                raw.get().to_owned()
+            }
+            _ => {
+                is_unchanged = false;
+                item.to_string()
+            }
+        }
+    });
+    let items: Vec<String> = items.collect();
+    if is_unchanged {
+        return None;
+    }
+    let items: Vec<&str> = items.iter().map(String::as_str).collect();
+    Some(members.with_items(kind.member(), &items))
+}
+
+/// Whether two items have the same name or URI.
+fn is_same(one: &Value, other: &Value) -> bool {
+    let name = |item: &Value| item.get("uri").or_else(|| item.get("name")).cloned();
+    name(one) == name(other)
+}

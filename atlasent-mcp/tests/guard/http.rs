@@ -1,0 +1,396 @@
+//! Streamable HTTP on both sides of the guard.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ati_client::{Claims, SigningKey, Verifier, issue};
+use atlasent::testing::MockAuthority;
+use atlasent_mcp::Caller;
+use atlasent_mcp::credential::HostCredential;
+use atlasent_mcp::guard::http::{
+    Authentication, Endpoint, EndpointSettings, HttpUpstream, ProtectedResource,
+};
+use atlasent_mcp::guard::{Guard, Upstream};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::support::{Client, Stage, allowing, holding};
+
+const SECRET: &str = "5a1e7b90c3d2f4861122334455667788a9b8c7d6e5f40312fedcba9876543210";
+const AUDIENCE: &str = "https://guard.example/mcp";
+
+/// Serves an endpoint, and returns its address.
+async fn listen(
+    guard: Arc<Guard>,
+    upstream: Upstream,
+    authentication: Authentication,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let settings = EndpointSettings {
+        authentication,
+        origins: vec!["https://app.example".to_owned()],
+    };
+    let endpoint = Endpoint::new(guard, upstream, settings);
+    tokio::spawn(endpoint.serve(listener, std::future::pending()));
+    address
+}
+
+async fn open(
+    stage: &Stage,
+    authority: impl atlasent::authority::DynAuthority + 'static,
+) -> SocketAddr {
+    let caller = Caller::configured("tester").unwrap();
+    listen(
+        stage.guard(authority),
+        stage.upstream(),
+        Authentication::Configured(caller),
+    )
+    .await
+}
+
+fn http() -> reqwest::Client {
+    // Without a provider of cryptography, no client can be built, also for plain HTTP.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+struct Session {
+    url: String,
+    client: reqwest::Client,
+    id: Option<String>,
+    token: Option<String>,
+}
+
+impl Session {
+    fn new(address: SocketAddr) -> Self {
+        Self {
+            url: format!("http://{address}/mcp"),
+            client: http(),
+            id: None,
+            token: None,
+        }
+    }
+
+    fn request(&self, method: reqwest::Method) -> reqwest::RequestBuilder {
+        let mut request = self.client.request(method, &self.url);
+        if let Some(id) = &self.id {
+            request = request.header("mcp-session-id", id);
+        }
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        request.header(ACCEPT, "application/json, text/event-stream")
+    }
+
+    async fn post(&self, body: impl ToString) -> Response {
+        let request = self
+            .request(reqwest::Method::POST)
+            .header(CONTENT_TYPE, "application/json");
+        request.body(body.to_string()).send().await.unwrap()
+    }
+
+    async fn initialize(&mut self) {
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        let response = self
+            .post(json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}))
+            .await;
+        assert_eq!(response.status(), StatusCode::OK);
+        self.id = Some(
+            response.headers()["mcp-session-id"]
+                .to_str()
+                .unwrap()
+                .to_owned(),
+        );
+        let initialized = self
+            .post(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+            .await;
+        assert_eq!(initialized.status(), StatusCode::ACCEPTED);
+    }
+
+    async fn call(&self, id: i64) -> Value {
+        let params = json!({"name": "write", "arguments": {"path": "/a"}});
+        let call = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
+        let response = self.post(call).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let is_stream = response.headers()[CONTENT_TYPE] == "text/event-stream";
+        let text = response.text().await.unwrap();
+        match is_stream {
+            true => {
+                let last = text
+                    .lines()
+                    .rfind(|line| line.starts_with("data: "))
+                    .unwrap();
+                serde_json::from_str(&last["data: ".len()..]).unwrap()
+            }
+            false => serde_json::from_str(&text).unwrap(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_over_http_reaches_a_server_on_stdio() {
+    let stage = Stage::new("");
+    let mut session = Session::new(open(&stage, allowing()).await);
+    session.initialize().await;
+    assert_eq!(
+        session.call(1).await["result"]["content"][0]["text"],
+        "done"
+    );
+    assert_eq!(stage.runs(), 1);
+    let ended = session
+        .request(reqwest::Method::DELETE)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(ended.status(), StatusCode::NO_CONTENT);
+    let late = session
+        .post(json!({"jsonrpc": "2.0", "id": 2, "method": "ping"}))
+        .await;
+    assert_eq!(late.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_held_call_streams_until_a_person_approves_and_the_stream_can_be_resumed() {
+    let stage = Stage::new("");
+    let mut session = Session::new(open(&stage, holding(std::time::Duration::from_secs(3))).await);
+    session.initialize().await;
+    let params =
+        json!({"name": "write", "arguments": {"path": "/a"}, "_meta": {"progressToken": 1}});
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+    let mut response = session.post(&call).await;
+    assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
+    let first = response.chunk().await.unwrap().unwrap();
+    let first = String::from_utf8(first.to_vec()).unwrap();
+    let id = first
+        .lines()
+        .find_map(|line| line.strip_prefix("id: "))
+        .unwrap()
+        .to_owned();
+    // The connection breaks, and the client resumes.
+    drop(response);
+    assert_eq!(stage.runs(), 0);
+    let resumed = session
+        .request(reqwest::Method::GET)
+        .header("last-event-id", id)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(resumed.status(), StatusCode::OK);
+    let text = resumed.text().await.unwrap();
+    assert!(text.contains("done"), "{text}");
+    assert_eq!(stage.runs(), 1);
+}
+
+#[tokio::test]
+async fn what_smuggles_over_http_is_refused() {
+    let stage = Stage::new("");
+    let mut session = Session::new(open(&stage, allowing()).await);
+    session.initialize().await;
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write","arguments":{"path":"/a"}}}"#;
+    let post = || {
+        session
+            .request(reqwest::Method::POST)
+            .header(CONTENT_TYPE, "application/json")
+            .body(call)
+    };
+    for (request, status) in [
+        (post().header("mcp-method", "ping"), StatusCode::BAD_REQUEST),
+        (post().header("mcp-name", "read"), StatusCode::BAD_REQUEST),
+        (
+            post().header("mcp-protocol-version", "latest"),
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            post().header(ORIGIN, "https://evil.example"),
+            StatusCode::FORBIDDEN,
+        ),
+        (post().header("host", "evil.example"), StatusCode::FORBIDDEN),
+        (
+            session.request(reqwest::Method::POST).body(call),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+        (
+            session
+                .request(reqwest::Method::POST)
+                .header(CONTENT_TYPE, "application/json")
+                .body(format!("[{call}]")),
+            StatusCode::BAD_REQUEST,
+        ),
+    ] {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), status);
+    }
+    session.id = Some("another".to_owned());
+    assert_eq!(session.post(call).await.status(), StatusCode::NOT_FOUND);
+    session.id = None;
+    assert_eq!(session.post(call).await.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(stage.runs(), 0);
+}
+
+fn token(agent: &str, audience: &str) -> String {
+    let claims = Claims::builder(agent)
+        .audience(audience)
+        .scope("tool:fake:*")
+        .build()
+        .unwrap();
+    issue(&claims, &SigningKey::from_hex(SECRET).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_token_is_for_this_guard_and_a_session_is_of_its_agent() {
+    let stage = Stage::new("");
+    let key = SigningKey::from_hex(SECRET).unwrap().verifying_key();
+    let authentication = Authentication::Token {
+        verifier: Verifier::builder(key).audience(AUDIENCE).build().unwrap(),
+        resource: ProtectedResource {
+            url: AUDIENCE.parse().unwrap(),
+            authorization_servers: vec!["https://login.example".to_owned()],
+        },
+    };
+    let address = listen(stage.guard(allowing()), stage.upstream(), authentication).await;
+    let mut session = Session::new(address);
+    let call = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {}});
+    let metadata =
+        r#"resource_metadata="https://guard.example/.well-known/oauth-protected-resource/mcp""#;
+    for (token, challenge) in [
+        (None, format!("Bearer {metadata}")),
+        (
+            Some(token("ann", "https://other.example")),
+            format!(r#"Bearer error="invalid_token", {metadata}"#),
+        ),
+        (
+            Some("forged".to_owned()),
+            format!(r#"Bearer error="invalid_token", {metadata}"#),
+        ),
+    ] {
+        session.token = token;
+        let response = session.post(&call).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(response.headers()[WWW_AUTHENTICATE], challenge);
+    }
+    for path in ["", "/mcp"] {
+        let url = format!("http://{address}/.well-known/oauth-protected-resource{path}");
+        let found = http().get(url).send().await.unwrap().text().await.unwrap();
+        let found: Value = serde_json::from_str(&found).unwrap();
+        assert_eq!(found["resource"], AUDIENCE);
+        assert_eq!(
+            found["authorization_servers"],
+            json!(["https://login.example"])
+        );
+    }
+    session.token = Some(token("ann", AUDIENCE));
+    session.initialize().await;
+    assert_eq!(
+        session.call(1).await["result"]["content"][0]["text"],
+        "done"
+    );
+    session.token = Some(token("eve", AUDIENCE));
+    let stolen = session
+        .post(json!({"jsonrpc": "2.0", "id": 2, "method": "ping"}))
+        .await;
+    assert_eq!(stolen.status(), StatusCode::NOT_FOUND);
+    // The token of the client stays here.
+    assert!(!stage.noted("").join("").contains("eyJ"));
+}
+
+#[tokio::test]
+async fn a_client_on_stdio_reaches_a_server_over_http_with_credentials_that_it_never_sees() {
+    let stage = Stage::new("");
+    // The server is an endpoint that asks for a token: the credentials that the guard holds.
+    let key = SigningKey::from_hex(SECRET).unwrap().verifying_key();
+    let authentication = Authentication::Token {
+        verifier: Verifier::builder(key).audience(AUDIENCE).build().unwrap(),
+        resource: ProtectedResource {
+            url: AUDIENCE.parse().unwrap(),
+            authorization_servers: Vec::new(),
+        },
+    };
+    let address = listen(stage.guard(allowing()), stage.upstream(), authentication).await;
+    let url = format!("http://{address}/mcp");
+    for may_connect in [true, false] {
+        let runs = stage.runs();
+        let authority = match may_connect {
+            true => allowing().allow("mcp.fake:connect"),
+            false => allowing(),
+        };
+        let before = Stage::new("");
+        let secret = HostCredential::bearer(&url, token("guard", AUDIENCE).into()).unwrap();
+        let secret = secret.granted_by(&authority).unwrap();
+        let guard = before.guard(authority);
+        let guard = Arc::new(Arc::into_inner(guard).unwrap().with_secret(secret));
+        let upstream = HttpUpstream::new(url.parse().unwrap()).unwrap();
+        let mut client = Client::start(guard, Upstream::Http(Arc::new(upstream)));
+        if may_connect {
+            client.initialize().await;
+            assert_eq!(
+                client.call(1, "write").await["result"]["content"][0]["text"],
+                "done"
+            );
+            assert_eq!(stage.runs(), runs + 1);
+        } else {
+            let refused = client.request(0, "initialize", json!({})).await;
+            assert!(refused["error"].is_object(), "{refused}");
+            assert_eq!(stage.runs(), runs);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_secret_goes_to_its_host_alone_and_only_under_a_permit_of_its_authority() {
+    use atlasent::{AnyAction, AuthorityExt};
+
+    let _ = http();
+    let authority = MockAuthority::new().allow("use");
+    let other = MockAuthority::new().allow("use");
+    let secret = HostCredential::bearer("http://127.0.0.1:9", "hunter2".to_owned().into()).unwrap();
+    assert!(!format!("{secret:?}").contains("hunter2"));
+    let client = secret
+        .granted_by(&authority)
+        .unwrap()
+        .build(reqwest::Client::builder())
+        .unwrap();
+    let request = |url: &str| reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());
+    let action = || AnyAction::new("use").unwrap();
+    let foreign = other.protect("bot", action()).await.unwrap();
+    let refused = client
+        .send(&foreign, request("http://127.0.0.1:9/"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            atlasent_mcp::credential::CredentialError::Refused(_)
+        ),
+        "{refused}"
+    );
+    let permit = authority.protect("bot", action()).await.unwrap();
+    for url in [
+        "http://127.0.0.1:10/",
+        "https://127.0.0.1:9/",
+        "http://localhost:9/",
+    ] {
+        let refused = client.send(&permit, request(url)).await.unwrap_err();
+        assert!(
+            matches!(
+                refused,
+                atlasent_mcp::credential::CredentialError::OtherHost { .. }
+            ),
+            "{refused}"
+        );
+    }
+    for host in [
+        "http://a.example",
+        "ftp://a.example",
+        "https://u:p@a.example",
+        "a.example",
+    ] {
+        assert!(
+            HostCredential::bearer(host, "x".to_owned().into()).is_err(),
+            "{host}"
+        );
+    }
+    assert!(HostCredential::bearer("https://a.example", "x\ny".to_owned().into()).is_err());
+}

@@ -1,0 +1,16 @@
+//! The guard between clients and a server that counts what it runs.
+#![cfg(all(unix, feature = "guard"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what tests call may panic as tests do"
+)]
+
+mod faults;
+mod http;
+mod pins;
+mod session;
+mod smuggling;
+mod support;

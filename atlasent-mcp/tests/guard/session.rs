@@ -1,0 +1,189 @@
+//! Requests in both directions, cancellation, progress, and lists.
+
+use std::time::Duration;
+
+use atlasent::testing::MockAuthority;
+use serde_json::json;
+
+use super::support::{Stage, allowing, holding};
+
+#[tokio::test]
+async fn only_what_is_allowed_runs_and_only_that_is_listed() {
+    let stage = Stage::new("");
+    let mut client = stage.client(MockAuthority::new().allow("mcp.fake.read"));
+    client.initialize().await;
+    let list = client.request(1, "tools/list", json!({})).await;
+    let names: Vec<_> = list["result"]["tools"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tool| &tool["name"])
+        .collect();
+    assert_eq!(names, ["read"]);
+    let refused = client.call(2, "write").await;
+    assert_eq!(refused["result"]["isError"], true);
+    assert_eq!(refused["result"]["structuredContent"]["decision"], "deny");
+    assert_eq!(stage.runs(), 0);
+    let allowed = client.call(3, "read").await;
+    assert_eq!(allowed["result"]["content"][0]["text"], "done");
+    assert_eq!(stage.runs(), 1);
+}
+
+#[tokio::test]
+async fn a_held_call_waits_with_progress_and_runs_after_the_approval() {
+    let stage = Stage::new("");
+    let mut client = stage.client(holding(Duration::from_millis(100)));
+    client.initialize().await;
+    let params =
+        json!({"name": "write", "arguments": {"path": "/a"}, "_meta": {"progressToken": "p"}});
+    client
+        .send_json(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}))
+        .await;
+    let progress = client.next().await;
+    assert_eq!(progress["params"]["progressToken"], "p", "{progress}");
+    assert_eq!(stage.runs(), 0);
+    loop {
+        let message = client.next().await;
+        if message["id"] == 1 {
+            assert_eq!(message["result"]["content"][0]["text"], "done");
+            break;
+        }
+    }
+    assert_eq!(stage.runs(), 1);
+}
+
+#[tokio::test]
+async fn a_call_that_is_cancelled_while_it_waits_never_runs() {
+    let stage = Stage::new("");
+    let mut client = stage.client(holding(Duration::from_millis(300)));
+    client.initialize().await;
+    let call = json!({"name": "write", "arguments": {"path": "/a"}});
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call});
+    client.send_json(&call).await;
+    client
+        .send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#)
+        .await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    client.hears_nothing().await;
+    // The id stays taken: an answer that is late must not become that of another request.
+    client.send_json(&call).await;
+    assert!(client.next().await["error"].is_object());
+    assert_eq!(stage.runs(), 0);
+}
+
+#[tokio::test]
+async fn a_cancellation_of_a_running_call_reaches_the_server() {
+    let stage = Stage::new("silent");
+    let mut client = stage.client(allowing());
+    client.initialize().await;
+    let call = json!({"name": "write", "arguments": {"path": "/a"}});
+    client
+        .send_json(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}))
+        .await;
+    while stage.runs() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    client
+        .send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#)
+        .await;
+    client.request(2, "ping", json!({})).await;
+    assert!(
+        stage
+            .noted("got ")
+            .iter()
+            .any(|line| line.contains("cancelled"))
+    );
+}
+
+#[tokio::test]
+async fn two_requests_cannot_have_one_id() {
+    let stage = Stage::new("silent");
+    let mut client = stage.client(allowing());
+    client.initialize().await;
+    let call = json!({"name": "write", "arguments": {"path": "/a"}});
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call});
+    client.send_json(&call).await;
+    client.send_json(&call).await;
+    let refused = client.next().await;
+    assert!(
+        refused["error"].is_object() && refused["id"].is_null(),
+        "{refused}"
+    );
+    client.request(2, "ping", json!({})).await;
+    assert!(stage.runs() <= 1);
+}
+
+#[tokio::test]
+async fn progress_of_the_server_is_passed_on() {
+    let stage = Stage::new("progress");
+    let mut client = stage.client(allowing());
+    client.initialize().await;
+    let params =
+        json!({"name": "write", "arguments": {"path": "/a"}, "_meta": {"progressToken": 7}});
+    client
+        .send_json(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}))
+        .await;
+    assert_eq!(client.next().await["params"]["progressToken"], 7);
+    assert_eq!(client.next().await["id"], 1);
+}
+
+#[tokio::test]
+async fn requests_of_the_server_need_a_permit_too() {
+    for is_allowed in [true, false] {
+        let stage = Stage::new("samples");
+        let authority = match is_allowed {
+            true => allowing().allow("mcp.fake:sampling/createMessage"),
+            false => allowing(),
+        };
+        let mut client = stage.client(authority);
+        client.initialize().await;
+        let call = json!({"name": "write", "arguments": {"path": "/a"}});
+        client
+            .send_json(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}))
+            .await;
+        let mut seen = vec![client.next().await];
+        if is_allowed {
+            seen.push(client.next().await);
+        } else {
+            client.hears_nothing().await;
+        }
+        let sampled = seen
+            .iter()
+            .filter(|message| message["method"] == "sampling/createMessage")
+            .count();
+        assert_eq!(sampled, usize::from(is_allowed), "{seen:?}");
+        if is_allowed {
+            client
+                .send(r#"{"jsonrpc":"2.0","id":"s1","result":{"role":"assistant"}}"#)
+                .await;
+            // A second answer is to nothing.
+            client
+                .send(r#"{"jsonrpc":"2.0","id":"s1","result":{"role":"evil"}}"#)
+                .await;
+        }
+        client.request(2, "ping", json!({})).await;
+        let answers = stage
+            .noted("got ")
+            .into_iter()
+            .filter(|line| line.contains("s1"));
+        let answers: Vec<_> = answers.collect();
+        assert_eq!(answers.len(), 1, "{answers:?}");
+        assert_eq!(answers[0].contains("assistant"), is_allowed, "{answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_mapped_is_refused() {
+    let stage = Stage::new("");
+    let mut client = stage.client(allowing());
+    client.initialize().await;
+    let refused = client
+        .request(1, "acme/deploy", json!({"name": "write"}))
+        .await;
+    assert!(refused["error"].is_object(), "{refused}");
+    client
+        .send(r#"{"jsonrpc":"2.0","method":"notifications/acme","params":{}}"#)
+        .await;
+    client.request(2, "ping", json!({})).await;
+    assert!(!stage.noted("").join("").contains("acme"));
+}

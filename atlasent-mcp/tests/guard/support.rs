@@ -1,0 +1,209 @@
+//! A client, a counting server and the guard between them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use atlasent::authority::{DynAuthority, IssuerId};
+use atlasent::testing::{MockAuthority, ScriptedApproval};
+use atlasent::wire::{EscalationStatus, EvaluateRequest, Evaluation, Verification, VerifyRequest};
+use atlasent::{Authority, Error};
+use atlasent_mcp::guard::pins::Pins;
+use atlasent_mcp::guard::{Guard, ServerCommand, Upstream, stdio};
+use atlasent_mcp::{Caller, Gate, Mapping};
+use serde_json::{Value, json};
+use tokio::io::{
+    AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf,
+};
+use tokio::task::JoinHandle;
+
+/// How long a test waits for what has to come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for what must not come.
+pub(crate) const SILENCE: Duration = Duration::from_millis(300);
+
+/// A folder with the log of a server and the pins of a guard.
+pub(crate) struct Stage {
+    pub(crate) folder: tempfile::TempDir,
+    fault: &'static str,
+}
+
+impl Stage {
+    pub(crate) fn new(fault: &'static str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { folder, fault }
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// Returns the lines that the server noted and that begin with a word.
+    pub(crate) fn noted(&self, word: &str) -> Vec<String> {
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines = log.lines().filter(|line| line.starts_with(word));
+        lines.map(str::to_owned).collect()
+    }
+
+    /// The number of calls that the server ran.
+    pub(crate) fn runs(&self) -> usize {
+        self.noted("RAN ").len()
+    }
+
+    pub(crate) fn upstream(&self) -> Upstream {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guard/fake_server.py");
+        let arguments = [script.into(), self.log().into(), self.fault.into()];
+        Upstream::Command(Arc::new(ServerCommand {
+            program: "python3".into(),
+            arguments: arguments.into(),
+            secrets: Vec::new(),
+        }))
+    }
+
+    pub(crate) fn guard(&self, authority: impl DynAuthority + 'static) -> Arc<Guard> {
+        let gate = Gate::builder(Arc::new(authority), Mapping::standard("fake").unwrap())
+            .max_wait(PATIENCE)
+            .progress_interval(Duration::from_millis(20))
+            .list_cache(Duration::ZERO)
+            .build();
+        let pins = Pins::open(&self.folder.path().join("pins"), "fake").unwrap();
+        Arc::new(Guard::new(gate, pins))
+    }
+
+    pub(crate) fn client(&self, authority: impl DynAuthority + 'static) -> Client {
+        Client::start(self.guard(authority), self.upstream())
+    }
+}
+
+/// An authority whose people take their time.
+pub(crate) struct Slow {
+    pub(crate) authority: MockAuthority,
+    pub(crate) people: Duration,
+}
+
+impl Authority for Slow {
+    async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+        self.authority.evaluate(request).await
+    }
+
+    async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
+        self.authority.verify(request).await
+    }
+
+    async fn wait(&self, id: &str, at_most: Duration) -> Result<EscalationStatus, Error> {
+        tokio::time::sleep(self.people).await;
+        self.authority.wait(id, at_most).await
+    }
+
+    fn issuer(&self) -> Option<IssuerId> {
+        self.authority.issuer()
+    }
+}
+
+/// An authority that holds `write` until a person approves.
+pub(crate) fn holding(people: Duration) -> Slow {
+    let approval = ScriptedApproval::approve();
+    Slow {
+        authority: MockAuthority::new().hold_for_approval(
+            "mcp.fake.write",
+            "ask a person",
+            approval,
+        ),
+        people,
+    }
+}
+
+/// An authority that allows everything that these tests ask for.
+pub(crate) fn allowing() -> MockAuthority {
+    ["write", "read"]
+        .iter()
+        .fold(MockAuthority::new(), |authority, tool| {
+            authority.allow(&format!("mcp.fake.{tool}"))
+        })
+}
+
+/// A client on a pair of streams.
+pub(crate) struct Client {
+    input: WriteHalf<DuplexStream>,
+    output: Lines<BufReader<ReadHalf<DuplexStream>>>,
+    pub(crate) serving: JoinHandle<std::io::Result<Option<std::process::ExitStatus>>>,
+}
+
+impl Client {
+    pub(crate) fn start(guard: Arc<Guard>, upstream: Upstream) -> Self {
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        let (input, output) = tokio::io::split(theirs);
+        let caller = Caller::configured("tester").unwrap();
+        let serving = tokio::spawn(async move {
+            stdio::serve(
+                guard,
+                &upstream,
+                caller,
+                input,
+                output,
+                std::future::pending(),
+            )
+            .await
+        });
+        let (output, input) = tokio::io::split(ours);
+        Self {
+            input,
+            output: BufReader::new(output).lines(),
+            serving,
+        }
+    }
+
+    pub(crate) async fn send(&mut self, text: &str) {
+        self.input
+            .write_all(format!("{text}\n").as_bytes())
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn send_json(&mut self, message: &Value) {
+        self.send(&message.to_string()).await;
+    }
+
+    /// Returns the next message.
+    pub(crate) async fn next(&mut self) -> Value {
+        let line = tokio::time::timeout(PATIENCE, self.output.next_line()).await;
+        let line = line.expect("a message").unwrap().expect("an open stream");
+        serde_json::from_str(&line).unwrap()
+    }
+
+    /// Asserts that nothing comes for a while.
+    pub(crate) async fn hears_nothing(&mut self) {
+        let line = tokio::time::timeout(SILENCE, self.output.next_line()).await;
+        assert!(line.is_err(), "{line:?}");
+    }
+
+    /// Sends a request, and returns its response.
+    pub(crate) async fn request(&mut self, id: i64, method: &str, params: Value) -> Value {
+        let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        self.send_json(&request).await;
+        let response = self.next().await;
+        assert_eq!(response["id"], id, "{response}");
+        response
+    }
+
+    pub(crate) async fn initialize(&mut self) {
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        let response = self.request(0, "initialize", params).await;
+        assert_eq!(
+            response["result"]["protocolVersion"], "2025-11-25",
+            "{response}"
+        );
+        self.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
+            .await;
+    }
+
+    /// Closes the side of the client, and returns the guard that ends then.
+    pub(crate) fn close(self) -> JoinHandle<std::io::Result<Option<std::process::ExitStatus>>> {
+        self.serving
+    }
+
+    pub(crate) async fn call(&mut self, id: i64, tool: &str) -> Value {
+        let params = json!({"name": tool, "arguments": {"path": "/a"}});
+        self.request(id, "tools/call", params).await
+    }
+}
