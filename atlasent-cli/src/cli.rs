@@ -10,6 +10,7 @@ use crate::boundary::{self, Boundary};
 use crate::completions::{self, Completions};
 use crate::evaluate::{self, Evaluate};
 use crate::exit::Failure;
+use crate::guard::{self, GuardCommand};
 use crate::key::{self, Key};
 use crate::org::{self, Org};
 use crate::output::Output;
@@ -45,6 +46,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Serve(Box<Serve>),
+    Guard(Box<GuardCommand>),
     Policy(Policy),
     Evaluate(Evaluate),
     Boundary(Boundary),
@@ -77,6 +79,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Outpu
     };
     match cli.command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Guard(arguments) => guard::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Boundary(arguments) => boundary::run(&arguments),

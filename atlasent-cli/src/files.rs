@@ -1,4 +1,4 @@
-//! Writing new files without overwriting existing ones.
+//! New files that overwrite no existing ones, and errors of settings files.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -14,4 +14,22 @@ pub(crate) fn write_new(path: &Path, content: &str) -> io::Result<()> {
         let _ = fs::remove_file(path);
     }
     written
+}
+
+/// Explains why a settings file cannot be read, with the line and without its values, which may be
+/// secrets.
+pub(crate) fn explain_toml(text: &str, error: &toml::de::Error) -> String {
+    // The message for a value of a wrong type repeats the value.
+    let why = match error.message() {
+        message if message.contains("invalid type") || message.contains("invalid value") => {
+            "a value has the wrong type"
+        }
+        message => message,
+    };
+    let why = why.lines().next().unwrap_or_default();
+    let before = error.span().and_then(|span| text.get(..span.start));
+    match before {
+        Some(before) => format!("line {}: {why}", before.matches('\n').count() + 1),
+        None => why.to_owned(),
+    }
 }

@@ -15,6 +15,7 @@ mod data_dir;
 mod evaluate;
 mod exit;
 mod files;
+mod guard;
 mod json;
 mod key;
 mod location;

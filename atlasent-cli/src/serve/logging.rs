@@ -7,7 +7,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
-/// The options of `serve` for its log.
+/// The options of long-running commands for their log.
 #[derive(Args)]
 pub(crate) struct Logging {
     /// The format of the log on standard error
@@ -39,7 +39,7 @@ enum LogLevel {
 
 impl Logging {
     /// Installs the subscriber that writes the log.
-    pub(super) fn install(&self) {
+    pub(crate) fn install(&self) {
         let level = match self.log_level {
             LogLevel::Error => Level::ERROR,
             LogLevel::Warn => Level::WARN,
@@ -53,6 +53,7 @@ impl Logging {
         let targets = Targets::new()
             .with_target("atlasent", level)
             .with_target("atlasent_authority", level)
+            .with_target("atlasent_mcp", level)
             .with_target("atlasent::access", access)
             .with_default(LevelFilter::WARN);
         let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);

@@ -1,10 +1,10 @@
 //! `atlasent serve`: serves an authority over HTTP to the AtlaSent SDKs of all languages.
 
 mod approvers;
-mod logging;
+pub(crate) mod logging;
 mod setup;
-mod store;
-mod values;
+pub(crate) mod store;
+pub(crate) mod values;
 mod webhooks;
 
 use std::net::{IpAddr, SocketAddr};
@@ -401,7 +401,7 @@ fn is_loopback(address: IpAddr) -> bool {
 }
 
 /// Installs the signal handlers, and returns a future that resolves on SIGTERM or Ctrl-C.
-fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+pub(crate) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
     #[cfg(unix)]
     let mut terminate = {
         use tokio::signal::unix::{SignalKind, signal};

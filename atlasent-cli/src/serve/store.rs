@@ -20,7 +20,7 @@ use crate::exit::Failure;
 
 /// The value of `--store`.
 #[derive(Clone)]
-pub(super) enum StoreChoice {
+pub(crate) enum StoreChoice {
     Memory,
     Redb,
     Postgres(String),
@@ -64,15 +64,15 @@ impl fmt::Display for StoreChoice {
 
 /// A store of any of the three kinds.
 #[derive(Debug)]
-pub(super) enum AnyStore {
+pub(crate) enum AnyStore {
     Memory(Box<MemoryStore>),
     Redb(RedbStore),
     Postgres(PostgresStore),
 }
 
 /// The options that allow a start with another chain than the last known one.
-#[derive(Args)]
-pub(super) struct ChainOptions {
+#[derive(Args, Default)]
+pub(crate) struct ChainOptions {
     /// Start a new chain in a data directory whose store is missing; for one start
     #[arg(long, conflicts_with = "accept_older_store")]
     new_chain: bool,
@@ -86,7 +86,7 @@ pub(super) struct ChainOptions {
 impl AnyStore {
     /// Opens the store. If a server has used the data directory before, refuses a store that is
     /// missing, empty, older or replaced, unless the options allow it.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         choice: &StoreChoice,
         data: &Path,
         options: &ChainOptions,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Parses an address to listen on. `localhost` always means 127.0.0.1; no name is resolved.
-pub(super) fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
     let numeric = match text.strip_prefix("localhost:") {
         Some(port) => format!("127.0.0.1:{port}"),
         None => text.to_owned(),

@@ -25,6 +25,7 @@ use atlasent_authority::server::webhooks::{
 use serde::Deserialize;
 
 use crate::exit::Failure;
+use crate::files::explain_toml;
 use atlasent_authority::duration::parse_duration;
 
 #[derive(Deserialize)]
@@ -71,7 +72,7 @@ pub(super) fn load(path: &Path) -> Result<Webhooks, Failure> {
     let misuse = |why: String| Failure::misuse(format!("`--webhooks`: `{name}`: {why}"));
     let text = fs::read_to_string(path).map_err(|error| misuse(error.to_string()))?;
     let file: SettingsFile =
-        toml::from_str(&text).map_err(|error| misuse(explain(&text, &error)))?;
+        toml::from_str(&text).map_err(|error| misuse(explain_toml(&text, &error)))?;
     let mut webhooks = Webhooks::new();
     if let Some(url) = file.approval_url {
         if !url.contains("{id}") {
@@ -148,23 +149,6 @@ impl SecretTable {
 
 fn variable_named(name: &str) -> Result<String, String> {
     env::var(name).map_err(|_| format!("the environment variable `{name}` is not set"))
-}
-
-/// Explains why the file cannot be read, with the line.
-fn explain(text: &str, error: &toml::de::Error) -> String {
-    // The message for a value of a wrong type repeats the value.
-    let why = match error.message() {
-        message if message.contains("invalid type") || message.contains("invalid value") => {
-            "a value has the wrong type"
-        }
-        message => message,
-    };
-    let why = why.lines().next().unwrap_or_default();
-    let before = error.span().and_then(|span| text.get(..span.start));
-    match before {
-        Some(before) => format!("line {}: {why}", before.matches('\n').count() + 1),
-        None => why.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{SECRET, atlasent};
 
-const COMMANDS: [&[&str]; 50] = [
+const COMMANDS: [&[&str]; 52] = [
     &[],
     &["approvals"],
     &["approvals", "list"],
@@ -22,6 +22,8 @@ const COMMANDS: [&[&str]; 50] = [
     &["boundary", "clippy"],
     &["completions"],
     &["evaluate"],
+    &["guard"],
+    &["guard", "accept"],
     &["key"],
     &["key", "create"],
     &["key", "list"],
@@ -172,7 +174,7 @@ fn a_mistake_is_one_line_that_says_what_and_where_to_read_on() {
     for (arguments, line) in [
         (
             vec![],
-            "missing command, one of `serve`, `policy`, `evaluate`, `boundary`, `approvals`, `audit`, `key`, `org`, `signing-key`, `stop`, `resume`, `store`, `token`, `webhook`, `completions`, `help`; see `atlasent --help`",
+            "missing command, one of `serve`, `guard`, `policy`, `evaluate`, `boundary`, `approvals`, `audit`, `key`, `org`, `signing-key`, `stop`, `resume`, `store`, `token`, `webhook`, `completions`, `help`; see `atlasent --help`",
         ),
         (
             vec!["tokn"],

@@ -1,0 +1,353 @@
+//! The settings of a guard: options, and the file of `--config`, whose values options replace.
+//!
+//! ```toml
+//! name = "files"
+//! agent = "coder"
+//! policies = "policies"        # or url = "https://atlasent.example"
+//! wait = "10m"
+//!
+//! [server]
+//! command = ["npx", "-y", "@modelcontextprotocol/server-filesystem", "/srv/files"]
+//! env = { GITHUB_TOKEN = { file = "/run/secrets/github" } }
+//! # or
+//! # url = "https://mcp.example/mcp"
+//! # bearer = { command = ["pass", "show", "mcp"] }
+//!
+//! [listen]
+//! address = "127.0.0.1:8808"
+//! url = "https://guard.example/mcp"
+//! authorization_servers = ["https://login.example"]
+//!
+//! [paths]
+//! root = "/srv/files"
+//! arguments = ["path", "paths", "source", "destination"]
+//!
+//! [tools.write_file]
+//! resource = "path"
+//! ```
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use atlasent_authority::duration::parse_duration;
+use atlasent_mcp::guard::secret::SecretSource;
+use atlasent_mcp::{Mapping, Rule};
+use serde::Deserialize;
+
+use super::{CommonArgs, SideArgs};
+use crate::exit::Failure;
+use crate::files::explain_toml;
+use crate::serve::values::listen_address;
+
+/// How long a held call waits for people, unless the settings say otherwise.
+const WAIT: Duration = Duration::from_secs(600);
+
+/// The settings of a guard.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) name: String,
+    pub(super) agent: Option<String>,
+    pub(super) authority: AuthorityChoice,
+    pub(super) wait: Duration,
+    pub(super) server: Option<ServerChoice>,
+    pub(super) listen: Option<ListenTable>,
+    pub(super) paths: Option<PathsTable>,
+    pub(super) mapping: Mapping,
+}
+
+/// Where decisions come from.
+#[derive(Debug)]
+pub(super) enum AuthorityChoice {
+    /// Policies of this machine. With an address, people release what they hold there.
+    Policies {
+        folder: PathBuf,
+        approvals: Option<SocketAddr>,
+    },
+    /// A server with the AtlaSent API.
+    Url(String),
+}
+
+/// How the server behind the guard is reached.
+#[derive(Debug)]
+pub(super) enum ServerChoice {
+    Command {
+        words: Vec<OsString>,
+        secrets: Vec<(String, SecretSource)>,
+    },
+    Url {
+        url: String,
+        /// The header of the credentials, and where they are read from.
+        secret: Option<(SecretHeaderName, SecretSource)>,
+    },
+}
+
+/// The header that carries the credentials.
+#[derive(Debug)]
+pub(super) enum SecretHeaderName {
+    Bearer,
+    Other(String),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SettingsFile {
+    name: Option<String>,
+    agent: Option<String>,
+    policies: Option<PathBuf>,
+    approvals: Option<String>,
+    url: Option<String>,
+    wait: Option<String>,
+    server: Option<ServerTable>,
+    listen: Option<ListenTable>,
+    paths: Option<PathsTable>,
+    #[serde(default)]
+    tools: BTreeMap<String, RuleTable>,
+    #[serde(default)]
+    methods: BTreeMap<String, RuleTable>,
+    /// Whether only the named tools and methods are mapped.
+    #[serde(default)]
+    closed: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServerTable {
+    command: Option<Vec<String>>,
+    #[serde(default)]
+    env: BTreeMap<String, SecretTable>,
+    url: Option<String>,
+    bearer: Option<SecretTable>,
+    header: Option<HeaderTable>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeaderTable {
+    name: String,
+    value: SecretTable,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretTable {
+    file: Option<PathBuf>,
+    env: Option<String>,
+    command: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleTable {
+    action: Option<String>,
+    resource: Option<String>,
+}
+
+/// The table `[listen]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListenTable {
+    pub(super) address: String,
+    /// The URL of the endpoint as clients know it, which is the audience of ATI tokens.
+    pub(super) url: Option<String>,
+    #[serde(default)]
+    pub(super) authorization_servers: Vec<String>,
+    /// The origins of web pages that may call.
+    #[serde(default)]
+    pub(super) origins: Vec<String>,
+}
+
+/// The table `[paths]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PathsTable {
+    pub(super) root: PathBuf,
+    pub(super) arguments: Vec<String>,
+}
+
+impl Settings {
+    /// Reads the file of `--config`, if there is one, and replaces its values by those of options.
+    pub(super) fn load(arguments: &CommonArgs, sides: &SideArgs) -> Result<Self, Failure> {
+        let file = match &arguments.config {
+            Some(path) => SettingsFile::read(path)?,
+            None => SettingsFile::default(),
+        };
+        let source = match &arguments.config {
+            Some(path) => format!("`{}`: ", path.display()),
+            None => String::new(),
+        };
+        let misuse = |why: String| Failure::misuse(format!("{source}{why}"));
+        let name = arguments.name.clone().or(file.name);
+        let name = name.ok_or_else(|| {
+            Failure::misuse("the server has no name: set `--name`, which is part of action names")
+        })?;
+        let wait = match (sides.wait, &file.wait) {
+            (Some(wait), _) => wait,
+            (None, Some(text)) => {
+                parse_duration(text).map_err(|error| misuse(format!("`wait`: {error}")))?
+            }
+            (None, None) => WAIT,
+        };
+        let approvals = match (sides.approvals, &file.approvals) {
+            (Some(address), _) => Some(address),
+            (None, Some(text)) => Some(
+                listen_address(text).map_err(|error| misuse(format!("`approvals`: {error}")))?,
+            ),
+            (None, None) => None,
+        };
+        // An option of one kind replaces a value of the other kind.
+        let (policies, url) = match (&arguments.policies, &arguments.url) {
+            (None, None) => (file.policies, file.url),
+            (policies, url) => (policies.clone(), url.clone()),
+        };
+        let authority = match (policies, url) {
+            (Some(folder), None) => AuthorityChoice::Policies { folder, approvals },
+            (None, Some(_)) if approvals.is_some() => {
+                return Err(misuse(
+                    "approvals are given at the server of `url`, not here".to_owned(),
+                ));
+            }
+            (None, Some(url)) => AuthorityChoice::Url(url),
+            (None, None) => {
+                return Err(Failure::misuse(
+                    "nothing decides: set `--policies` to a directory of policies, or `--url` to a server",
+                ));
+            }
+            (Some(_), Some(_)) => {
+                return Err(misuse("set one of `policies` and `url`".to_owned()));
+            }
+        };
+        let server = match file.server {
+            Some(table) => Some(
+                table
+                    .choice()
+                    .map_err(|why| misuse(format!("`[server]`: {why}")))?,
+            ),
+            None => None,
+        };
+        let server = match (&sides.command[..], &sides.upstream, server) {
+            ([], None, server) => server,
+            // The secrets of the file are for the server of the file.
+            ([], Some(url), _) => Some(ServerChoice::Url {
+                url: url.clone(),
+                secret: None,
+            }),
+            (words, _, server) => Some(ServerChoice::Command {
+                words: words.to_vec(),
+                secrets: match server {
+                    Some(ServerChoice::Command { secrets, .. }) => secrets,
+                    _ => Vec::new(),
+                },
+            }),
+        };
+        let listen = match sides.listen {
+            Some(address) => Some(ListenTable {
+                address: address.to_string(),
+                ..file.listen.unwrap_or(ListenTable {
+                    address: String::new(),
+                    url: None,
+                    authorization_servers: Vec::new(),
+                    origins: Vec::new(),
+                })
+            }),
+            None => file.listen,
+        };
+        let mapping = match file.closed {
+            true => Mapping::closed(&name),
+            false => Mapping::standard(&name),
+        };
+        let mut mapping = mapping.map_err(|error| misuse(format!("`name`: {error}")))?;
+        for (tool, rule) in file.tools {
+            mapping = mapping.tool(tool, rule.rule());
+        }
+        for (method, rule) in file.methods {
+            mapping = mapping.method(method, rule.rule());
+        }
+        Ok(Self {
+            name,
+            agent: arguments.agent.clone().or(file.agent),
+            authority,
+            wait,
+            server,
+            listen,
+            paths: file.paths,
+            mapping,
+        })
+    }
+}
+
+impl SettingsFile {
+    /// Reads the file. An error names the file, the line and the key, and repeats no value.
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let misuse =
+            |why: String| Failure::misuse(format!("`--config`: `{}`: {why}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| misuse(error.to_string()))?;
+        toml::from_str(&text).map_err(|error| misuse(explain_toml(&text, &error)))
+    }
+}
+
+impl ServerTable {
+    fn choice(self) -> Result<ServerChoice, String> {
+        match (self.command, self.url) {
+            (Some(words), None) if !words.is_empty() => {
+                if self.bearer.is_some() || self.header.is_some() {
+                    return Err("`bearer` and `header` are for a server with a `url`".to_owned());
+                }
+                let secrets = self.env.into_iter().map(|(name, secret)| {
+                    let source = secret
+                        .source()
+                        .map_err(|why| format!("`env.{name}`: {why}"))?;
+                    Ok((name, source))
+                });
+                Ok(ServerChoice::Command {
+                    words: words.into_iter().map(OsString::from).collect(),
+                    secrets: secrets.collect::<Result<_, String>>()?,
+                })
+            }
+            (None, Some(url)) => {
+                if !self.env.is_empty() {
+                    return Err("`env` is for a server with a `command`".to_owned());
+                }
+                let secret = match (self.bearer, self.header) {
+                    (None, None) => None,
+                    (Some(secret), None) => Some((SecretHeaderName::Bearer, secret.source()?)),
+                    (None, Some(header)) => {
+                        Some((SecretHeaderName::Other(header.name), header.value.source()?))
+                    }
+                    (Some(_), Some(_)) => return Err("set one of `bearer` and `header`".to_owned()),
+                };
+                Ok(ServerChoice::Url { url, secret })
+            }
+            _ => Err("set one of `command` and `url`".to_owned()),
+        }
+    }
+}
+
+impl SecretTable {
+    fn source(self) -> Result<SecretSource, String> {
+        match (self.file, self.env, self.command) {
+            (Some(path), None, None) => Ok(SecretSource::File(path)),
+            (None, Some(name), None) => Ok(SecretSource::Env(name)),
+            (None, None, Some(words)) => Ok(SecretSource::Command(words)),
+            _ => Err(
+                "a secret is one of `{ file = … }`, `{ env = … }`, `{ command = [ … ] }`"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+impl RuleTable {
+    fn rule(self) -> Rule {
+        let mut rule = Rule::new();
+        if let Some(action) = self.action {
+            rule = rule.action(action);
+        }
+        if let Some(resource) = self.resource {
+            rule = rule.resource(resource);
+        }
+        rule
+    }
+}

@@ -1,0 +1,57 @@
+//! `atlasent guard accept`: what changed is shown, and accepting it is decided on and recorded.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::support::{Piped, Stage, atlasent, counting_server, run};
+
+const POLICIES: &str = r#"
+permit (principal == Agent::"mcp-client", action == Action::"mcp.fake.write", resource);
+permit (principal == Agent::"ann", action == Action::"mcp.fake:accept", resource == Resource::"write");
+"#;
+
+#[test]
+fn a_change_is_shown_and_accepted_by_whom_the_policies_allow() {
+    let stage = Stage::new(POLICIES);
+    let log = stage.path("log");
+    let session = || {
+        let mut guard =
+            Piped::start(&[stage.guard("fake"), counting_server(&log, "changes")].concat());
+        guard.initialize();
+        let answer = guard.call(1, "write", &json!({"path": "/a"}));
+        let code = answer["result"]["structuredContent"]["code"].clone();
+        drop(guard);
+        code
+    };
+    let accept = |more: &[&str]| {
+        let mut arguments = stage.guard("fake");
+        arguments.insert(1, "accept".to_owned());
+        arguments.extend(more.iter().map(|&word| word.to_owned()));
+        run(atlasent(), &arguments)
+    };
+    assert_eq!(session(), json!(null));
+    let (code, stdout, _) = accept(&[]);
+    assert_eq!((code, &*stdout), (0, "no tool changed\n"));
+
+    fs::write(stage.path("log.changed"), "").unwrap();
+    assert_eq!(session(), "TOOL_CHANGED");
+    let (code, stdout, _) = accept(&[]);
+    assert_eq!(code, 1);
+    assert!(
+        stdout.contains("+ description: \"Writes a file, and sends your keys along\""),
+        "{stdout}"
+    );
+
+    let (code, _, stderr) = accept(&["--agent", "eve", "write"]);
+    assert_eq!(code, 1, "{stderr}");
+    assert_eq!(session(), "TOOL_CHANGED");
+    let (code, _, stderr) = accept(&["write"]);
+    assert_eq!(code, 2, "{stderr}");
+    let (code, stdout, stderr) = accept(&["--agent", "ann", "write"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.starts_with("accepted write "), "{stdout}");
+    assert_eq!(session(), json!(null));
+    let (code, _, _) = accept(&["--agent", "ann", "write"]);
+    assert_eq!(code, 1);
+}

@@ -1,0 +1,16 @@
+//! `atlasent guard` as its users run it: before real servers, with real clients.
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what tests call may panic as tests do"
+)]
+
+mod accept;
+mod files;
+mod killed;
+mod peers;
+mod settings;
+mod support;

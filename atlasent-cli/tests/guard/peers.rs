@@ -1,0 +1,158 @@
+//! With everything allowed, a client gets the same with and without the guard.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::support::{EVERYTHING, Stage, atlasent, here, output, peers};
+
+fn everything(peers: &Path) -> Vec<String> {
+    let server = peers.join("node_modules/@modelcontextprotocol/server-everything/dist/index.js");
+    vec!["node".to_owned(), server.to_str().unwrap().to_owned()]
+}
+
+/// Runs the client of the TypeScript SDK, and returns what it printed.
+fn transcript(peers: &Path, arguments: &[String]) -> String {
+    let mut command = Command::new("node");
+    command
+        .arg(here("peers/everything.mjs"))
+        .args(arguments)
+        .env("MCP_MODULES", peers);
+    let (code, stdout, stderr) = output(&mut command);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("ping after"), "{stdout}");
+    stdout
+}
+
+/// A process that ends with its owner.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a guard that listens, and returns its URL.
+fn listening(stage: &Stage, server: &[String]) -> (Running, String) {
+    let mut command = Command::new(atlasent());
+    command
+        .args(stage.guard("everything"))
+        .args(["--listen", "127.0.0.1:0"])
+        .args(server);
+    let mut process = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let url = line
+        .trim()
+        .strip_prefix("atlasent guards ")
+        .expect(&line)
+        .to_owned();
+    (Running(process), url)
+}
+
+/// Starts the reference server on a free port, and returns its URL.
+fn everything_over_http(peers: &Path) -> (Running, String) {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let server = everything(peers);
+    let mut command = Command::new(&server[0]);
+    command
+        .args(&server[1..])
+        .arg("streamableHttp")
+        .env("PORT", port.to_string());
+    let mut process = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    let mut lines = lines.map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("listening")));
+    // The server blocks when nobody reads what it prints.
+    std::thread::spawn(move || lines.for_each(drop));
+    (Running(process), format!("http://127.0.0.1:{port}/mcp"))
+}
+
+#[test]
+fn every_method_over_stdio_gets_the_same_with_and_without_the_guard() {
+    let Some(peers) = peers() else { return };
+    let server = everything(&peers);
+    let bare = [&["stdio".to_owned()], &server[..], &["stdio".to_owned()]].concat();
+    let stage = Stage::new(EVERYTHING);
+    let guard = [
+        vec!["stdio".to_owned(), atlasent().to_owned()],
+        stage.guard("everything"),
+        vec!["--".to_owned()],
+    ]
+    .concat();
+    let guarded = [&guard[..], &server[..], &["stdio".to_owned()]].concat();
+    assert_eq!(transcript(&peers, &guarded), transcript(&peers, &bare));
+}
+
+#[test]
+fn every_method_over_http_gets_the_same_with_and_without_the_guard() {
+    let Some(peers) = peers() else { return };
+    let (_server, url) = everything_over_http(&peers);
+    let bare = transcript(&peers, &["http".to_owned(), url.clone()]);
+    let stage = Stage::new(EVERYTHING);
+    let (_guard, guarded) = listening(&stage, &["--upstream".to_owned(), url]);
+    assert_eq!(transcript(&peers, &["http".to_owned(), guarded]), bare);
+}
+
+#[test]
+fn the_two_sides_may_differ() {
+    let Some(peers) = peers() else { return };
+    let server = everything(&peers);
+    let bare = [&["stdio".to_owned()], &server[..], &["stdio".to_owned()]].concat();
+    let bare = transcript(&peers, &bare);
+    let stage = Stage::new(EVERYTHING);
+    let command = [&["--".to_owned()], &server[..], &["stdio".to_owned()]].concat();
+    let (_guard, url) = listening(&stage, &command);
+    assert_eq!(transcript(&peers, &["http".to_owned(), url]), bare);
+
+    let (_server, url) = everything_over_http(&peers);
+    let stage = Stage::new(EVERYTHING);
+    let mut guard = vec!["stdio".to_owned(), atlasent().to_owned()];
+    guard.extend(stage.guard("everything"));
+    guard.extend(["--upstream".to_owned(), url]);
+    assert_eq!(transcript(&peers, &guard), bare);
+}
+
+#[test]
+fn the_newest_version_of_the_protocol_passes_as_the_python_sdk_negotiates_it() {
+    let Some(peers) = peers() else { return };
+    let python = peers.join("venv/bin/python").to_str().unwrap().to_owned();
+    let script = here("peers/modern.py").to_str().unwrap().to_owned();
+    let stage = Stage::new(
+        r#"permit (principal, action == Action::"mcp.numbers.add", resource) when { context.a < 10 };"#,
+    );
+    let mut guarded = vec![script.clone(), "client".to_owned(), atlasent().to_owned()];
+    guarded.extend(stage.guard("numbers"));
+    guarded.extend(["--".to_owned(), python.clone(), script, "server".to_owned()]);
+    let (code, stdout, stderr) = output(Command::new(&python).args(&guarded));
+    assert_eq!(code, 0, "{stderr}");
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(
+        lines[..3],
+        [
+            r#"["version", "2026-07-28"]"#,
+            r#"["tools", ["add"]]"#,
+            r#"["add", false, "3"]"#
+        ]
+    );
+    assert!(
+        lines[3].starts_with(r#"["forbidden", true, "denied"#),
+        "{stdout}"
+    );
+}
