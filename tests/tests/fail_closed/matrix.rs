@@ -4,8 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use atlasent::authority::{DynAuthority, WithIssuer};
+use atlasent::permit::PermitRecord;
 use atlasent::testing::{Call, MockAuthority, Reply};
-use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
+use atlasent::wire::{
+    EvaluateRequest, Evaluation, PermitStatus, PermitToken, Verification, VerifyRequest,
+};
 use atlasent::{AnyAction, Authority, AuthorityExt, Error, Guarded, protect};
 use atlasent_tests::cases::{ACTION, AGENT, Case, Says, both, evaluations, verifications};
 use atlasent_tests::{Driven, Ran, drive, quiet_panics};
@@ -187,6 +190,10 @@ impl Authority for OneStep {
             Err(_) if !is_granted => Ok((evaluation, None)),
             Err(error) => Err(error),
         }
+    }
+
+    async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
+        self.0.permit_status(permit).await
     }
 }
 
