@@ -50,6 +50,13 @@ pub trait Action: Send + Sync + 'static {
     fn context(&self) -> Result<Context, Error> {
         Ok(Context::new())
     }
+
+    /// Returns whether the action has this context. An action that keeps its context compares it
+    /// in place.
+    #[doc(hidden)]
+    fn has_context(&self, context: &Context) -> Result<bool, Error> {
+        Ok(self.context()? == *context)
+    }
 }
 
 /// An action whose name belongs to its type, so that a permit for another action is another type.
@@ -178,6 +185,10 @@ impl Action for AnyAction {
 
     fn context(&self) -> Result<Context, Error> {
         Ok(self.context.clone())
+    }
+
+    fn has_context(&self, context: &Context) -> Result<bool, Error> {
+        Ok(self.context == *context)
     }
 }
 

@@ -103,7 +103,10 @@ impl PermitId {
 
 impl fmt::Display for PermitId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pt_{}", lower::encode_string(&self.0))
+        let mut digits = [0; 32];
+        let digits = lower::encode_str(&self.0, &mut digits).map_err(|_| fmt::Error)?;
+        f.write_str("pt_")?;
+        f.write_str(digits)
     }
 }
 

@@ -278,7 +278,7 @@ impl<S: Store> LocalAuthority<S> {
             total,
         };
         let event = record::evaluation(request, &verdict, permit, self.record_context)
-            .with("policy_version", policies.digest().to_owned());
+            .with("policy_version", policies.shared_digest());
         let environment = attribution.environment.clone();
         let event = attribution.sign(event);
 

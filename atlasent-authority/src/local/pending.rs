@@ -133,7 +133,9 @@ enum EarlierAnswer {
 impl PendingDecision {
     /// Returns the cells that the transaction reads.
     pub(super) fn reads(&self) -> Vec<CellKey> {
-        let mut reads = vec![CellKey::Stops];
+        // The stops, two counts, a replay and its permit.
+        let mut reads = Vec::with_capacity(5);
+        reads.push(CellKey::Stops);
         if self.permit_to_issue().is_some() {
             reads.extend(self.counts.keys().map(CellKey::Agent));
         }

@@ -41,6 +41,7 @@ mod verdict;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use atlasent::Context;
 #[cfg(feature = "cedar")]
@@ -288,6 +289,11 @@ impl Policies {
     #[must_use]
     pub fn digest(&self) -> &str {
         self.digests.whole()
+    }
+
+    /// Returns [`digest`](Self::digest), to be shared.
+    pub(crate) fn shared_digest(&self) -> Arc<str> {
+        Arc::clone(self.digests.whole())
     }
 
     /// Returns the digest of what decides about one action: the policies whose scope can match it,

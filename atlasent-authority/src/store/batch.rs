@@ -241,6 +241,12 @@ impl Batch {
         changed.map(|(key, loaded)| (*key, &loaded.cell))
     }
 
+    /// Takes the cells to keep out of the batch, in the order of their keys.
+    pub(super) fn take_cells(&mut self) -> impl Iterator<Item = (CellKey, Cell)> + use<> {
+        let cells = std::mem::take(&mut self.cells).into_iter();
+        cells.filter_map(|(key, loaded)| loaded.changed.then_some((key, loaded.cell)))
+    }
+
     /// Returns the sequence number up to which events are to be dropped. `None` drops no event.
     #[must_use]
     pub fn dropped(&self) -> Option<u64> {

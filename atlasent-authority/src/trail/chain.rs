@@ -202,13 +202,11 @@ impl NewEvent {
     reason = "texts, booleans and integers under texts, into memory: nothing here can fail"
 )]
 fn canonical(payload: &BTreeMap<&str, EventValue<'_>>) -> String {
-    // Longer than most payloads. The copy that is returned has the exact size, since it is kept for
-    // long.
+    // Longer than most payloads. What is returned has the exact size, since it is kept for long.
     let mut json = Vec::with_capacity(1000);
     serde_json::to_writer(&mut json, payload).expect("facts serialize to JSON");
-    std::str::from_utf8(&json)
-        .expect("JSON is UTF-8")
-        .to_owned()
+    json.shrink_to_fit();
+    String::from_utf8(json).expect("JSON is UTF-8")
 }
 
 macro_rules! value_from {

@@ -28,11 +28,21 @@ pub(crate) use write::{Form, KeyOrder, Spelling};
 /// [`Spelling::AsWritten`], so are floats that serialize as floats, and numbers that serialize as
 /// their kept text stay as that text.
 pub(crate) fn canonical_json(value: &impl Serialize, spelling: Spelling) -> String {
-    let json = match spelling {
+    let json = written(value, spelling);
+    canonical(&Tape::parse(&json), spelling).into_owned()
+}
+
+/// Returns the lower-case hex SHA-256 of [`canonical_json`].
+pub(crate) fn canonical_hash(value: &impl Serialize, spelling: Spelling) -> String {
+    let json = written(value, spelling);
+    sha256_hex(&[canonical(&Tape::parse(&json), spelling).as_bytes()])
+}
+
+fn written(value: &impl Serialize, spelling: Spelling) -> String {
+    match spelling {
         Spelling::Python => to_string(value),
         Spelling::AsWritten => with_python_floats(value),
-    };
-    canonical(&Tape::parse(&json), spelling).into_owned()
+    }
 }
 
 /// Returns the lower-case hex SHA-256 of the concatenation of `parts`.

@@ -113,21 +113,22 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
                 (waited.await?, None)
             }
         };
-        let token = require_allow(&request, &evaluation)?;
-        verify_request.permit_token = token.clone();
+        verify_request.permit_token = require_allow(&request, &evaluation)?.clone();
+        let token = &verify_request.permit_token;
         let verification = match verification {
             Some(verification) => verification,
             None => {
                 let verification = authority.verify(&verify_request).await;
-                verification.map_err(|error| error.scrubbed(&token))?
+                verification.map_err(|error| error.scrubbed(token))?
             }
         };
-        require_valid(&request, &evaluation, &token, &verification)?;
+        require_valid(&request, &evaluation, token, &verification)?;
         require_unchanged(&request, &evaluation, &action)?;
         let granted_by = verification.mark.issuer_for(&verify_request);
         let receipts = verification.mark.receipts_for(&verify_request);
         let receipt = receipts.map(|queue| PendingReceipt::new(queue, token.clone()));
-        let verification = verification.scrubbed(&token);
+        let verification = verification.scrubbed(token);
+        let token = verify_request.permit_token;
         Ok((evaluation, token, verification, granted_by, receipt))
     }
     .instrument(span.span())
@@ -164,12 +165,15 @@ pub(crate) async fn evaluate_allowed<P: Authority + ?Sized>(
 }
 
 /// Returns the token of an allow. A refusal, and an allow without a token, are errors.
-fn require_allow(request: &EvaluateRequest, evaluation: &Evaluation) -> Result<PermitToken, Error> {
+fn require_allow<'e>(
+    request: &EvaluateRequest,
+    evaluation: &'e Evaluation,
+) -> Result<&'e PermitToken, Error> {
     if evaluation.decision != Decision::Allow {
         return Err(refusal(request, evaluation).into());
     }
     match &evaluation.permit_token {
-        Some(token) if !token.is_empty() => Ok(token.clone()),
+        Some(token) if !token.is_empty() => Ok(token),
         _ => Err(Failure::new(Code::BadResponse, "an allow without a permit token").into()),
     }
 }
@@ -226,7 +230,7 @@ fn require_unchanged(
 ) -> Result<(), Error> {
     let unchanged = action.name() == request.action_type
         && action.resource().as_deref() == request.resource_id.as_deref()
-        && action.context()? == request.context;
+        && action.has_context(&request.context)?;
     if unchanged {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::IgnoredAny;
 
-use crate::canonical::{Spelling, Tape, canonical, canonical_json, sha256_hex, to_string};
+use crate::canonical::{Spelling, Tape, canonical, canonical_hash, sha256_hex, to_string};
 use crate::{Context, Error};
 
 /// Returns the hash that binds a permit to its action, agent and context, sent as `execution_hash`:
@@ -38,11 +38,10 @@ pub fn execution_hash(action: &str, agent: &str, context: &Context) -> String {
         context,
     };
     // With an empty context, the keys are in order and no number occurs: the text is canonical.
-    let canonical = match context.is_empty() {
-        true => to_string(&execution),
-        false => canonical_json(&execution, context.spelling()),
-    };
-    sha256_hex(&[canonical.as_bytes()])
+    match context.is_empty() {
+        true => sha256_hex(&[to_string(&execution).as_bytes()]),
+        false => canonical_hash(&execution, context.spelling()),
+    }
 }
 
 /// Returns the [`execution_hash`] over a context's JSON text, with numbers as they were written.

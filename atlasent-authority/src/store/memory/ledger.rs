@@ -136,9 +136,9 @@ impl Ledger {
     }
 
     /// Keeps the cells of a batch.
-    pub(super) fn keep(&mut self, batch: &Batch, limit: usize) {
-        for (key, cell) in batch.cells() {
-            self.keep_one(key, cell.clone());
+    pub(super) fn keep(&mut self, batch: &mut Batch, limit: usize) {
+        for (key, cell) in batch.take_cells() {
+            self.keep_one(key, cell);
         }
         for _ in 0..SWEPT {
             let is_over = |end: &&(Timestamp, CellKey)| end.0 <= batch.head().time;

@@ -138,7 +138,7 @@ impl Store for MemoryStore {
             let mut batch = Batch::new(inner.head.clone(), read).after_dropped(inner.dropped);
             let result = change(&mut batch.changeset(now));
             inner.ledger.make_room(&batch, cells)?;
-            inner.ledger.keep(&batch, cells);
+            inner.ledger.keep(&mut batch, cells);
             inner.append_all(batch, events);
             Ok(result)
         })?
