@@ -212,21 +212,26 @@ where
     }
 }
 
-/// Returns the agent of the request, and its claims. This comes before extraction, so that an
-/// anonymous caller does not learn what is wrong with the rest of the request.
-fn caller(request: &mut Parts) -> Result<(Agent, Claims), Refused> {
+/// Returns the agent of the request, and the claims of a delegated token. This comes before
+/// extraction, so that an anonymous caller does not learn what is wrong with the rest of the
+/// request.
+fn caller(request: &mut Parts) -> Result<(Agent, Option<Claims>), Refused> {
     check_request_path(request)?;
-    Ok((subject(request)?, claims(request)?.clone()))
+    let delegated = Some(claims(request)?).filter(|claims| claims.actors().len() > 0);
+    Ok((subject(request)?, delegated.cloned()))
 }
 
 async fn authorize<A: Action, S: HasAuthority>(
-    (agent, claims): (Agent, Claims),
+    (agent, delegated): (Agent, Option<Claims>),
     action: Result<A, Refusal>,
     wait: Option<Duration>,
     state: &S,
 ) -> Result<Permit<A>, Refused> {
     let authority = state.authority();
-    let mut ask = authority.ask(agent, action?).claims(&claims);
+    let mut ask = authority.ask(agent, action?);
+    if let Some(claims) = &delegated {
+        ask = ask.claims(claims);
+    }
     if let Some(at_most) = wait {
         ask = ask.wait(at_most);
     }

@@ -54,9 +54,11 @@ where
         action,
         options,
     } = target.permit_request(request).await?;
-    // The token of another agent than the one that acts, such as a fixed one, says nothing of it.
+    // Only a delegated token names actors. The token of another agent than the one that acts, such
+    // as a fixed one, says nothing of it.
     let claims = request.extensions.get::<Claims>();
-    let claims = claims.filter(|claims| claims.sub() == agent.as_str());
+    let claims =
+        claims.filter(|claims| claims.actors().len() > 0 && claims.sub() == agent.as_str());
     let mut ask = authority.ask(agent, action);
     if let Some(claims) = claims {
         ask = ask.claims(claims);

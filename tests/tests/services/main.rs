@@ -12,6 +12,7 @@
 mod agents;
 mod approvals;
 mod asking;
+mod delegated;
 mod door;
 mod faults;
 mod heads;
