@@ -5,6 +5,7 @@ use atlasent::wire::{PermitStatus, VerifyRequest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::ledger::budget::{BudgetKey, Charge};
 use crate::ledger::{PermitGrant, RecordedEnd, VerifyRefusal};
 
 /// A permit in the ledger.
@@ -27,6 +28,9 @@ pub struct PermitEntry {
     /// ([`max_permits`](crate::LocalAuthorityBuilder::max_permits)).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_total: bool,
+    /// What the permit takes from budgets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub charges: Vec<Charge>,
     /// The state of the permit.
     pub state: PermitState,
     /// When the permit was used up.
@@ -88,12 +92,18 @@ impl PermitEntry {
             issued_at,
             expires_at,
             in_total: false,
+            charges: Vec::new(),
             state: PermitState::Issued,
             consumed_at: None,
             burnt: false,
             end: None,
             revoked: None,
         }
+    }
+
+    /// Returns the keys of the budgets that the permit takes from.
+    pub fn budgets(&self) -> impl Iterator<Item = BudgetKey> {
+        self.charges.iter().map(|charge| charge.key)
     }
 
     /// Checks that the permit is unused, not revoked and not expired.

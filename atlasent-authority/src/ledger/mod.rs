@@ -4,6 +4,7 @@
 //! on values; a [`Store`](crate::store::Store) makes each change atomic.
 
 pub(crate) mod approval;
+pub(crate) mod budget;
 mod entry;
 mod grant;
 pub(crate) mod outstanding;
@@ -20,6 +21,7 @@ pub use approval::{
     ApprovalEntry, ApprovalKey, ApprovalState, AskedQuestions, EscalationId, InvalidEscalationId,
     NonceKey, Question, QuestionKey,
 };
+pub use budget::{BudgetKey, BudgetUse, Charge};
 pub use entry::{PermitEntry, PermitState, Revoked};
 pub use grant::PermitGrant;
 pub use outstanding::{AgentKey, Outstanding};

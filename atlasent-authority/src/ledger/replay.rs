@@ -5,7 +5,7 @@
 //! request gets the same token; a thief of the store gets none.
 
 use atlasent::error::{Code, Failure};
-use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken};
+use atlasent::wire::{BudgetState, EvaluateRequest, Evaluation, PermitToken};
 use atlasent::{Decision, Error};
 use base16ct::lower;
 use hmac::{Hmac, KeyInit, Mac};
@@ -55,6 +55,8 @@ pub struct Replay {
     timestamp: Option<String>,
     #[serde(default)]
     policy_version: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    budgets: Vec<BudgetState>,
     /// When the replay expires.
     pub(crate) expires_at: Timestamp,
 }
@@ -75,6 +77,7 @@ impl Replay {
         evaluation.audit_hash = self.audit_hash;
         evaluation.timestamp = self.timestamp;
         evaluation.policy_version = self.policy_version;
+        evaluation.budgets = self.budgets;
         evaluation.request_id = request_id;
         Ok(evaluation)
     }
@@ -95,6 +98,7 @@ impl Replay {
             audit_hash: evaluation.audit_hash.clone(),
             timestamp: evaluation.timestamp.clone(),
             policy_version: evaluation.policy_version.clone(),
+            budgets: evaluation.budgets.clone(),
             expires_at,
         }
     }

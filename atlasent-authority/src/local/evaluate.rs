@@ -28,6 +28,7 @@ use crate::ledger::outstanding::{AgentKey, PermitCounts};
 use crate::ledger::permit_key::PermitKey;
 use crate::ledger::replay::{self, ReplayKey};
 use crate::local::approvals::{HeldRequest, PresentedApprovals};
+use crate::local::budgets;
 use crate::local::caller::Caller;
 use crate::local::pending::{Attempt, BAD_APPROVAL, NewPermit, PendingDecision, RepeatableRequest};
 use crate::local::schema::SchemaMismatch;
@@ -195,13 +196,14 @@ impl<S: Store> LocalAuthority<S> {
         let new_permit = change.new_permit.as_ref()?;
         let mut request = restated.clone();
         request.permit_token = new_permit.token.clone();
-        let (attribution, counts) = (caller.attribution(), Some(change.counts));
+        let attribution = caller.attribution();
+        let charged = change.charges.iter().map(budgets::PendingCharge::key);
         Some(PendingVerification::new(
             self,
             caller,
             request,
             &attribution,
-            counts,
+            (Some(change.counts), charged.collect()),
         ))
     }
 
@@ -234,7 +236,18 @@ impl<S: Store> LocalAuthority<S> {
             .map_err(SchemaMismatch::into_failure)?;
         let mut verdict = verdict_on(&policies, request)?;
         let attribution = caller.attribution();
-        let mut rules = self.releasable(&policies, request, &verdict)?;
+        let release = self.releasable(&policies, request, &verdict)?;
+        let charges = match &release {
+            None if !verdict.decision.is_allow() => Ok(Vec::new()),
+            release => {
+                let granting = release
+                    .as_ref()
+                    .map_or(&verdict.determining, |r| &r.granting);
+                let environment = attribution.environment.as_deref();
+                budgets::charges(&policies, granting, request, environment)
+            }
+        };
+        let mut rules = release.map(|release| release.rules);
         let mut presented = PresentedApprovals::default();
         if let (Some(rules_of_hold), Some(tenant)) = (&rules, tenant) {
             let (trusted, now) = (&self.trusted_issuers, self.clock.now());
@@ -298,7 +311,11 @@ impl<S: Store> LocalAuthority<S> {
         let request_id = request.options.request_id.clone();
         evaluation.request_id = request_id.or_else(|| Some(event.id.clone()));
 
-        Ok(PendingDecision {
+        let (charges, bad_amount) = match charges {
+            Ok(charges) => (charges, None),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
+        let mut pending = PendingDecision {
             current: Arc::clone(&self.policies),
             policies,
             life: self.permit_ttl,
@@ -311,9 +328,14 @@ impl<S: Store> LocalAuthority<S> {
             event,
             evaluation,
             new_permit,
+            charges,
             held,
             approval_url: self.approval_url.clone(),
-        })
+        };
+        if let Some(reason) = bad_amount {
+            pending.deny_by_amount(reason);
+        }
+        Ok(pending)
     }
 
     /// Wakes those who wait for a decision that the request has closed or used: every one that it
@@ -340,7 +362,7 @@ impl<S: Store> LocalAuthority<S> {
         Ok(Some(status.head.org_id))
     }
 
-    /// Returns what approvals a held request needs. `None` for a request that is not held, and for
+    /// Returns what releases a held request. `None` for a request that is not held, and for
     /// one that the policies would not permit without their holds: an approval would release
     /// nothing.
     fn releasable(
@@ -348,19 +370,31 @@ impl<S: Store> LocalAuthority<S> {
         policies: &Policies,
         request: &EvaluateRequest,
         verdict: &Verdict,
-    ) -> Result<Option<Vec<ApprovalRule>>, Error> {
+    ) -> Result<Option<Release>, Error> {
         let is_held = matches!(verdict.decision, Decision::Hold | Decision::Escalate);
         if !is_held || request.shadow == Some(true) {
             return Ok(None);
         }
         // A request that asks for an approval itself is held by no policy.
         if verdict.approval.is_empty() {
-            return Ok(Some(vec![ApprovalRule::new(BY_REQUEST)]));
+            return Ok(Some(Release {
+                rules: vec![ApprovalRule::new(BY_REQUEST)],
+                granting: verdict.determining.clone(),
+            }));
         }
         let without_holds = policies.decide_without_holds(fields::policy_input(request)?);
         let is_permitted = without_holds.decision.is_allow();
-        Ok(is_permitted.then(|| verdict.approval.clone()))
+        Ok(is_permitted.then(|| Release {
+            rules: verdict.approval.clone(),
+            granting: without_holds.determining,
+        }))
     }
+}
+
+/// What releases a held request, and which policies grant it then.
+struct Release {
+    rules: Vec<ApprovalRule>,
+    granting: Vec<Arc<str>>,
 }
 
 /// Returns the policies' verdict on a request.

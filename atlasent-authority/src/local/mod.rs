@@ -1,6 +1,7 @@
 //! [`LocalAuthority`]: it decides by policy, keeps the permit ledger, and records both.
 
 pub(crate) mod approvals;
+mod budgets;
 mod builder;
 pub(crate) mod caller;
 mod complete;

@@ -15,6 +15,7 @@ use crate::ledger::stops::Stop;
 use crate::ledger::validity;
 use crate::ledger::{PermitEntry, PermitGrant};
 use crate::local::approvals::{HeldRequest, HoldPlan};
+use crate::local::budgets::{self, PendingCharge};
 use crate::local::caller::Caller;
 use crate::local::current::CurrentPolicies;
 use crate::local::limits::{Limits, StorageLimit};
@@ -31,6 +32,12 @@ const AGENT_LIMIT: &str = "AGENT_PERMIT_LIMIT";
 
 /// The code of a denial because all agents together hold too many unused permits.
 const TOTAL_LIMIT: &str = "ORGANIZATION_PERMIT_LIMIT";
+
+/// The code of a denial because a budget does not have the amount that the request needs.
+const BUDGET_EXCEEDED: &str = "BUDGET_EXCEEDED";
+
+/// The code of a denial because the request has no amount that a budget could add up.
+const BUDGET_AMOUNT: &str = "BUDGET_AMOUNT_INVALID";
 
 /// The code of a denial because approvers rejected the same question.
 const REJECTED: &str = "APPROVAL_REJECTED";
@@ -95,6 +102,8 @@ pub(super) struct PendingDecision {
     pub(super) event: NewEvent,
     pub(super) evaluation: Evaluation,
     pub(super) new_permit: Option<NewPermit>,
+    /// What the permit takes from budgets.
+    pub(super) charges: Vec<PendingCharge>,
     /// What approvers can release. Unset for a request that no approval releases.
     pub(super) held: Option<Box<HeldRequest>>,
     /// The address of the page where people approve, with `{id}` in the place of the id.
@@ -143,6 +152,7 @@ impl PendingDecision {
             reads.push(CellKey::Replay(repeat.key));
             reads.extend(repeat.permit.map(CellKey::Permit));
         }
+        reads.extend(self.charges.iter().map(PendingCharge::cell));
         reads.extend(self.held.iter().flat_map(|held| held.reads()));
         reads
     }
@@ -193,6 +203,9 @@ impl PendingDecision {
             }
             if self.new_permit.is_some() {
                 self.check_permits(changeset);
+            }
+            if self.evaluation.decision.is_allow() {
+                self.check_budgets(changeset);
             }
         }
         let evaluation = self.decide(changeset);
@@ -314,6 +327,26 @@ impl PendingDecision {
         }
     }
 
+    /// Denies the request if its permit does not fit a budget.
+    fn check_budgets(&mut self, changeset: &Changeset<'_>) {
+        let (states, result) = budgets::check(&self.charges, changeset);
+        if let Err(exceeded) = result {
+            self.deny(BUDGET_EXCEEDED, exceeded.reason);
+            self.evaluation.retry_after = exceeded.retry_after;
+        } else if self.new_permit.is_some() && !self.charges.is_empty() {
+            let recorded = self.charges.iter().map(PendingCharge::recorded);
+            let recorded: Vec<Arc<str>> = recorded.collect();
+            self.event.payload.insert("budgets", recorded.into());
+        }
+        self.evaluation.budgets = states;
+    }
+
+    /// Denies the request, since it has no amount that a budget could add up.
+    pub(super) fn deny_by_amount(&mut self, reason: String) {
+        self.held = None;
+        self.deny(BUDGET_AMOUNT, reason);
+    }
+
     fn deny_by_agent_limit(&mut self, waiting: u64) {
         let agent = self
             .event
@@ -348,6 +381,7 @@ impl PendingDecision {
             mut evaluation,
             event,
             new_permit,
+            charges,
             repeat,
             life,
             counts,
@@ -365,6 +399,7 @@ impl PendingDecision {
         };
         let mut entry = PermitEntry::issue(new_permit.grant, (id, event.sequence), now, expires_at);
         entry.in_total = counts.total.is_some();
+        entry.charges = budgets::take(&charges, &entry, changeset);
         for count in counts.keys() {
             let mut outstanding = changeset.outstanding(count);
             outstanding.add(&entry, now);

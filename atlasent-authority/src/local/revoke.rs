@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::ledger::PermitEntry;
+use crate::ledger::budget::BudgetKey;
 use crate::ledger::outstanding::PermitCounts;
 use crate::ledger::permit_key::PermitKey;
 use crate::ledger::stops::{MAX_STOPS, Stop};
@@ -79,18 +80,23 @@ impl<S: Store> LocalAuthority<S> {
         key: PermitKey,
         reason: &str,
     ) -> Result<RevokeOutcome, Error> {
-        let mut counts: Option<PermitCounts> = None;
+        let (mut counts, mut budgets): (Option<PermitCounts>, Vec<BudgetKey>) = (None, Vec::new());
         loop {
             let (attribution, reason) = (caller.attribution(), reason.to_owned());
+            let read = budgets.clone();
             let change = move |changeset: &mut Changeset<'_>| {
-                revoke_one(changeset, key, counts, attribution, reason)
+                revoke_one(changeset, key, (counts, &read), attribution, reason)
             };
             let mut reads = vec![CellKey::Permit(key)];
             let counted = counts.into_iter().flat_map(PermitCounts::keys);
             reads.extend(counted.map(CellKey::Agent));
+            reads.extend(budgets.iter().copied().map(CellKey::Budget));
             match self.commit(failed::REVOCATION, reads, change).await? {
                 Ok(revoked) => return Ok(revoked),
-                Err(needed) => counts = Some(needed),
+                Err((needed, needed_budgets)) => {
+                    counts = Some(needed);
+                    budgets = needed_budgets;
+                }
             }
         }
     }
@@ -196,18 +202,18 @@ impl<S: Store> LocalAuthority<S> {
     }
 }
 
-/// Revokes a permit, or returns the counts that the transaction has to read first.
+/// Revokes a permit, or returns the counts and budgets that the transaction has to read first.
 fn revoke_one(
     changeset: &mut Changeset<'_>,
     key: PermitKey,
-    read: Option<PermitCounts>,
+    read: (Option<PermitCounts>, &[BudgetKey]),
     attribution: Attribution,
     reason: String,
-) -> Result<RevokeOutcome, PermitCounts> {
+) -> Result<RevokeOutcome, (PermitCounts, Vec<BudgetKey>)> {
     let environment = attribution.environment.as_deref();
     let known = changeset.permit(key).cloned();
     let mut entry = known.filter(|entry| entry.grant.is_known_to(environment));
-    if let Some(needed) = PermitCounts::missing_from(read, entry.as_ref()) {
+    if let Some(needed) = PermitCounts::missing_with_budgets(read, entry.as_ref()) {
         return Err(needed);
     }
     let now = changeset.time();

@@ -13,6 +13,7 @@ use atlasent::wire::{
 use atlasent::{Authority, Decision, Error};
 use futures_util::future::join_all;
 
+use crate::ledger::budget::BudgetKey;
 use crate::ledger::outstanding::{AgentKey, PermitCounts};
 use crate::ledger::permit_key::PermitKey;
 use crate::ledger::validity::{self, InvalidPermit};
@@ -103,19 +104,25 @@ impl<S: Store> LocalAuthority<S> {
             agent: AgentKey::new(guess.as_str(), environment),
             total: limit.map(|_| AgentKey::total(environment)),
         });
+        let mut budgets = Vec::new();
         loop {
+            let cells = (counts, budgets.clone());
             let change =
-                PendingVerification::new(self, &caller, request.clone(), &attribution, counts);
+                PendingVerification::new(self, &caller, request.clone(), &attribution, cells);
             let mut reads = vec![CellKey::Permit(key), CellKey::Stops];
             let counted = counts.into_iter().flat_map(PermitCounts::keys);
             reads.extend(counted.map(CellKey::Agent));
+            reads.extend(budgets.iter().copied().map(CellKey::Budget));
             match self
                 .commit(failed::VERIFICATION, reads, move |changeset| {
                     change.run(changeset)
                 })
                 .await?
             {
-                Attempt::NeedsCounts(needed) => counts = Some(needed),
+                Attempt::NeedsCells(needed, needed_budgets) => {
+                    counts = Some(needed);
+                    budgets = needed_budgets;
+                }
                 Attempt::OtherSchema(mismatch) => return Err(mismatch.into_failure()),
                 Attempt::Answered(event, result) => {
                     let verification = answer(key, &event, result);
@@ -137,24 +144,27 @@ pub(super) struct PendingVerification {
     key: PermitKey,
     /// The counts that the transaction reads.
     counts: Option<PermitCounts>,
+    /// The budgets that the transaction reads.
+    budgets: Vec<BudgetKey>,
 }
 
 pub(super) enum Attempt {
     Answered(Arc<SealedEvent>, Result<Vec<ApprovalRecord>, VerifyRefusal>),
-    /// The permit is part of other counts, which the transaction has to read: try again.
-    NeedsCounts(PermitCounts),
+    /// The permit is part of other counts, or takes from budgets, which the transaction has to read:
+    /// try again.
+    NeedsCells(PermitCounts, Vec<BudgetKey>),
     OtherSchema(SchemaMismatch),
 }
 
 impl PendingVerification {
-    /// Creates the verification of a permit. Its transaction has to read the permit, the stops and
-    /// `counts`.
+    /// Creates the verification of a permit. Its transaction has to read the permit, the stops, and
+    /// the counts and budgets of `cells`.
     pub(super) fn new<S: Store>(
         authority: &LocalAuthority<S>,
         caller: &Caller<'_>,
         request: VerifyRequest,
         attribution: &Attribution,
-        counts: Option<PermitCounts>,
+        (counts, budgets): (Option<PermitCounts>, Vec<BudgetKey>),
     ) -> Self {
         Self {
             current: Arc::clone(&authority.policies),
@@ -163,6 +173,7 @@ impl PendingVerification {
             attribution: attribution.clone(),
             required_schema: caller.required_schema().map(str::to_owned),
             counts,
+            budgets,
         }
     }
 
@@ -176,8 +187,10 @@ impl PendingVerification {
         let environment = self.attribution.environment.as_deref();
         let known = changeset.permit(self.key).cloned();
         let mut entry = known.filter(|entry| entry.grant.is_known_to(environment));
-        if let Some(needed) = PermitCounts::missing_from(self.counts, entry.as_ref()) {
-            return Attempt::NeedsCounts(needed);
+        if let Some((counts, budgets)) =
+            PermitCounts::missing_with_budgets((self.counts, &self.budgets), entry.as_ref())
+        {
+            return Attempt::NeedsCells(counts, budgets);
         }
         let before = entry.as_ref().map(|entry| entry.state);
         let result = self.judge(entry.as_mut(), &policies, changeset);

@@ -1,5 +1,5 @@
 //! The annotations of a Cedar policy: its id, its decision, its reason and code, and when to ask
-//! again. Those of approvals are in `approval/annotations.rs`.
+//! again. Those of approvals are in `approval/annotations.rs`, and that of budgets in `budget.rs`.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use atlasent::Decision;
 use cedar_policy::{Effect, Policy, PolicySet};
 
 use super::approval::{APPROVAL_ANNOTATIONS, ApprovalRule};
+use super::budget::{BUDGET, Budget};
 use super::error::{PolicyProblem, Source};
 use super::suggest::nearest;
 
@@ -19,7 +20,7 @@ const TEMPLATE: &str =
 const LONGEST_WAIT: u64 = 31_536_000;
 
 /// The supported annotations, beside those of approvals.
-const KNOWN: [&str; 5] = ["id", "decision", "reason", "code", "retry_after"];
+const KNOWN: [&str; 6] = ["id", "decision", "reason", "code", "retry_after", BUDGET];
 
 /// The prefix of annotations for the authors' own use.
 const OWN_PREFIX: &str = "x_";
@@ -49,6 +50,8 @@ pub(super) struct AnnotatedPolicy {
     pub(super) retry_after: Option<Duration>,
     /// How people release what the policy holds. Only a `forbid` that holds or escalates has it.
     pub(super) approval: Option<ApprovalRule>,
+    /// What the permits of the policy may add up to. Only a `permit` has it.
+    pub(super) budgets: Vec<Budget>,
     pub(super) source: Arc<Source>,
     pub(super) span: Range<usize>,
 }
@@ -112,14 +115,19 @@ impl Statement {
         let decision = self.decision().map_err(|problem| problems.push(problem));
         let retry_after = self.retry_after().map_err(|problem| problems.push(problem));
         let id = id.unwrap_or_else(|| format!("{}#{}", self.source.name, self.nth).into());
+        let budgets = self.budgets(&id).map_err(|problem| problems.push(problem));
         // Where the decision is wrong, the approval annotations may be right.
         let approval = decision.map(|decision| {
             let approval = self.approval(&id, decision);
             approval.map_err(|found| problems.extend(found))
         });
-        let (Ok(decision), Ok(retry_after), Ok(Ok(approval)), true) =
-            (decision, retry_after, approval, problems.is_empty())
-        else {
+        let (Ok(decision), Ok(retry_after), Ok(budgets), Ok(Ok(approval)), true) = (
+            decision,
+            retry_after,
+            budgets,
+            approval,
+            problems.is_empty(),
+        ) else {
             return Err(problems);
         };
 
@@ -136,6 +144,7 @@ impl Statement {
             code,
             retry_after,
             approval,
+            budgets,
             source: Arc::clone(&self.source),
             span: self.span.clone(),
         })

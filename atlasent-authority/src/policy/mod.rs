@@ -6,6 +6,7 @@
 
 mod annotations;
 mod approval;
+mod budget;
 #[cfg(feature = "cedar")]
 mod cedar;
 mod comparison;
@@ -50,6 +51,7 @@ use cedar_policy::{Entities, EntityId, EntityTypeName, EntityUid, Schema};
 
 use crate::policy::fields::Fields;
 pub use approval::{ApprovalRule, ApproverName, Approvers, Quorum, QuorumTier, RedactedContext};
+pub(crate) use budget::{Budget, BudgetScope, Units};
 #[cfg(feature = "cedar")]
 pub use cedar::CedarPolicies;
 pub use describe::{
@@ -133,6 +135,9 @@ pub(crate) use verdict::{Verdict, code};
 /// [`Denied::retry_after`](atlasent::Denied::retry_after). `@id` is the policy's id; the default is
 /// the name of its source, `#`, and its position there.
 ///
+/// `@budget` limits what the permits of a `permit` add up to, over the calls or over a number of the
+/// context: see [budgets](#budgets).
+///
 /// An annotation whose name starts with `x_`, such as `@x_owner("payments team")`, is for your own
 /// use and does not affect decisions. Every other annotation is rejected at load, so that a
 /// misspelt `@decision` never turns a hold into a deny.
@@ -152,6 +157,21 @@ pub(crate) use verdict::{Verdict, code};
 /// | `@approval_grants("1h")` | the longest time for which an approver may approve the same action and resource for the agent: 1 second to 30 days | an approval is for one call |
 ///
 /// If several policies hold one request, each has to be satisfied.
+///
+/// # Budgets
+///
+/// `@budget("amount 1000/day per agent, calls 100/hour per organization")` on a `permit` says how
+/// much its permits may add up to. Each budget is what is counted (`calls`, or the dotted path of a
+/// number in the context), a limit, `second`, `minute`, `hour` or `day`, and who shares it: each
+/// `agent`, each `resource`, or all agents of the `organization`. A budget is a sliding window: at
+/// most that much in any hour. A [`LocalAuthority`](crate::LocalAuthority) counts in the transaction
+/// that issues the permit. What a permit takes is given back if the permit is revoked or expires
+/// before it is used. Numbers have at most four digits after the point, and sums are exact.
+///
+/// The budgets of every `permit` that grants a request apply. A request that does not fit one is
+/// denied with the code `BUDGET_EXCEEDED`, and one without a number that can be added up with
+/// `BUDGET_AMOUNT_INVALID`. What is used up belongs to the `@id` of the policy, and stays when the
+/// limit changes.
 ///
 /// A request whose decision no policy words is denied with one of these codes:
 ///

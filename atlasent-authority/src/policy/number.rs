@@ -37,6 +37,11 @@ impl<'a> Numeral<'a> {
         })
     }
 
+    /// Returns whether the value is below zero.
+    pub(super) fn is_negative(&self) -> bool {
+        self.negative && self.significant().0.next().is_some()
+    }
+
     /// Returns the value, if it is integral and within the range of a Cedar `Long`.
     pub(crate) fn long(&self) -> Option<i64> {
         self.scaled(0)
@@ -58,7 +63,7 @@ impl<'a> Numeral<'a> {
     }
 
     /// Returns the value times a power of ten, if that is integral and fits 64 bits.
-    fn scaled(&self, power: i64) -> Option<i64> {
+    pub(super) fn scaled(&self, power: i64) -> Option<i64> {
         const MAX_DIGITS: i64 = 19;
         let (digits, exponent) = self.significant();
         let count = i64::try_from(digits.clone().count()).ok()?;

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "server")]
 use crate::keys::RecordedKeys;
+use crate::ledger::budget::{BudgetKey, BudgetUse};
 use crate::ledger::outstanding::{AgentKey, Outstanding, PermitCounts};
 use crate::ledger::permit_key::PermitKey;
 use crate::ledger::replay::{Replay, ReplayKey};
@@ -42,6 +43,8 @@ pub enum CellKey {
     Replay(ReplayKey),
     /// The cell that counts the unused permits of an agent, or of all agents.
     Agent(AgentKey),
+    /// The cell of what is used up of a budget.
+    Budget(BudgetKey),
     /// The one cell of all stops.
     Stops,
     /// The cell of a pending decision.
@@ -70,6 +73,8 @@ pub enum Cell {
     Replay(Box<Replay>),
     /// How many unused permits an agent holds, or all agents.
     Agent(Outstanding),
+    /// What is used up of a budget.
+    Budget(BudgetUse),
     /// All stops.
     Stops(Stops),
     /// A pending decision.
@@ -95,6 +100,7 @@ impl CellKey {
             Self::Permit(key) => (b'p', key.as_bytes()),
             Self::Replay(key) => (b'r', key.as_bytes()),
             Self::Agent(key) => (b'a', key.as_bytes()),
+            Self::Budget(key) => (b'b', key.as_bytes()),
             Self::Stops => (b's', &[0; 32]),
             Self::Approval(key) => (b'h', key.as_bytes()),
             Self::Questions(key) => (b'q', key.as_bytes()),
@@ -119,6 +125,7 @@ impl Cell {
             Self::Permit(entry) => entry.expires_at,
             Self::Replay(replay) => replay.expires_at,
             Self::Agent(outstanding) => outstanding.expires_at(),
+            Self::Budget(budget) => budget.expires_at(),
             // An open decision is forgotten only after it was closed, so the count of open ones
             // stays right.
             Self::Approval(entry) if entry.is_open() => Timestamp::MAX,
@@ -323,6 +330,15 @@ impl Changeset<'_> {
         }
     }
 
+    /// Returns what is used up of a budget. The change must name its cell among its reads.
+    #[must_use]
+    pub fn budget(&self, key: BudgetKey) -> BudgetUse {
+        match self.cell(CellKey::Budget(key)) {
+            Some(Cell::Budget(budget)) => budget.clone(),
+            _ => BudgetUse::default(),
+        }
+    }
+
     /// Returns all stops. The change must name their cell among its reads.
     #[must_use]
     pub fn stops(&self) -> Stops {
@@ -354,7 +370,8 @@ impl Changeset<'_> {
     }
 
     /// Writes a permit that was in the state `before`. If it was unused before, it is removed from
-    /// its [counts](PermitCounts), whose cells the change must name among its reads.
+    /// its [counts](PermitCounts), and its amounts are spent or given back. The change must name the
+    /// cells of its counts and budgets among its reads.
     pub(crate) fn keep_ended(
         &mut self,
         key: PermitKey,
@@ -366,6 +383,11 @@ impl Changeset<'_> {
                 let mut outstanding = self.outstanding(count);
                 outstanding.remove(&entry);
                 self.keep_outstanding(count, outstanding);
+            }
+            for charge in &entry.charges {
+                let mut budget = self.budget(charge.key);
+                budget.settle(charge, &entry, self.time);
+                self.keep_budget(charge.key, budget);
             }
         }
         self.keep_permit(key, entry);
@@ -379,6 +401,11 @@ impl Changeset<'_> {
     /// Writes the count of an agent's unused permits, or of all agents'.
     pub fn keep_outstanding(&mut self, key: AgentKey, outstanding: Outstanding) {
         self.keep(CellKey::Agent(key), Cell::Agent(outstanding));
+    }
+
+    /// Writes what is used up of a budget.
+    pub fn keep_budget(&mut self, key: BudgetKey, budget: BudgetUse) {
+        self.keep(CellKey::Budget(key), Cell::Budget(budget));
     }
 
     /// Writes the stops.

@@ -27,10 +27,10 @@ use atlasent::text::Escaped;
 use jiff::Timestamp;
 
 pub use crate::ledger::{
-    AgentKey, ApprovalEntry, ApprovalKey, ApprovalState, AskedQuestions, EscalationId,
-    InvalidEscalationId, NonceKey, Outstanding, PermitEntry, PermitGrant, PermitKey,
-    PermitMismatch, PermitState, Question, QuestionKey, RecordedEnd, Replay, ReplayKey, Revoked,
-    Stops, VerifyRefusal,
+    AgentKey, ApprovalEntry, ApprovalKey, ApprovalState, AskedQuestions, BudgetKey, BudgetUse,
+    Charge, EscalationId, InvalidEscalationId, NonceKey, Outstanding, PermitEntry, PermitGrant,
+    PermitKey, PermitMismatch, PermitState, Question, QuestionKey, RecordedEnd, Replay, ReplayKey,
+    Revoked, Stops, VerifyRefusal,
 };
 pub use crate::trail::chain::{ChainHead, EventValue, NewEvent, SealedEvent};
 pub use approvals::ApprovalList;

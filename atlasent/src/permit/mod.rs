@@ -29,7 +29,7 @@ use std::sync::Arc;
 use crate::authority::IssuerId;
 use crate::permit::expiry::Expiry;
 use crate::receipts::PendingReceipt;
-use crate::wire::ApprovalRecord;
+use crate::wire::{ApprovalRecord, BudgetState};
 use crate::{Action, Agent, AnyAction};
 
 /// Proof that `A` was allowed, verified and consumed, for one execution.
@@ -155,6 +155,13 @@ impl<A: Action> Permit<A> {
     #[must_use]
     pub fn expires_at(&self) -> Option<&str> {
         self.record.expires_at.as_deref()
+    }
+
+    /// Returns what is left of the budgets that the permit took its amount from, when it was issued.
+    /// It is empty if the policies that granted the permit have none.
+    #[must_use]
+    pub fn budgets(&self) -> &[BudgetState] {
+        &self.record.budgets
     }
 
     /// Returns the approvals that the permit was granted on, from the answer to its verification.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Agent;
 use crate::text::redact::Redacted;
-use crate::wire::ApprovalRecord;
+use crate::wire::{ApprovalRecord, BudgetState};
 
 /// The data of a permit, for logs, databases and audits. It proves nothing and opens nothing.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,10 @@ pub struct PermitRecord {
     /// The time of expiry (ISO 8601), by the authority's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
+    /// What is left of the budgets that the permit took its amount from. Empty if its policies have
+    /// none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetState>,
     /// The approvals that the permit was granted on. Empty if no person had to approve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<ApprovalRecord>,
@@ -54,6 +58,7 @@ impl PermitRecord {
             .field("audit_hash", &self.audit_hash)
             .field("timestamp", &self.timestamp)
             .field("expires_at", &self.expires_at)
+            .field("budgets", &self.budgets)
             .field("approvals", &self.approvals)
             .finish()
     }

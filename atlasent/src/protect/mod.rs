@@ -295,6 +295,7 @@ fn record(
         audit_hash: evaluation.audit_hash.clone(),
         timestamp: verification.timestamp.clone(),
         expires_at: evaluation.expires_at.clone(),
+        budgets: evaluation.budgets.clone(),
         approvals: verification.approvals(),
     }
 }

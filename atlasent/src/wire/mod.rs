@@ -16,8 +16,8 @@
 //! The fields `actor_id` and `action_type` are the agent and the action. [`OtherFields`] holds the
 //! fields of an answer that this version does not know. [`execution_hash`] is the hash that binds a
 //! permit to agent, action and context, and [`WrittenNumbers`] the numbers that it is computed
-//! with. [`StopScope`] says what a stop covers, and [`ApprovalRecord`] who approved what a permit
-//! was granted for.
+//! with. [`StopScope`] says what a stop covers, [`ApprovalRecord`] who approved what a permit was
+//! granted for, and [`BudgetState`] what is left of a budget.
 
 /// The HTTP header with the digest of a policy schema, as
 /// `atlasent_authority::Policies::schema_digest` returns it: in a request, that of the program
@@ -25,6 +25,7 @@
 pub const SCHEMA_DIGEST_HEADER: &str = "x-atlasent-schema-digest";
 
 mod approval_record;
+mod budget_state;
 mod constraint;
 mod escalation;
 pub(crate) mod evaluate;
@@ -45,6 +46,7 @@ mod verify;
 
 pub use crate::written::WrittenNumbers;
 pub use approval_record::ApprovalRecord;
+pub use budget_state::BudgetState;
 pub use constraint::{ConstraintTrace, PolicyTrace, StageTrace};
 pub use escalation::{
     CastVote, CreateEscalation, EscalateRequest, Escalation, EscalationFilter, EscalationPage,

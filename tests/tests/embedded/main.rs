@@ -9,6 +9,7 @@
 
 mod agreement;
 mod approvals;
+mod budgets;
 mod contention;
 mod delegated;
 mod explained;

@@ -1,11 +1,13 @@
 //! Tests every example of `docs/policies.md`.
 
 use atlasent::wire::{EvaluateRequest, RequestOptions};
-use atlasent::{Agent, AnyAction, Context, Decision};
-use atlasent_authority::Policies;
+use atlasent::{Agent, AnyAction, Authority, Context, Decision};
 use atlasent_authority::policy::Explanation;
+use atlasent_authority::{LocalAuthority, Policies};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use crate::support::now;
 
 const PAGE: &str = include_str!("../../../docs/policies.md");
 
@@ -25,6 +27,9 @@ struct Case<'a> {
     /// What the policies that hold the request ask for.
     #[serde(default)]
     approval: Vec<String>,
+    /// What is left of the first budget. The requests of a block with budgets come one after the
+    /// other.
+    left: Option<String>,
     /// The decision once people have released the request.
     released: Option<Decision>,
 }
@@ -48,7 +53,7 @@ fn rows(heading: &str) -> Vec<(&'static str, &'static str)> {
     cells.collect()
 }
 
-fn ask(policies: &Policies, case: &Case<'_>) -> Explanation {
+fn request(case: &Case<'_>) -> EvaluateRequest {
     let context = Context::parse(case.context.map_or("{}", RawValue::get)).unwrap();
     let action = AnyAction::new(case.action.clone())
         .unwrap()
@@ -58,7 +63,25 @@ fn ask(policies: &Policies, case: &Case<'_>) -> Explanation {
     options.amount.clone_from(&case.amount);
     let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
     let request = request.with_options(options);
-    policies.explain(&request.with_actors(case.actors.iter().cloned()))
+    request.with_actors(case.actors.iter().cloned())
+}
+
+fn ask(policies: &Policies, case: &Case<'_>) -> Explanation {
+    policies.explain(&request(case))
+}
+
+/// Asks an authority one request after the other, and returns how many there were.
+fn ask_in_turn(policies: Policies, cases: &[Case<'_>]) -> usize {
+    let authority = LocalAuthority::in_memory(policies).unwrap();
+    for case in cases {
+        let shown = (&case.action, case.context.map(RawValue::get));
+        let answer = now(authority.evaluate(&request(case)));
+        assert_eq!(answer.decision, case.expect, "{shown:?}");
+        assert_eq!(answer.code, case.code, "{shown:?}");
+        let left = answer.budgets.first().map(|state| state.remaining.clone());
+        assert_eq!(left, case.left, "{shown:?}");
+    }
+    cases.len()
 }
 
 #[test]
@@ -78,6 +101,7 @@ fn each_value_of_the_page_becomes_what_it_says() {
             expect: Decision::Allow,
             code: None,
             approval: Vec::new(),
+            left: None,
             released: None,
         };
         let explanation = ask(&policies, &case);
@@ -98,12 +122,18 @@ fn each_case_of_the_page_has_the_answer_that_it_says() {
                     Some(schema) => builder.schema("page.cedarschema", schema),
                     None => builder,
                 };
-                policies = Some(builder.build().unwrap());
+                policies = Some(move || builder.clone().build().unwrap());
             }
             "json" => {
                 let policies = policies.as_ref().unwrap();
-                for case in serde_json::from_str::<Vec<Case<'_>>>(block).unwrap() {
-                    let explanation = ask(policies, &case);
+                let cases = serde_json::from_str::<Vec<Case<'_>>>(block).unwrap();
+                if cases.iter().any(|case| case.left.is_some()) {
+                    count += ask_in_turn(policies(), &cases);
+                    continue;
+                }
+                let policies = policies();
+                for case in cases {
+                    let explanation = ask(&policies, &case);
                     let shown = (&case.action, case.context.map(RawValue::get));
                     assert_eq!(explanation.decision, case.expect, "{shown:?}");
                     if case.code.is_some() {
@@ -120,5 +150,5 @@ fn each_case_of_the_page_has_the_answer_that_it_says() {
             other => panic!("a block of `{other}`, which nothing runs"),
         }
     }
-    assert_eq!(count, 34);
+    assert_eq!(count, 43);
 }

@@ -13,6 +13,7 @@ mod anything;
 mod audit_log;
 mod batch;
 mod bodies;
+mod budgets;
 mod client;
 mod clock;
 mod collector;

@@ -102,6 +102,8 @@ every_store_keeps! {
     limits:
         many_at_once_get_no_more_permits_than_the_organization_may_have,
         archived_events_do_not_count_towards_the_limit_of_events;
+    budgets:
+        many_at_once_never_exceed_a_budget_and_use_what_is_given_back;
     receipts:
         of_many_receipts_of_one_permit_one_is_recorded,
         bodies_that_end_at_once_are_each_recorded;
@@ -187,6 +189,8 @@ durable_stores_keep! {
         everything_is_found_again,
         an_answer_can_be_had_again,
         a_permit_that_was_used_stays_used;
+    budgets:
+        what_is_used_of_a_budget_is_found_again;
     receipts:
         a_receipt_stays_recorded;
     standing:

@@ -1,6 +1,7 @@
 //! Lints: probable mistakes in valid policies. They reject nothing.
 
 mod approvals;
+mod budgets;
 mod conditions;
 mod names;
 mod never;
@@ -47,6 +48,8 @@ impl Policies {
     /// - With a schema: a `has` for an attribute that it does not declare.
     /// - A hold that no approval releases: no `permit` matches its action, agent and resource, or
     ///   fewer people are listed, without the agent itself, than the quorum needs.
+    /// - A budget of a policy without an `@id`; with a schema, one for a number that it does not
+    ///   declare.
     ///
     /// [`unmatchable`](Self::unmatchable) finds policies that never apply as a whole.
     ///
@@ -78,6 +81,7 @@ impl Policies {
             .collect();
         problems.extend(patterns::on_paths(&subjects));
         problems.extend(self.unreleasable(&subjects));
+        problems.extend(self.suspect_budgets(&subjects));
         let has_schema = self.schema.is_some();
         for subject in &subjects {
             problems.extend(never::true_comparisons(subject, has_schema));

@@ -143,7 +143,7 @@ fn an_annotation_that_means_nothing_is_refused_with_the_one_that_was_meant() {
         ),
         (
             "@owner(\"payments\")",
-            "unknown annotation `@owner`: use `@id`, `@decision`, `@reason`, `@code`, `@retry_after`, `@approvers`, \
+            "unknown annotation `@owner`: use `@id`, `@decision`, `@reason`, `@code`, `@retry_after`, `@budget`, `@approvers`, \
              `@quorum`, `@approval_ttl`, `@escalate_to`, `@redact`, `@approval_grants`, or for data of your own a name that starts with `x_`, as in `@x_owner`",
         ),
         ("@X_owner(\"a\")", "unknown annotation `@X_owner`"),

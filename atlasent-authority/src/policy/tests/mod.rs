@@ -3,6 +3,7 @@
 mod annotations;
 mod approvals;
 mod approving;
+mod budgets;
 mod converting;
 mod deciding;
 mod depth;

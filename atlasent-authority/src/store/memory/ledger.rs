@@ -162,7 +162,10 @@ impl Ledger {
         }
         match (key, &cell) {
             (CellKey::Agent(_), Cell::Agent(outstanding)) if outstanding.is_empty() => return,
-            (CellKey::Agent(_) | CellKey::Questions(_) | CellKey::Nonce(_), _) => {
+            (
+                CellKey::Agent(_) | CellKey::Budget(_) | CellKey::Questions(_) | CellKey::Nonce(_),
+                _,
+            ) => {
                 self.agents.insert((cell.expires_at(), key));
             }
             (key, _) if is_limited(key) => drop(self.ends.insert((cell.expires_at(), key))),
@@ -200,7 +203,9 @@ impl Ledger {
     fn unlink(&mut self, key: CellKey, cell: &Cell) {
         let end = (cell.expires_at(), key);
         match cell {
-            Cell::Agent(_) | Cell::Questions(_) | Cell::Nonce(_) => drop(self.agents.remove(&end)),
+            Cell::Agent(_) | Cell::Budget(_) | Cell::Questions(_) | Cell::Nonce(_) => {
+                self.agents.remove(&end);
+            }
             Cell::Approval(entry) => {
                 self.closed.remove(&end);
                 self.approvals

@@ -165,7 +165,10 @@ fn save(
         is_new_format |= is_approval
             || matches!(
                 key,
-                CellKey::Questions(_) | CellKey::Nonce(_) | CellKey::Webhook(_)
+                CellKey::Budget(_)
+                    | CellKey::Questions(_)
+                    | CellKey::Nonce(_)
+                    | CellKey::Webhook(_)
             );
         let key = key.to_bytes();
         let former = cells.insert(&key, json(cell)?.as_bytes())?;

@@ -34,7 +34,7 @@ use crate::Decision;
 use crate::json::object::ObjectAndOthers;
 use crate::json::unique;
 use crate::wire::other::{take_string, take_strings};
-use crate::wire::{ConstraintTrace, Evaluation, OtherFields, PermitToken};
+use crate::wire::{BudgetState, ConstraintTrace, Evaluation, OtherFields, PermitToken};
 
 /// The answer on the wire, with the fields of several generations of servers.
 #[derive(Default, Serialize, Deserialize)]
@@ -103,6 +103,9 @@ impl TryFrom<ObjectAndOthers<WireEvaluation>> for ShadowEvaluation {
     }
 }
 
+/// The name of the budgets on the wire.
+const BUDGETS: &str = "budgets";
+
 /// Whether an allow has to bring a permit token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AllowKind {
@@ -129,6 +132,7 @@ fn read(
         approval_url: take_string(&mut other, "approval_url"),
         risk_class: take_string(&mut other, "risk_class"),
         policy_version: take_string(&mut other, "policy_version"),
+        budgets: take_budgets(&mut other),
         request_id: wire.request_id,
         expires_at: wire.expires_at,
         audit_hash: wire.audit_hash.or(wire.audit_entry_hash),
@@ -160,6 +164,19 @@ fn read(
     Ok(evaluation)
 }
 
+/// Removes and returns the budgets. A field of another form stays, so that it cannot make the answer
+/// unreadable.
+fn take_budgets(fields: &mut Map<String, Value>) -> Vec<BudgetState> {
+    let budgets = fields.get(BUDGETS).map(Vec::<BudgetState>::deserialize);
+    match budgets {
+        Some(Ok(budgets)) => {
+            fields.remove(BUDGETS);
+            budgets
+        }
+        _ => Vec::new(),
+    }
+}
+
 impl From<Evaluation> for WireEvaluation {
     fn from(evaluation: Evaluation) -> Self {
         let permitted = evaluation.decision.is_allow();
@@ -183,6 +200,19 @@ impl From<Evaluation> for WireEvaluation {
             if !texts.is_empty() {
                 other.insert(name.to_owned(), texts.into());
             }
+        }
+        let budgets = evaluation.budgets.into_iter().map(|state| {
+            let texts = [
+                ("policy", state.policy),
+                ("budget", state.budget),
+                ("amount", state.amount),
+                ("remaining", state.remaining),
+            ];
+            texts.into_iter().collect::<Value>()
+        });
+        let budgets: Vec<Value> = budgets.collect();
+        if !budgets.is_empty() {
+            other.insert(BUDGETS.to_owned(), budgets.into());
         }
         let mut wire = Self {
             other,
@@ -240,6 +270,24 @@ mod tests {
             let evaluation = read(json).unwrap();
             assert_eq!(evaluation.decision, Decision::Allow);
             assert_eq!(evaluation.permit_token.unwrap().expose(), "p");
+        }
+    }
+
+    #[test]
+    fn budgets_are_read_and_written_and_never_make_an_answer_unreadable() {
+        let budgets = json!([{"policy": "pay", "budget": "amount 10/day per agent", "amount": "2.5", "remaining": "7.5"}]);
+        let answer = json!({"decision": "allow", "permit_token": "p", "budgets": budgets});
+        let evaluation = read(answer).unwrap();
+        assert_eq!(evaluation.budgets[0].remaining, "7.5");
+        assert_eq!(
+            serde_json::to_value(&evaluation).unwrap()["budgets"],
+            budgets
+        );
+        for other in [json!(7), json!([7]), json!([{"policy": "pay"}])] {
+            let answer = json!({"decision": "deny", "budgets": other});
+            let evaluation = read(answer).unwrap();
+            assert!(evaluation.budgets.is_empty());
+            assert_eq!(evaluation.other.get("budgets"), Some(&other));
         }
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::Decision;
 use crate::json::object::ObjectAndOthers;
 use crate::wire::SentRequestId;
-use crate::wire::{ConstraintTrace, OtherFields, PermitToken, RateLimit};
+use crate::wire::{BudgetState, ConstraintTrace, OtherFields, PermitToken, RateLimit};
 
 #[cfg(feature = "client")]
 pub(crate) use answer::ShadowEvaluation;
@@ -63,6 +63,8 @@ pub struct Evaluation {
     pub risk_class: Option<String>,
     /// The version of the policies that decided.
     pub policy_version: Option<String>,
+    /// What is left of the budgets of the policies that grant the request. Empty if they have none.
+    pub budgets: Vec<BudgetState>,
     /// The policies that were considered, if the request asked for the trace.
     pub constraint_trace: Option<ConstraintTrace>,
     /// The state of the rate limit, from the headers of the answer.
@@ -98,6 +100,7 @@ impl Evaluation {
             risk_score: None,
             risk_class: None,
             policy_version: None,
+            budgets: Vec::new(),
             constraint_trace: None,
             rate_limit: None,
             retry_after: None,
@@ -168,6 +171,8 @@ impl Evaluation {
             self.expires_at = token.scrub_option(self.expires_at);
             self.audit_hash = token.scrub_option(self.audit_hash);
             self.timestamp = token.scrub_option(self.timestamp);
+            let texts = self.budgets.iter_mut().flat_map(BudgetState::texts_mut);
+            texts.for_each(|text| token.scrub_in_place(text));
             let texts = self.constraint_trace.iter_mut();
             texts
                 .flat_map(ConstraintTrace::texts_mut)
@@ -198,6 +203,7 @@ impl fmt::Debug for Evaluation {
             risk_score,
             risk_class,
             policy_version,
+            budgets,
             constraint_trace,
             other,
             rate_limit,
@@ -222,6 +228,7 @@ impl fmt::Debug for Evaluation {
             .field("risk_score", &risk_score)
             .field("risk_class", &risk_class)
             .field("policy_version", &policy_version)
+            .field("budgets", &budgets)
             .field("constraint_trace", &constraint_trace)
             .field("other", &other)
             .field("rate_limit", &rate_limit)
