@@ -15,5 +15,6 @@ mod lists;
 mod matrix;
 mod messages;
 mod once;
+mod starter;
 mod support;
 mod tokens;
