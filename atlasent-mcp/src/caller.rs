@@ -19,6 +19,8 @@ use atlasent::{Agent, Error, ToAgent};
 #[derive(Clone, Debug)]
 pub struct Caller {
     agent: Agent,
+    /// The agents that act with a delegated token, the current one first.
+    actors: Vec<Agent>,
     #[cfg(feature = "ati")]
     claims: Option<Claims>,
 }
@@ -32,6 +34,7 @@ impl Caller {
     pub fn configured(agent: impl ToAgent) -> Result<Self, Error> {
         Ok(Self {
             agent: agent.to_agent()?,
+            actors: Vec::new(),
             #[cfg(feature = "ati")]
             claims: None,
         })
@@ -41,11 +44,12 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if the subject is not 1 to 256 characters long.
+    /// [`Error::Invalid`] if the subject or an actor is not 1 to 256 characters long.
     #[cfg(feature = "ati")]
     pub fn from_claims(claims: Claims) -> Result<Self, Error> {
         Ok(Self {
             agent: claims.sub().to_agent()?,
+            actors: claims.actors().map(Agent::new).collect::<Result<_, _>>()?,
             claims: Some(claims),
         })
     }
@@ -69,6 +73,11 @@ impl Caller {
     #[must_use]
     pub fn agent(&self) -> &Agent {
         &self.agent
+    }
+
+    /// Returns the agents that act with a delegated token, the current one first.
+    pub(crate) fn actors(&self) -> &[Agent] {
+        &self.actors
     }
 
     /// Returns the claims of the token, if the caller has one.

@@ -141,7 +141,8 @@ impl Gate {
         #[cfg(feature = "ati")]
         let ask = match (self.shared.mapping.scope(operation), caller.claims()) {
             (Some(scope), Some(claims)) => ask.scope(&scope, claims),
-            _ => ask,
+            (None, Some(claims)) => ask.claims(claims),
+            (_, None) => ask,
         };
         match ask.gate().await {
             Ok(granted) => Ok(Clearance::permitted(granted)),

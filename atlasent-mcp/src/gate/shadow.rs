@@ -16,8 +16,8 @@ use crate::schema::Requirement;
 /// The most answers that are kept.
 const MAX_ANSWERS: usize = 10_000;
 
-/// The agent, the action and the resource of a question.
-type Key = (String, String, Option<String>);
+/// The agent and its actors, the action and the resource of a question.
+type Key = (Vec<String>, String, Option<String>);
 
 /// The answers of the last seconds.
 #[derive(Debug)]
@@ -101,6 +101,7 @@ impl Gate {
             let request = request.map_err(|error| Refusal::from_error(&error, "a list"))?;
             let request = request
                 .with_options(self.shared.options.clone())
+                .with_actors(caller.actors().iter().cloned())
                 .shadow(true);
             let key = key(&request);
             match self.shared.shadow.get(&key).filter(|_| age == Age::Kept) {
@@ -178,8 +179,9 @@ impl Answer {
 }
 
 fn key(request: &EvaluateRequest) -> Key {
+    let agents = std::iter::once(&request.actor_id).chain(&request.actors);
     (
-        request.actor_id.as_str().to_owned(),
+        agents.map(|agent| agent.as_str().to_owned()).collect(),
         request.action_type.clone(),
         request.resource_id.clone(),
     )

@@ -50,10 +50,19 @@ fn tool(name: &str, annotations: Value, schema: Value) -> Value {
 
 #[test]
 fn tools_are_sorted_by_their_hints_and_a_missing_hint_is_the_worst() {
-    let path = json!({"type": "object", "required": ["path"], "properties": {"path": {"type": "string"}}});
+    let path =
+        json!({"type": "object", "required": ["path"], "properties": {"path": {"type": "string"}}});
     let tools = [
-        tool("read", json!({"readOnlyHint": true, "destructiveHint": true}), path.clone()),
-        tool("write", json!({"readOnlyHint": false, "destructiveHint": false}), path.clone()),
+        tool(
+            "read",
+            json!({"readOnlyHint": true, "destructiveHint": true}),
+            path.clone(),
+        ),
+        tool(
+            "write",
+            json!({"readOnlyHint": false, "destructiveHint": false}),
+            path.clone(),
+        ),
         tool("silent", json!({}), path.clone()),
         tool("odd", json!({"readOnlyHint": "true"}), path),
     ];
@@ -63,7 +72,10 @@ fn tools_are_sorted_by_their_hints_and_a_missing_hint_is_the_worst() {
     assert_eq!(check(&starter), 10);
     let text = &starter.files()[0].content;
     let held: Vec<_> = text.split("@id(\"fs-destroy-held\")").collect();
-    assert!(held[1].contains("silent") && held[1].contains("mcp.fs.odd"), "{text}");
+    assert!(
+        held[1].contains("silent") && held[1].contains("mcp.fs.odd"),
+        "{text}"
+    );
     assert!(!held[1].contains("mcp.fs.write"), "{text}");
 }
 
@@ -95,7 +107,10 @@ fn what_has_no_type_is_named_and_a_call_with_it_is_denied() {
 #[test]
 fn a_server_without_usable_tools_gets_no_set() {
     let error = |tools: &[Value]| Starter::new("fs", tools, &[]).unwrap_err().to_string();
-    assert_eq!(error(&[]), "the server lists no tools, so no policy can be written for them");
+    assert_eq!(
+        error(&[]),
+        "the server lists no tools, so no policy can be written for them"
+    );
     assert_eq!(error(&[json!({"inputSchema": {}})]), "a tool has no name");
     assert!(error(&[json!({"name": "x"})]).contains("`inputSchema`"));
     let named = Starter::new("a.b", &[tool("x", json!({}), json!({}))], &[]);
@@ -117,15 +132,23 @@ fn schema() -> impl Strategy<Value = Value> {
         Just(json!({"$ref": "#/properties/0"})),
     ];
     leaf.prop_recursive(3, 12, 4, |inner| {
-        let key = prop_oneof!["[a-z]{1,3}", Just("odd \"key\"\n//".to_owned()), any::<String>()];
+        let key = prop_oneof![
+            "[a-z]{1,3}",
+            Just("odd \"key\"\n//".to_owned()),
+            any::<String>()
+        ];
         let members = prop::collection::btree_map(key, (inner.clone(), any::<bool>()), 0..4);
         prop_oneof![
-            inner.clone().prop_map(|items| json!({"type": "array", "items": items, "minItems": 1})),
+            inner
+                .clone()
+                .prop_map(|items| json!({"type": "array", "items": items, "minItems": 1})),
             (inner.clone(), inner).prop_map(|(one, other)| json!({"anyOf": [one, other]})),
             members.prop_map(|members| {
                 let required = members.iter().filter(|(_, (_, is_required))| *is_required);
                 let required: Vec<_> = required.map(|(name, _)| name.clone()).collect();
-                let properties = members.into_iter().map(|(name, (schema, _))| (name, schema));
+                let properties = members
+                    .into_iter()
+                    .map(|(name, (schema, _))| (name, schema));
                 let properties: serde_json::Map<_, _> = properties.collect();
                 json!({"type": "object", "properties": properties, "required": required})
             }),

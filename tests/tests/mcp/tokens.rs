@@ -1,9 +1,11 @@
 //! Tests that the scopes and rates of a caller's token hold.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ati_client::{Claims, ClaimsBuilder, RateSpec, RateUnit};
-use atlasent::testing::MockAuthority;
+use ati_client::{Claims, ClaimsBuilder, RateSpec, RateUnit, delegate};
+use atlasent::Agent;
+use atlasent::testing::{Call, MockAuthority};
 use atlasent_mcp::server::{Callers, GuardedServer};
 use atlasent_mcp::{Caller, Refusal};
 use serde_json::json;
@@ -124,4 +126,38 @@ async fn a_message_of_nobody_reaches_nothing() {
         );
         assert_eq!((reached.count(), authority.calls().len()), (0, 0));
     }
+}
+
+#[tokio::test]
+async fn every_question_about_a_delegate_names_its_actors() {
+    let parent = Claims::builder("bot").scope("tool:shop:*").build().unwrap();
+    let claims = delegate(&parent, "helper").scope("tool:shop:pay").build();
+    let callers = Callers::configured(Caller::from_claims(claims.unwrap()).unwrap());
+    let authority = allows();
+    let (mut client, _) = open(callers, &authority).await;
+    client.request("tools/list", json!({})).await.unwrap();
+    let urgent = json!({"to": "a", "cents": 5, "urgent": true});
+    for arguments in [json!({"to": "a", "cents": 5}), urgent] {
+        drop(client.call("pay", arguments).await);
+    }
+    drop(
+        client
+            .request("resources/read", json!({"uri": "file:///a"}))
+            .await,
+    );
+    let calls = authority.calls().into_iter();
+    let questions = calls.filter_map(|call| match call {
+        Call::Evaluate(request) => Some(request),
+        _ => None,
+    });
+    let mut actions = BTreeSet::new();
+    for question in questions {
+        let actors: Vec<_> = question.actors.iter().map(Agent::as_str).collect();
+        assert_eq!(actors, ["helper"], "{question:?}");
+        actions.insert(question.action_type);
+    }
+    assert!(
+        actions.contains("mcp.shop.pay") && actions.len() > 1,
+        "{actions:?}"
+    );
 }
