@@ -12,9 +12,8 @@ use crate::operation::{Operation, OperationError, shown};
 
 /// The JSON-RPC code of a refusal of a request that is no tool call.
 pub const REFUSED: i64 = -32_050;
-/// The JSON-RPC codes of messages that cannot be decided on (JSON-RPC 2.0, section 5.1).
-/// The codes of the three kinds of refusals, as a refusal keeps them: it is small, since every result
-/// of a gate has room for one.
+/// The codes as a refusal keeps them: small, since every result of a gate has room for a refusal.
+/// The last two are those of messages that cannot be decided on (JSON-RPC 2.0, section 5.1).
 const NOT_PERMITTED: i32 = -32_050;
 const INVALID_PARAMS: i32 = -32_602;
 const METHOD_NOT_FOUND: i32 = -32_601;

@@ -4,6 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use atlasent_mcp::guard::ServerCommand;
+use atlasent_mcp::guard::describe::describe;
+use atlasent_mcp::starter::{Starter, StarterFile};
 use clap::Args;
 
 use crate::exit::Failure;
@@ -16,17 +19,28 @@ use crate::output::{Output, escaped, shell_argument};
 Examples:
   atlasent policy init
   atlasent policy init /etc/atlasent/policies
+  atlasent policy init --name files --mcp \"npx -y @modelcontextprotocol/server-filesystem /srv/files\"
 
-Writes policies for two actions, a schema, entities, and tests for `atlasent policy test`. No file is overwritten:
-if the directory already holds a policy or one of these files, the command fails and writes nothing.")]
+Writes policies for two actions, a schema, entities, and tests for `atlasent policy test`. With --mcp, starts the
+server, asks it for its tools, and writes policies for these: a group of agents may call those that say that they only
+read, and a person releases each call of the others. No file is overwritten: if the directory already holds a policy
+or one of these files, the command fails and writes nothing.")]
 pub(crate) struct Init {
     /// The directory to write to, created if it does not exist
     #[arg(value_name = "DIR", default_value = "policies")]
     directory: PathBuf,
+
+    /// The command that starts a Model Context Protocol server, whose tools the policies are for
+    #[arg(long, value_name = "COMMAND", requires = "name")]
+    mcp: Option<String>,
+
+    /// The name of the server in the actions, as in `atlasent guard --name`
+    #[arg(long, value_name = "NAME", requires = "mcp")]
+    name: Option<String>,
 }
 
-/// The names and contents of the files.
-const FILES: [(&str, &str); 6] = [
+/// The files of the set that belongs to no server.
+const EXAMPLE: [(&str, &str); 6] = [
     ("payments.cedar", include_str!("../../init/payments.cedar")),
     ("files.cedar", include_str!("../../init/files.cedar")),
     (
@@ -44,12 +58,13 @@ const FILES: [(&str, &str); 6] = [
 /// Writes all files of the set, or no file.
 pub(crate) fn run(arguments: &Init) -> Result<Output, Failure> {
     let directory = &arguments.directory;
-    if let Some(existing) = conflicting_file(directory)? {
-        return Err(Failure::misuse(format!(
-            "`{}` already exists, so nothing was written: choose another directory",
-            existing.display()
-        )));
-    }
+    // Before a server is started in vain.
+    refuse_policies(directory, &[])?;
+    let (files, warnings) = match (&arguments.mcp, &arguments.name) {
+        (Some(command), Some(name)) => of_server(command, name)?,
+        _ => (example(), Vec::new()),
+    };
+    refuse_policies(directory, &files)?;
     let write_failure = |path: &Path, error: &io::Error| {
         let path = path.display();
         Failure::misuse(format!(
@@ -59,9 +74,9 @@ pub(crate) fn run(arguments: &Init) -> Result<Output, Failure> {
     let is_new = !directory.exists();
     fs::create_dir_all(directory).map_err(|error| write_failure(directory, &error))?;
     let mut written = Vec::new();
-    for (name, content) in FILES {
-        let path = directory.join(name);
-        match write_new(&path, content) {
+    for file in &files {
+        let path = directory.join(&file.name);
+        match write_new(&path, &file.content) {
             Ok(()) => written.push(path),
             Err(error) => {
                 remove_written(&written, directory, is_new);
@@ -69,12 +84,54 @@ pub(crate) fn run(arguments: &Init) -> Result<Output, Failure> {
             }
         }
     }
-    Ok(Output::new(report(directory, &written)))
+    Ok(Output::new(report(directory, &written, &warnings)))
+}
+
+fn example() -> Vec<StarterFile> {
+    let file = |(name, content): (&str, &str)| StarterFile {
+        name: name.to_owned(),
+        content: content.to_owned(),
+    };
+    EXAMPLE.map(file).into()
+}
+
+/// Returns the set for the tools of a server, and what it does not cover.
+fn of_server(command: &str, name: &str) -> Result<(Vec<StarterFile>, Vec<String>), Failure> {
+    let mut words = shlex::split(command)
+        .ok_or_else(|| Failure::misuse("`--mcp`: a quote in the command is not closed"))?
+        .into_iter();
+    let Some(program) = words.next() else {
+        return Err(Failure::misuse("`--mcp`: the command is empty"));
+    };
+    let server = ServerCommand {
+        program: program.clone().into(),
+        arguments: words.map(Into::into).collect(),
+        secrets: Vec::new(),
+    };
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::misuse(format!("cannot start the async runtime: {error}")))?;
+    let described = runtime
+        .block_on(describe(&server))
+        .map_err(|error| Failure::misuse(format!("the server `{program}`: {error}")))?;
+    let starter = Starter::new(name, &described.tools, &described.prompts);
+    let starter = starter.map_err(|error| Failure::misuse(error.to_string()))?;
+    Ok((starter.files(), starter.warnings().to_vec()))
+}
+
+/// Refuses a directory that already holds a policy or one of the files.
+fn refuse_policies(directory: &Path, files: &[StarterFile]) -> Result<(), Failure> {
+    match conflicting_file(directory, files)? {
+        None => Ok(()),
+        Some(existing) => Err(Failure::misuse(format!(
+            "`{}` already exists, so nothing was written: choose another directory",
+            existing.display()
+        ))),
+    }
 }
 
 /// Returns an existing file that conflicts with the set: a file of the same name, or a policy,
 /// which the new schema may reject. Of several, returns the first by name.
-fn conflicting_file(directory: &Path) -> Result<Option<PathBuf>, Failure> {
+fn conflicting_file(directory: &Path, files: &[StarterFile]) -> Result<Option<PathBuf>, Failure> {
     let read_failure = |error: io::Error| {
         let shown = directory.display();
         Failure::misuse(format!("cannot read `{shown}`: {error}"))
@@ -89,7 +146,7 @@ fn conflicting_file(directory: &Path) -> Result<Option<PathBuf>, Failure> {
         let path = entry.map_err(read_failure)?.path();
         let same_name = path
             .file_name()
-            .is_some_and(|name| FILES.iter().any(|(file, _)| name == *file));
+            .is_some_and(|name| files.iter().any(|file| name == file.name.as_str()));
         if same_name
             || path
                 .extension()
@@ -111,7 +168,7 @@ fn remove_written(written: &[PathBuf], directory: &Path, is_new: bool) {
     }
 }
 
-fn report(directory: &Path, written: &[PathBuf]) -> String {
+fn report(directory: &Path, written: &[PathBuf], warnings: &[String]) -> String {
     let wrote = written
         .iter()
         .map(|path| format!("wrote {}", path.display()));
@@ -130,7 +187,9 @@ fn report(directory: &Path, written: &[PathBuf]) -> String {
         ),
     ];
     let next = next.iter().map(|command| format!("  {command}"));
+    let warnings = warnings.iter().map(|warning| format!("note: {warning}"));
     let lines = wrote
+        .chain(warnings)
         .chain(["Next, edit the policies and their tests, and run:".to_owned()])
         .chain(next);
     lines.map(|line| escaped(&line) + "\n").collect()

@@ -126,3 +126,92 @@ fn a_path_with_odd_characters_is_quoted_for_the_shell() {
     let stdout = atlasent(["policy", "init", path.to_str().unwrap()]).prints();
     assert!(stdout.contains(r"my policies'\'''"), "{stdout}");
 }
+
+/// A server of the Model Context Protocol, as a shell script: it answers the handshake and the list
+/// of its tools.
+#[cfg(unix)]
+fn server(tools: &str) -> String {
+    let answer = |id: u8, result: &str| {
+        format!(r#"read line; echo '{{"jsonrpc":"2.0","id":{id},"result":{result}}}'"#)
+    };
+    let script = [
+        answer(1, r#"{"capabilities":{"tools":{}}}"#),
+        "read notification".to_owned(),
+        answer(2, &format!(r#"{{"tools":{tools}}}"#)),
+        "cat >/dev/null".to_owned(),
+    ];
+    format!("sh -c \"{}\"", script.join("; ").replace('"', "\\\""))
+}
+
+#[cfg(unix)]
+const TOOLS: &str = r#"[
+    {"name":"read","description":"Reads a file.","annotations":{"readOnlyHint":true},
+     "inputSchema":{"type":"object","required":["path"],"properties":{"path":{"type":"string"}}}},
+    {"name":"write","inputSchema":{"type":"object","required":["path"],
+     "properties":{"path":{"type":"string"},"mode":{}}}}
+]"#;
+
+#[cfg(unix)]
+#[test]
+fn the_set_for_a_server_passes_its_checks_and_names_what_it_does_not_cover() {
+    let directory = directory(&[]);
+    let policies = directory.path().join("policies");
+    let path = policies.to_str().unwrap();
+    let tools = TOOLS.replace('\n', "");
+    let init = [
+        "policy",
+        "init",
+        path,
+        "--name",
+        "fs",
+        "--mcp",
+        &server(&tools),
+    ];
+    let printed = atlasent(init).prints();
+    let note = "note: `write`: the argument `mode` has no type (its schema allows values of any type), \
+                so calls with it are denied";
+    assert!(printed.contains(note), "{printed}");
+    assert_eq!(
+        names(&policies),
+        [
+            "entities.json",
+            "fs.cedar",
+            "schema.cedarschema",
+            "tests.json"
+        ]
+    );
+    let commands = printed
+        .lines()
+        .filter_map(|line| line.strip_prefix("  atlasent "));
+    let commands: Vec<&str> = commands.collect();
+    let checked = atlasent(commands[0].split(' ')).prints();
+    assert!(checked.starts_with("4 policies, 0 warnings\n"), "{checked}");
+    assert_eq!(
+        atlasent(commands[1].split(' ')).prints(),
+        "6 passed, 0 failed\n"
+    );
+    // The same again overwrites nothing.
+    assert!(atlasent(init).misuse().contains("already exists"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_server_that_cannot_be_asked_leaves_no_file() {
+    let directory = directory(&[]);
+    let policies = directory.path().join("policies");
+    let path = policies.to_str().unwrap();
+    for (command, error) in [
+        ("", "the command is empty"),
+        ("sh -c 'x", "a quote in the command is not closed"),
+        ("atlasent-no-such-program", "it did not start"),
+        ("false", "it ended before it answered `initialize`"),
+        (&*server("[]"), "the server lists no tools"),
+        (&*server(r#"[{"name":"x"}]"#), "`inputSchema`"),
+    ] {
+        let init = ["policy", "init", path, "--name", "fs", "--mcp", command];
+        let failed = atlasent(init).misuse();
+        assert!(failed.contains(error), "{command}: {failed}");
+        assert!(!policies.exists());
+    }
+    atlasent(["policy", "init", path, "--mcp", "true"]).misuse();
+}

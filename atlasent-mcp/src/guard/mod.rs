@@ -11,6 +11,7 @@
 //!
 //! | module | contents |
 //! |---|---|
+//! | [`describe`] | asks a server for its tools |
 //! | [`message`] | the strict envelope of a message |
 //! | [`pins`] | the definitions of tools, recorded at first sight |
 //! | [`paths`] | path arguments that stay below a folder |
@@ -20,6 +21,7 @@
 
 mod child;
 mod connection;
+pub mod describe;
 pub mod http;
 mod lines;
 mod link;

@@ -49,7 +49,7 @@ pub(super) fn arguments(schema: &Map<String, Value>) -> (Vec<Attribute>, Vec<Unt
     let reader = Reader { root: schema };
     let (mut typed, mut untyped) = (Vec::new(), Vec::new());
     for (name, is_required, property) in members(schema) {
-        match reader.typed(property, 1) {
+        match reader.value(property, 1) {
             Ok(read) => typed.push(read.attribute(name, is_required)),
             Err(why) => untyped.push(Untyped {
                 name: name.to_owned(),
@@ -118,6 +118,12 @@ struct Reader<'s> {
 }
 
 impl Reader<'_> {
+    /// Returns the type of a value. A value that can only be `null` has none.
+    fn value(&self, schema: &Value, depth: usize) -> Result<Typed, &'static str> {
+        together(vec![self.typed(schema, depth)?])
+    }
+
+    /// Returns the type of a value, or `null`, which may be one of several alternatives.
     fn typed(&self, schema: &Value, depth: usize) -> Result<Typed, &'static str> {
         if depth > MAX_DEPTH {
             return Err("its schema contains itself, or nests too deep");
@@ -171,7 +177,7 @@ impl Reader<'_> {
             "null" => null(),
             "array" => {
                 let items = schema.get("items").ok_or("its items have no schema")?;
-                let items = self.typed(items, depth + 1)?;
+                let items = self.value(items, depth + 1)?;
                 if items.can_be_null {
                     return Err("its items can be null");
                 }
@@ -196,7 +202,7 @@ impl Reader<'_> {
         let mut sample = Map::new();
         for (name, is_required, property) in members(schema) {
             let attribute = self
-                .typed(property, depth + 1)?
+                .value(property, depth + 1)?
                 .attribute(name, is_required);
             if attribute.is_required {
                 sample.insert(name.to_owned(), attribute.sample.clone());
@@ -317,7 +323,7 @@ mod tests {
                 "when": {"allOf": [{"$ref": "#/$defs/edit"}]},
             },
             "$defs": {"edit": {"type": "object", "required": ["old"], "properties": {
-                "old": {"type": "string"}, "new": {"type": "string"},
+                "new": {"type": "string"}, "old": {"type": "string"},
             }}},
         }));
         assert_eq!(untyped, [""; 0]);

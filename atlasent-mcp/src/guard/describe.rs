@@ -1,0 +1,264 @@
+//! Asks a server for its tools and prompts, as a client of it does: [`describe`].
+
+use std::io;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
+
+use super::ServerCommand;
+use super::link::{FromServer, ServerLink, ToServer};
+use super::message::{Kind, Message, RequestId, error_response};
+
+/// The version of the protocol that is asked for. Servers answer with one that they have.
+const VERSION: &str = "2025-11-25";
+/// How long the server has for each answer. The first one may wait for a download of the server.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// The most pages of a list.
+const MAX_PAGES: usize = 64;
+/// The JSON-RPC code for a method that is not known.
+const METHOD_NOT_FOUND: i64 = -32601;
+
+/// What a server says that it has, as it says it.
+#[derive(Clone, Debug, Default)]
+pub struct ServerDescription {
+    /// The items of `tools/list`.
+    pub tools: Vec<Value>,
+    /// The items of `prompts/list`. Empty if the server has no prompts.
+    pub prompts: Vec<Value>,
+}
+
+/// Why a server did not describe itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DescribeError {
+    /// The server did not start.
+    #[error("it did not start: {0}")]
+    NotStarted(#[from] io::Error),
+    /// The server ended before it had answered.
+    #[error("it ended before it answered `{0}`")]
+    Ended(&'static str),
+    /// The server did not answer in time.
+    #[error("it did not answer `{0}` within 120 s")]
+    TimedOut(&'static str),
+    /// The server answered with an error.
+    #[error("it answered `{method}` with an error: {error}")]
+    Refused {
+        /// The method.
+        method: &'static str,
+        /// The error, as JSON.
+        error: String,
+    },
+    /// The answer is not what the protocol says.
+    #[error("its answer to `{0}` is not that of the protocol")]
+    Unreadable(&'static str),
+    /// The list has no end.
+    #[error("its answers to `{0}` have more than 64 pages")]
+    Endless(&'static str),
+}
+
+/// Starts a server, asks it for its tools and prompts, and ends it.
+///
+/// # Errors
+///
+/// [`DescribeError`] if the server does not start, ends, or does not answer as the protocol says.
+pub async fn describe(command: &ServerCommand) -> Result<ServerDescription, DescribeError> {
+    let (link, child) = command.start()?;
+    let mut conversation = Conversation { link, sent: 0 };
+    let described = conversation.describe().await;
+    drop(conversation);
+    // How it ends says nothing about what it described.
+    let _ = child.stop().await;
+    described
+}
+
+/// The messages to and from a server.
+struct Conversation {
+    link: ServerLink,
+    /// The number of requests so far.
+    sent: i64,
+}
+
+impl Conversation {
+    async fn describe(&mut self) -> Result<ServerDescription, DescribeError> {
+        let params = json!({
+            "protocolVersion": VERSION, "capabilities": {},
+            "clientInfo": {"name": "atlasent", "version": env!("CARGO_PKG_VERSION")},
+        });
+        let initialized = self.request("initialize", params).await?;
+        self.send(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string())
+            .await;
+        let has = |capability: &str| initialized["capabilities"].get(capability).is_some();
+        let mut description = ServerDescription::default();
+        if has("tools") {
+            description.tools = self.list("tools/list", "tools").await?;
+        }
+        if has("prompts") {
+            description.prompts = self.list("prompts/list", "prompts").await?;
+        }
+        Ok(description)
+    }
+
+    /// Returns the items of all pages of a list.
+    async fn list(
+        &mut self,
+        method: &'static str,
+        member: &str,
+    ) -> Result<Vec<Value>, DescribeError> {
+        let (mut items, mut params) = (Vec::new(), Map::new());
+        for _ in 0..MAX_PAGES {
+            let mut page = self.request(method, Value::Object(params.clone())).await?;
+            let Some(Value::Array(found)) = page.get_mut(member).map(Value::take) else {
+                return Err(DescribeError::Unreadable(method));
+            };
+            items.extend(found);
+            match page.get_mut("nextCursor").map(Value::take) {
+                None | Some(Value::Null) => return Ok(items),
+                Some(cursor) => drop(params.insert("cursor".to_owned(), cursor)),
+            }
+        }
+        Err(DescribeError::Endless(method))
+    }
+
+    async fn request(
+        &mut self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<Value, DescribeError> {
+        self.sent += 1;
+        let id = RequestId::Number(self.sent);
+        let request =
+            json!({"jsonrpc": "2.0", "id": self.sent, "method": method, "params": params});
+        self.send(request.to_string()).await;
+        let answer = timeout(PATIENCE, self.answer(&id, method)).await;
+        answer.map_err(|_| DescribeError::TimedOut(method))?
+    }
+
+    /// Reads until the answer to a request. Requests of the server are answered, too.
+    async fn answer(
+        &mut self,
+        id: &RequestId,
+        method: &'static str,
+    ) -> Result<Value, DescribeError> {
+        loop {
+            let message = match self.link.receiver.recv().await {
+                Some(FromServer::Message { message, .. }) => message,
+                // Some servers print to their standard output before they speak the protocol.
+                Some(FromServer::Malformed(_) | FromServer::Failed { .. }) => continue,
+                Some(FromServer::Closed { .. }) | None => return Err(DescribeError::Ended(method)),
+            };
+            let body = message.body().unwrap_or_default();
+            match message.kind() {
+                Kind::Result { id: of } if of == id => {
+                    return serde_json::from_str(body)
+                        .map_err(|_| DescribeError::Unreadable(method));
+                }
+                Kind::Error { id: Some(of) } if of == id => {
+                    let error = atlasent::text::Escaped::new(body).to_string();
+                    return Err(DescribeError::Refused { method, error });
+                }
+                Kind::Request { id, method } => {
+                    let response = match &**method {
+                        "ping" => json!({"jsonrpc": "2.0", "id": id, "result": {}}).to_string(),
+                        _ => error_response(Some(id), METHOD_NOT_FOUND, "not available", None),
+                    };
+                    self.send(response).await;
+                }
+                Kind::Result { .. } | Kind::Error { .. } | Kind::Notification { .. } => {}
+            }
+        }
+    }
+
+    /// Sends a message. A server that does not take it has ended, which its answers tell.
+    async fn send(&self, text: String) {
+        if let Ok(message) = Message::parse(&text) {
+            let secret = None;
+            let _ = self.link.sender.send(ToServer { message, secret }).await;
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// Runs a server that is a shell script.
+    async fn described(script: &str) -> Result<ServerDescription, String> {
+        let command = ServerCommand {
+            program: "sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            secrets: Vec::new(),
+        };
+        describe(&command).await.map_err(|error| error.to_string())
+    }
+
+    /// Answers requests 1, 2, … with the given members, after a line that is no message.
+    fn answers(answers: &[&str]) -> String {
+        let mut script = "echo starting; read a; ".to_owned();
+        for (place, answer) in answers.iter().enumerate() {
+            // The notification after the handshake has no answer.
+            let skip = if place == 1 { "read n; " } else { "" };
+            let id = place + 1;
+            let read = if place == 0 { "" } else { "read a; " };
+            script.push_str(&format!(
+                r#"{skip}{read}echo '{{"jsonrpc":"2.0","id":{id},{answer}}}'; "#
+            ));
+        }
+        script + "cat >/dev/null"
+    }
+
+    #[tokio::test]
+    async fn all_pages_of_the_lists_are_read() {
+        let script = answers(&[
+            r#""result":{"capabilities":{"tools":{},"prompts":{}}}"#,
+            r#""result":{"tools":[{"name":"a"}],"nextCursor":"2"}"#,
+            r#""result":{"tools":[{"name":"b"}]}"#,
+            r#""result":{"prompts":[{"name":"p"}]}"#,
+        ]);
+        let description = described(&script).await.unwrap();
+        assert_eq!(
+            description.tools,
+            [json!({"name": "a"}), json!({"name": "b"})]
+        );
+        assert_eq!(description.prompts, [json!({"name": "p"})]);
+    }
+
+    #[tokio::test]
+    async fn a_request_of_the_server_does_not_stop_the_lists() {
+        let script = r#"read a; echo '{"jsonrpc":"2.0","id":"s","method":"roots/list"}'; read answer
+            echo '{"jsonrpc":"2.0","id":1,"result":{"capabilities":{}}}'; cat >/dev/null"#;
+        assert!(described(script).await.unwrap().tools.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_answer_says_how() {
+        for (script, error) in [
+            (
+                "exit 1".to_owned(),
+                "it ended before it answered `initialize`",
+            ),
+            (
+                answers(&[r#""error":{"code":1,"message":"no"}"#]),
+                "it answered `initialize` with an error: {\"code\":1,\"message\":\"no\"}",
+            ),
+            (
+                answers(&[
+                    r#""result":{"capabilities":{"tools":{}}}"#,
+                    r#""result":{"tools":{}}"#,
+                ]),
+                "its answer to `tools/list` is not that of the protocol",
+            ),
+        ] {
+            assert_eq!(described(&script).await.unwrap_err(), error);
+        }
+        let command = ServerCommand {
+            program: "atlasent-no-such-program".into(),
+            arguments: Vec::new(),
+            secrets: Vec::new(),
+        };
+        assert!(matches!(
+            describe(&command).await,
+            Err(DescribeError::NotStarted(_))
+        ));
+    }
+}
