@@ -64,7 +64,7 @@ enum Membership {
 #[derive(Clone, Debug)]
 pub(super) struct FailedPolicy {
     pub(super) id: PolicyId,
-    pub(super) cause: EvaluationError,
+    pub(super) cause: Box<EvaluationError>,
 }
 
 /// Evaluates policies for one request.
@@ -161,7 +161,7 @@ impl PreparedPolicy {
         }
         evaluator.evaluate(policy).map_err(|cause| FailedPolicy {
             id: self.id().clone(),
-            cause,
+            cause: Box::new(cause),
         })
     }
 }

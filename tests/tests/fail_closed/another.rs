@@ -6,7 +6,7 @@ use atlasent::authority::{DynAuthority, IssuerId, WithIssuer};
 use atlasent::blocking::wait;
 use atlasent::testing::{MockAuthority, Reply};
 use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
-use atlasent::{Action, AnyAction, Authority, AuthorityExt, Error, Guarded, Permit};
+use atlasent::{Action, AnyAction, Authority, AuthorityExt, Decision, Error, Guarded, Permit};
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::Ran;
 use atlasent_tests::cases::{ACTION, AGENT};
@@ -178,7 +178,10 @@ where
     F: Fn(&EvaluateRequest, &VerifyRequest) -> (Evaluation, Option<Verification>) + Send + Sync,
 {
     async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
-        unreachable!("both answers come in one step")
+        Ok(Evaluation::refuse(
+            Decision::Deny,
+            "both answers come in one step",
+        ))
     }
 
     async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> {

@@ -67,7 +67,7 @@ fn failed_policy(error: &AuthorizationError) -> FailedPolicy {
     let AuthorizationError::PolicyEvaluationError(error) = error;
     FailedPolicy {
         id: error.policy_id().clone(),
-        cause: error.inner().clone(),
+        cause: Box::new(error.inner().clone()),
     }
 }
 
