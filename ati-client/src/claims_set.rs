@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::registered::RegisteredClaims;
-use crate::{Error, RateSpec};
+use crate::{Error, RateSpec, RateWindow};
 
 /// The claims of a token (RFC 7519 §2, *JWT Claims Set*), verified or not.
 ///
@@ -99,9 +99,9 @@ impl ClaimsSet {
         self.registered.act.0.iter().rev().map(String::as_str)
     }
 
-    /// Returns the rates that a call counts against: those of this token, and of every token that
-    /// it was delegated from. Each has its pattern and the actors whose calls it counts.
-    pub(crate) fn counted_rates(&self) -> Result<Vec<(&[String], &str, RateSpec)>, Error> {
+    /// Returns the windows that a call counts in: those of the rates of this token, and of every
+    /// token that it was delegated from.
+    pub(crate) fn rate_windows(&self) -> Result<Vec<RateWindow<'_>>, Error> {
         let RegisteredClaims {
             act,
             delegation,
@@ -109,7 +109,7 @@ impl ClaimsSet {
             ..
         } = &self.registered;
         let tokens = delegation.iter().map(|parent| &parent.rate);
-        let mut counted = Vec::new();
+        let mut windows = Vec::new();
         for (place, rates) in tokens.chain([&ati.rate]).enumerate() {
             // The calls of a token that was not delegated are those of its subject.
             let actors = match place {
@@ -118,10 +118,15 @@ impl ClaimsSet {
             };
             let actors = act.0.get(..actors).unwrap_or(&act.0);
             for (pattern, rate) in rates.parsed()? {
-                counted.push((actors, pattern, rate));
+                windows.push(RateWindow {
+                    subject: self.sub(),
+                    actors,
+                    pattern,
+                    rate,
+                });
             }
         }
-        Ok(counted)
+        Ok(windows)
     }
 
     /// Returns the JSON text of the claims, byte for byte as the token has it.

@@ -113,16 +113,10 @@ impl<S: RateStore> RateLimiter<S> {
         let required = || required_scopes.iter().map(AsRef::as_ref);
         required().try_for_each(scope::check_scope_text)?;
         let windows: Vec<RateWindow<'_>> = claims
-            .counted_rates()?
+            .rate_windows()?
             .into_iter()
-            .filter(|(_, pattern, _)| {
+            .filter(|RateWindow { pattern, .. }| {
                 *pattern == EVERYTHING || required().any(|scope| scope::rate_covers(pattern, scope))
-            })
-            .map(|(actors, pattern, rate)| RateWindow {
-                subject: claims.sub(),
-                actors,
-                pattern,
-                rate,
             })
             .collect();
         if windows.is_empty() {

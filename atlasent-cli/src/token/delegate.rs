@@ -41,14 +41,14 @@ pub(crate) struct Delegate {
     #[arg(long, value_name = "SCOPES")]
     scope: String,
 
-    /// An audience of the new token, which the old one has; repeatable [default: those of the old one]
+    /// An audience that the old token has, too; repeatable [default: those of the old token]
     #[arg(long, value_name = "AUDIENCE")]
     aud: Vec<String>,
 
     #[command(flatten)]
     limits: TokenLimits,
 
-    /// The id of the actor's sandbox [default: that of the old one]
+    /// The id of the actor's sandbox [default: that of the old token]
     #[arg(long, value_name = "SANDBOX")]
     sandbox_id: Option<String>,
 }

@@ -12,7 +12,10 @@ fn completions(words: &[&str]) -> Vec<String> {
         words.join(" "),
         words.len() - 1,
     );
-    let output = Command::new("bash").args(["-c", &ask]).output().unwrap();
+    // The script is longer than the longest argument of a program.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, ask).unwrap();
+    let output = Command::new("bash").arg(file.path()).output().unwrap();
     assert!(
         output.stderr.is_empty(),
         "{}",

@@ -37,15 +37,13 @@ impl Drop for Running {
 /// Starts a guard that listens, and returns its URL.
 fn listening(stage: &Stage, server: &[String]) -> (Running, String) {
     let mut command = Command::new(atlasent());
-    command
-        .args(stage.guard("everything"))
-        .args(["--listen", "127.0.0.1:0"])
-        .args(server);
-    let mut process = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    command.args(stage.guard("everything"));
+    started(command.args(["--listen", "127.0.0.1:0"]).args(server))
+}
+
+fn started(command: &mut Command) -> (Running, String) {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut process = command.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(process.stdout.take().unwrap())
         .read_line(&mut line)
@@ -129,18 +127,9 @@ fn the_two_sides_may_differ() {
     assert_eq!(transcript(&peers, &guard), bare);
 }
 
-#[test]
-fn the_newest_version_of_the_protocol_passes_as_the_python_sdk_negotiates_it() {
-    let Some(peers) = peers() else { return };
-    let python = peers.join("venv/bin/python").to_str().unwrap().to_owned();
-    let script = here("peers/modern.py").to_str().unwrap().to_owned();
-    let stage = Stage::new(
-        r#"permit (principal, action == Action::"mcp.numbers.add", resource) when { context.a < 10 };"#,
-    );
-    let mut guarded = vec![script.clone(), "client".to_owned(), atlasent().to_owned()];
-    guarded.extend(stage.guard("numbers"));
-    guarded.extend(["--".to_owned(), python.clone(), script, "server".to_owned()]);
-    let (code, stdout, stderr) = output(Command::new(&python).args(&guarded));
+/// What the client of the Python SDK prints if only `add` is allowed.
+fn only_adds(python: &str, arguments: &[String]) {
+    let (code, stdout, stderr) = output(Command::new(python).args(arguments));
     assert_eq!(code, 0, "{stderr}");
     let lines: Vec<&str> = stdout.lines().collect();
     assert_eq!(
@@ -155,4 +144,45 @@ fn the_newest_version_of_the_protocol_passes_as_the_python_sdk_negotiates_it() {
         lines[3].starts_with(r#"["forbidden", true, "denied"#),
         "{stdout}"
     );
+}
+
+const ONLY_ADD: &str = r#"permit (principal, action == Action::"mcp.numbers.add", resource);"#;
+
+#[test]
+fn the_newest_version_of_the_protocol_passes_over_http_without_sessions() {
+    let Some(peers) = peers() else { return };
+    let python = peers.join("venv/bin/python").to_str().unwrap().to_owned();
+    let script = here("peers/modern.py").to_str().unwrap().to_owned();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let mut server = Command::new(&python);
+    server
+        .args([&script, "server", &port.to_string()])
+        .stdin(Stdio::null());
+    let _server = Running(server.stderr(Stdio::null()).spawn().unwrap());
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let stage = Stage::new(ONLY_ADD);
+    let mut command = Command::new(atlasent());
+    command
+        .args(stage.guard("numbers"))
+        .args(["--listen", "127.0.0.1:0", "--upstream"]);
+    let (_guard, url) = started(command.arg(format!("http://127.0.0.1:{port}/mcp")));
+    only_adds(&python, &[script, "client".to_owned(), url]);
+}
+
+#[test]
+fn the_newest_version_of_the_protocol_passes_as_the_python_sdk_negotiates_it() {
+    let Some(peers) = peers() else { return };
+    let python = peers.join("venv/bin/python").to_str().unwrap().to_owned();
+    let script = here("peers/modern.py").to_str().unwrap().to_owned();
+    let stage = Stage::new(ONLY_ADD);
+    let mut guarded = vec![script.clone(), "client".to_owned(), atlasent().to_owned()];
+    guarded.extend(stage.guard("numbers"));
+    guarded.extend(["--".to_owned(), python.clone(), script, "server".to_owned()]);
+    only_adds(&python, &guarded);
 }

@@ -118,7 +118,7 @@ fn site_of(function: &Function, arguments: &Args) -> Site {
         function: Some(function.sig.ident.unraw().to_string()),
         scope: (arguments.claims.as_ref())
             .and_then(|claims| claims.scope.as_ref())
-            .map(|scope| site::text(scope)),
+            .map(site::text),
         is_checked,
     }
 }

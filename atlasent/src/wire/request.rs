@@ -65,7 +65,7 @@ impl EvaluateRequest {
 
     /// Sets the agents that act for the agent, the current one first. A second call replaces them.
     ///
-    /// They come from a verified token: [`Ask::claims`](crate::authority::Ask::claims) sets them.
+    /// They come from a verified token: `Ask::claims` (feature `ati`) sets them.
     #[must_use]
     pub fn with_actors(mut self, actors: impl IntoIterator<Item = Agent>) -> Self {
         self.actors = actors.into_iter().collect();

@@ -1,6 +1,7 @@
 """A client of the Python SDK against a server of the Python SDK. Prints what it gets.
 
 usage: modern.py client COMMAND…     modern.py server
+       modern.py client URL          modern.py server PORT
 """
 
 import asyncio
@@ -11,7 +12,9 @@ import sys
 async def client(command, arguments):
     from mcp import Client, StdioServerParameters, stdio_client
 
-    server = stdio_client(StdioServerParameters(command=command, args=arguments))
+    server = command
+    if not command.startswith("http"):
+        server = stdio_client(StdioServerParameters(command=command, args=arguments))
     async with Client(server) as session:
         print(json.dumps(["version", session.protocol_version]))
         tools = await session.list_tools()
@@ -21,7 +24,7 @@ async def client(command, arguments):
             print(json.dumps([name, bool(result.is_error), result.content[0].text[:40]]))
 
 
-def server():
+def server(port):
     from mcp.server import MCPServer
 
     tools = MCPServer("numbers")
@@ -36,10 +39,13 @@ def server():
         """Multiplies two numbers."""
         return a * b
 
-    tools.run()
+    if port is None:
+        tools.run()
+    else:
+        tools.run(transport="streamable-http", port=int(port))
 
 
 if sys.argv[1] == "server":
-    server()
+    server((sys.argv[2:] or [None])[0])
 else:
     asyncio.run(client(sys.argv[2], sys.argv[3:]))

@@ -25,8 +25,8 @@ impl Client {
     ///
     /// The stream ends after the final decision, or with its first error; ending without a final
     /// decision is an error. Each part must arrive within the
-    /// [timeout](crate::client::ClientBuilder::timeout). The call sends only the agent, action and
-    /// context of the request.
+    /// [timeout](crate::client::ClientBuilder::timeout). The call sends only the agent, actors, action
+    /// and context of the request.
     ///
     /// A decision in a stream does not authorize the action: use `protect` for that.
     ///
@@ -52,12 +52,15 @@ impl Client {
         request: &EvaluateRequest,
     ) -> impl Stream<Item = Result<StreamEvent, Error>> + Send + use<> {
         let transport = &self.shared.transport;
-        let body = json!({
+        let mut body = json!({
             "action": request.action_type,
             "agent": request.actor_id,
             "context": request.context,
             "api_key": transport.key.expose(),
         });
+        if let (Some(body), false) = (body.as_object_mut(), request.actors.is_empty()) {
+            body.insert("actors".to_owned(), json!(request.actors));
+        }
         let call = transport
             .post("/v1-evaluate-stream", &body)
             .map(|call| call.deciding().accept("text/event-stream"));
