@@ -190,7 +190,7 @@ mod tests {
 
     use super::*;
     use crate::testing::MockAuthority;
-    use crate::{AnyAction, AuthorityExt};
+    use crate::{AnyAction, Authority, AuthorityExt};
 
     fn action(resource: &str) -> AnyAction {
         let action = AnyAction::new("deploy").unwrap().with_resource(resource);
@@ -268,7 +268,7 @@ mod tests {
         };
         let answers = block_on(ask().gate()).unwrap();
         let before = authority.calls().len();
-        block_on(hand_on(answers, ask().protect())).unwrap();
+        drop(block_on(hand_on(answers, ask().protect())).unwrap());
         assert_eq!(authority.calls().len(), before);
     }
 
@@ -294,7 +294,6 @@ mod tests {
     #[test]
     fn a_permit_of_an_authority_without_an_issuer_is_not_handed_on() {
         use crate::wire::{Evaluation, PermitToken, Verification, VerifyRequest};
-        use crate::{Authority, Error};
         use std::sync::atomic::{AtomicUsize, Ordering};
 
         #[derive(Default)]
@@ -311,7 +310,7 @@ mod tests {
         }
         let authority = Anyone::default();
         let answers = block_on(authority.gate("bot", action("a"))).unwrap();
-        block_on(hand_on(answers, authority.protect("bot", action("a")))).unwrap();
+        drop(block_on(hand_on(answers, authority.protect("bot", action("a")))).unwrap());
         assert_eq!(authority.0.load(Ordering::SeqCst), 2);
     }
 }
