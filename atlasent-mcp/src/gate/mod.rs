@@ -23,11 +23,13 @@ use std::time::Duration;
 use atlasent::authority::DynAuthority;
 use atlasent::wire::RequestOptions;
 use atlasent::{Action, AuthorityExt};
+use tokio::sync::watch;
 
 use arguments::Catalogue;
 pub use builder::GateBuilder;
 pub use clearance::{AuthorizedOperation, Clearance};
 pub use progress::{Progress, Silent, WaitingFor};
+#[cfg(feature = "ati")]
 pub(crate) use rates::Rates;
 
 use crate::caller::Caller;
@@ -36,7 +38,6 @@ use crate::operation::Operation;
 use crate::refusal::Refusal;
 use progress::ObservedAuthority;
 use shadow::ShadowAnswers;
-use tokio::sync::watch;
 
 /// Decides on the operations of one server: each one that needs a permit gets one from the
 /// authority, or is refused.

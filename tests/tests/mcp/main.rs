@@ -1,5 +1,6 @@
 //! Tests that a guarded MCP server runs exactly what an authority allowed, over the protocol.
 #![allow(
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
