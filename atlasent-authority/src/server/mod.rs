@@ -203,9 +203,9 @@ impl<S: Store + RateCounter> Server<S> {
     /// Serves the console under `/console`: pages on which approvers decide what policies hold, and
     /// look at decisions, permits, the audit trail, stops and policies.
     ///
-    /// Approvers log in with their API keys. A session ends after 30 minutes without a request, after
-    /// 12 hours, when its key is revoked, and with the process. Its cookie crosses a network over TLS
-    /// only: a console that other machines reach needs [TLS](Self::listen), or a proxy that has it.
+    /// Approvers log in with their API keys. A session ends after 30 idle minutes, after 12 hours,
+    /// when its key is revoked, and with the process. Its cookie crosses a network over TLS only: a
+    /// console that other machines reach needs [TLS](Self::listen), or a proxy that has it.
     #[cfg(feature = "console")]
     pub fn console(mut self) -> Self {
         self.app.console = Some(console::Console::default());

@@ -248,3 +248,20 @@ fn a_start_that_fails_leaves_no_key_and_the_next_one_shows_it() {
     let (status, stdout) = server.stop();
     assert!(status.success() && stdout.contains("ask_test_"), "{stdout}");
 }
+
+#[test]
+fn the_console_is_served_where_it_is_asked_for_and_its_address_is_printed() {
+    for is_wanted in [true, false] {
+        let data = tempfile::tempdir().unwrap();
+        let options: &[&str] = if is_wanted { &["--console"] } else { &[] };
+        let server = Server::start(data.path(), options);
+        let mut connection = server.connect();
+        let login = connection.get("/console/login").unwrap();
+        assert_eq!(login.status, if is_wanted { 200 } else { 404 });
+        let address = server.address;
+        drop(connection);
+        let (_, stdout) = server.stop();
+        let line = format!("console   http://{address}/console");
+        assert_eq!(stdout.contains(&line), is_wanted, "{stdout}");
+    }
+}

@@ -14,9 +14,9 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Checks that a request that changes something comes from a page of this server.
 ///
 /// `Sec-Fetch-Site` decides where the browser sends it, which is over TLS and on this machine. Over
-/// plain HTTP, browsers send `Origin` alone. The pages have `Referrer-Policy: no-referrer`, so their
-/// own forms have the origin `null` there, as forms of some other sites do: the token tells those
-/// apart. A request with neither header does not come from a browser of this decade.
+/// plain HTTP, browsers send `Origin` alone. The pages have `Referrer-Policy: no-referrer`, so
+/// their own forms have the origin `null` there, as forms of some other sites do: the token tells
+/// those apart. A request with neither header does not come from a current browser.
 pub(super) fn check_origin(headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError> {
     let is_ours = match (one(headers, &SEC_FETCH_SITE), one(headers, &header::ORIGIN)) {
         (Some(site), _) => site == "same-origin",

@@ -13,7 +13,7 @@ use crate::server::api_error::ApiError;
 use crate::server::entry::request_id::RequestId;
 
 /// The header by which htmx says that it replaces a part of a page.
-const HX_REQUEST: HeaderName = HeaderName::from_static("hx-request");
+pub(super) const HX_REQUEST: HeaderName = HeaderName::from_static("hx-request");
 
 /// The header that sends the whole page of htmx elsewhere.
 const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");

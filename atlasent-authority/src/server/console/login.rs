@@ -105,7 +105,7 @@ pub(super) async fn log_in<S: Store + RateCounter>(
     let now = app.clock.now();
     // A login over an older one ends that.
     if let Some(older) = cookie::read(&headers, cookie::SESSION)
-        && let Some(older) = console.sessions.find(older, now)
+        && let Some(older) = console.sessions.find(older, false, now)
     {
         console.sessions.end(&older);
     }

@@ -158,7 +158,9 @@ pub(super) fn authenticate<S>(
     let console = app.console.as_ref().ok_or_else(no_session)?;
     let now = app.clock.now();
     let id = cookie::read(request.headers(), cookie::SESSION).ok_or_else(no_session)?;
-    let session = console.sessions.find(id, now).ok_or_else(no_session)?;
+    let is_refresh = request.headers().contains_key(error_page::HX_REQUEST);
+    let session = console.sessions.find(id, is_refresh, now);
+    let session = session.ok_or_else(no_session)?;
     let key = app.keys.find_by_digest(&session.key);
     let is_good = |key: &Arc<ApiKey>| {
         key.is_active_at(now) && key.org_id == session.org && check_approver(key).is_ok()

@@ -2,8 +2,8 @@
 //!
 //! The browser holds a random id, and this process its SHA-256, so a dump of the table logs nobody
 //! in. A session names its API key by the digest, and each request looks the key up again: a
-//! revoked key ends its sessions, and a vote counts by the roles that the key has then. Sessions are
-//! kept in memory, so they end with the process.
+//! revoked key ends its sessions, and a vote counts by the roles that the key has then. Sessions
+//! are kept in memory, so they end with the process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use crate::ledger::replay::random_bits;
 use crate::server::api_error::ApiError;
 use crate::store::OrgId;
 
-/// How long a session lasts without a request.
+/// How long a session lasts without a page or a form.
 const IDLE: SignedDuration = SignedDuration::from_mins(30);
 
 /// How long a session lasts at most.
@@ -97,8 +97,9 @@ impl Sessions {
         Ok(id)
     }
 
-    /// Returns the session with an id, and notes its use. `None` for an unknown or expired one.
-    pub(super) fn find(&self, id: &str, now: Timestamp) -> Option<Arc<Session>> {
+    /// Returns the session with an id. `None` for an unknown or expired one. A refresh of a list is
+    /// no use: a page that nobody looks at would keep its session for ever.
+    pub(super) fn find(&self, id: &str, is_refresh: bool, now: Timestamp) -> Option<Arc<Session>> {
         let digest = digest_of(id);
         let mut sessions = self.lock();
         let held = sessions.get_mut(&digest)?;
@@ -106,7 +107,9 @@ impl Sessions {
             sessions.remove(&digest);
             return None;
         }
-        held.used = now;
+        if !is_refresh {
+            held.used = now;
+        }
         Some(Arc::clone(&held.session))
     }
 
@@ -135,8 +138,8 @@ impl Session {
         self.csrf.expose_secret()
     }
 
-    /// What stands for the API key where callers have one. The console asks for no permit, so nothing
-    /// is derived from it.
+    /// Returns what stands for the API key where callers have one. The console asks for no permit,
+    /// so nothing is derived from it.
     pub(super) fn secret(&self) -> SecretString {
         self.csrf.clone()
     }
@@ -179,7 +182,11 @@ mod tests {
     fn a_session_ends_when_it_is_idle_and_when_its_time_is_over() {
         let sessions = Sessions::default();
         let id = sessions.start(&key(), at(0)).unwrap();
-        let lasts = |minutes| sessions.find(id.expose_secret(), at(minutes)).is_some();
+        let lasts = |minutes| {
+            sessions
+                .find(id.expose_secret(), false, at(minutes))
+                .is_some()
+        };
         assert!(lasts(29));
         assert!(lasts(58), "the last use counts");
         let mut now = 58;
@@ -192,15 +199,19 @@ mod tests {
         assert!(sessions.lock().is_empty());
 
         let idle = sessions.start(&key(), at(0)).unwrap();
-        assert!(sessions.find(idle.expose_secret(), at(30)).is_none());
+        assert!(
+            sessions.find(idle.expose_secret(), true, at(29)).is_some(),
+            "a refresh counts for nothing"
+        );
+        assert!(sessions.find(idle.expose_secret(), false, at(30)).is_none());
     }
 
     #[test]
     fn a_clock_that_is_set_back_ends_sessions() {
         let sessions = Sessions::default();
         let id = sessions.start(&key(), at(100)).unwrap();
-        assert!(sessions.find(id.expose_secret(), at(99)).is_none());
-        assert!(sessions.find(id.expose_secret(), at(100)).is_none());
+        assert!(sessions.find(id.expose_secret(), false, at(99)).is_none());
+        assert!(sessions.find(id.expose_secret(), false, at(100)).is_none());
     }
 
     #[test]
@@ -215,7 +226,7 @@ mod tests {
                     .unwrap()
             })
             .collect();
-        let lasts = |id: &SecretString| sessions.find(id.expose_secret(), at(20)).is_some();
+        let lasts = |id: &SecretString| sessions.find(id.expose_secret(), false, at(20)).is_some();
         assert!(lasts(&kept));
         assert!(!lasts(&all[0]), "the oldest one has ended");
         assert!(all[1..].iter().all(lasts));
@@ -236,7 +247,7 @@ mod tests {
     fn the_table_has_no_id_and_no_output_has_a_token() {
         let sessions = Sessions::default();
         let id = sessions.start(&key(), at(0)).unwrap();
-        let session = sessions.find(id.expose_secret(), at(0)).unwrap();
+        let session = sessions.find(id.expose_secret(), false, at(0)).unwrap();
         assert_eq!(id.expose_secret().len(), 43);
         assert!(!format!("{sessions:?}").contains(id.expose_secret()));
         assert!(!format!("{sessions:?}").contains(session.csrf()));

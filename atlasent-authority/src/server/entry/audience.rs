@@ -1,4 +1,5 @@
-//! Who sends the requests of an endpoint: how they prove who they are, and the form of their errors.
+//! The senders of an endpoint's requests: how they prove who they are, and the form of their
+//! errors.
 
 use std::net::IpAddr;
 
@@ -12,7 +13,7 @@ use crate::server::app::App;
 #[cfg(feature = "console")]
 use crate::server::console::{self, ErrorPage};
 
-/// Who sends the requests of an endpoint.
+/// The senders of an endpoint's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audience {
     /// Programs, which send an API key or a token.
@@ -26,7 +27,7 @@ pub(crate) enum Audience {
 }
 
 impl Audience {
-    /// Finds out who sends a request. Visitors have no credentials yet.
+    /// Authenticates the sender of a request. Visitors have no credentials yet.
     pub(super) async fn authenticate<S>(
         self,
         app: &App<S>,

@@ -45,7 +45,7 @@ pub(crate) struct Entry<S> {
     pub(crate) timeout: Duration,
     /// Which slots its requests take.
     pub(crate) slots: SlotKind,
-    /// Who sends its requests.
+    /// The senders of its requests.
     pub(crate) audience: Audience,
 }
 
@@ -149,6 +149,7 @@ async fn answer<S: Store + RateCounter>(
 ) -> Result<Response, ApiError> {
     let credentials = audience.authenticate(app, &mut request, record.address);
     let Some(credentials) = credentials.await? else {
+        // Slots are shared out among API keys, so a visitor holds none.
         let request = request.map(|body| body::with_timeout(body, app.settings.body_timeout));
         return deadline.run(next.run(request)).await;
     };

@@ -52,6 +52,11 @@ async fn a_session_that_is_idle_or_old_has_ended() {
         time.set(minutes * 60);
         browser.page("/console/approvals").await;
     }
+    // The refresh of a list by a page that nobody looks at.
+    time.set(100 * 60);
+    let refresh = browser.request(reqwest::Method::GET, "/console/approvals/rows");
+    let answer = browser.send(refresh.header("hx-request", "true")).await;
+    assert_eq!(answer.status, 200);
     time.set(110 * 60);
     browser.get("/console/approvals").await.leads_to_login();
     time.set(109 * 60);
