@@ -2,6 +2,8 @@
 
 mod capture;
 pub mod cases;
+#[cfg(unix)]
+pub mod chromium;
 mod drive;
 pub mod faulty;
 pub mod http;
