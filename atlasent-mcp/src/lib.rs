@@ -1,7 +1,7 @@
 //! Model Context Protocol servers whose tools run only with a verified permit.
 //!
 //! A message of the protocol becomes an [`Operation`], a [`Mapping`] says which action that is, and
-//! a [`Gate`](gate::Gate) obtains the permit of an [`Authority`](atlasent::Authority) for it, or
+//! a [`Gate`] obtains the permit of an [`Authority`](atlasent::Authority) for it, or
 //! returns a [`Refusal`] that a model can act on. Everything that is not mapped is refused.
 //!
 //! ```text

@@ -125,16 +125,18 @@ impl SealingKeys {
     /// Encrypts a text. It opens only with the same `bound_to`.
     pub(super) fn seal(&self, text: &str, bound_to: &str) -> Result<SealedText, Error> {
         let random = random_bits()?;
-        let nonce: [u8; NONCE_LEN] = std::array::from_fn(|place| random[place]);
+        let (nonce, _) = random
+            .split_first_chunk::<NONCE_LEN>()
+            .ok_or_else(cannot_seal)?;
         let mut sealed = text.as_bytes().to_vec();
         let tag = (self.first.key)
             .seal_in_place_separate_tag(
-                Nonce::assume_unique_for_key(nonce),
+                Nonce::assume_unique_for_key(*nonce),
                 Aad::from(bound_to),
                 &mut sealed,
             )
-            .map_err(|_| Failure::new(Code::ServerError, "the text cannot be sealed"))?;
-        let whole = [&nonce, sealed.as_slice(), tag.as_ref()].concat();
+            .map_err(|_| cannot_seal())?;
+        let whole = [nonce.as_slice(), sealed.as_slice(), tag.as_ref()].concat();
         Ok(SealedText {
             key_id: self.first.id.clone(),
             sealed: Base64::encode_string(&whole),
@@ -152,6 +154,10 @@ impl SealingKeys {
         let opened = key.key.open_in_place(nonce, Aad::from(bound_to), text);
         String::from_utf8(opened.ok()?.to_vec()).ok()
     }
+}
+
+fn cannot_seal() -> Error {
+    Failure::new(Code::ServerError, "what approvers see cannot be sealed").into()
 }
 
 impl SealingKey {

@@ -30,8 +30,8 @@ pub(super) struct Approvers {
     #[arg(long, value_name = "FILE", requires = "approval_issuers")]
     identity_issuers: Option<PathBuf>,
 
-    /// The file of the keys that encrypt what approvers see before it is stored, one a line: an id
-    /// and 32 bytes in Base64. The first encrypts, all decrypt [default: stored as it is]
+    /// The file of the keys that encrypt, in the store, what approvers see of a held request
+    /// [default: not encrypted]
     #[arg(long, value_name = "FILE")]
     sealing_keys: Option<PathBuf>,
 

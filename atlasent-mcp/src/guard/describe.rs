@@ -88,7 +88,8 @@ impl Conversation {
         let initialized = self.request("initialize", params).await?;
         self.send(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string())
             .await;
-        let has = |capability: &str| initialized["capabilities"].get(capability).is_some();
+        let capabilities = initialized.get("capabilities");
+        let has = |name: &str| capabilities.is_some_and(|all| all.get(name).is_some());
         let mut description = ServerDescription::default();
         if has("tools") {
             description.tools = self.list("tools/list", "tools").await?;
@@ -178,7 +179,8 @@ impl Conversation {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

@@ -139,7 +139,8 @@ fn no_path(argument: &str) -> Refusal {
     )
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;

@@ -55,15 +55,17 @@ fn collect(schema: &Value, found: &mut BTreeSet<Requirement>) -> Result<(), &'st
 fn of_part(
     object: &Map<String, Value>,
 ) -> impl Iterator<Item = Result<Requirement, &'static str>> + '_ {
-    let kinds: [(&'static str, fn(String) -> Requirement); 2] = [
-        (REQUIRES_SCOPE, Requirement::Scope),
-        (REQUIRES_ACTION, Requirement::Action),
-    ];
-    kinds.into_iter().filter_map(|(keyword, requirement)| {
-        let value = object.get(keyword)?;
-        let text = value.as_str().filter(|text| !text.is_empty());
-        Some(text.map_or(Err(keyword), |text| Ok(requirement(text.to_owned()))))
-    })
+    [REQUIRES_SCOPE, REQUIRES_ACTION]
+        .into_iter()
+        .filter_map(|keyword| {
+            let value = object.get(keyword)?;
+            let text = value.as_str().filter(|text| !text.is_empty());
+            Some(match text {
+                None => Err(keyword),
+                Some(text) if keyword == REQUIRES_SCOPE => Ok(Requirement::Scope(text.to_owned())),
+                Some(text) => Ok(Requirement::Action(text.to_owned())),
+            })
+        })
 }
 
 /// Whether a caller meets a requirement.

@@ -162,7 +162,7 @@ impl<S: Service<RoleServer>> GuardedServer<S> {
             }
             Ok(result) => clearance.completed(serde_json::to_vec(result).unwrap_or_default()),
             Err(error) => {
-                clearance.failed(format!("the server returned the error {}", error.code.0))
+                clearance.failed(format!("the server returned the error {}", error.code.0));
             }
         }
         let result = match result? {
@@ -262,7 +262,7 @@ impl<S: Service<RoleServer>> Service<RoleServer> for GuardedServer<S> {
         match &result {
             Ok(()) => clearance.completed(""),
             Err(error) => {
-                clearance.failed(format!("the server returned the error {}", error.code.0))
+                clearance.failed(format!("the server returned the error {}", error.code.0));
             }
         }
         result

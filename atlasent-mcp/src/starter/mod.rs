@@ -201,7 +201,7 @@ impl Starter {
 
 impl Effect {
     fn new(description: &Value) -> Self {
-        let hint = |name: &str| description["annotations"][name].as_bool();
+        let hint = |name: &str| description.get("annotations")?.get(name)?.as_bool();
         match (hint("readOnlyHint"), hint("destructiveHint")) {
             (Some(true), _) => Self::Reads,
             (_, Some(false)) => Self::Writes,
@@ -214,10 +214,10 @@ impl Effect {
 fn prompt_arguments(prompts: &[Value]) -> Vec<String> {
     let arguments = prompts
         .iter()
-        .filter_map(|prompt| prompt["arguments"].as_array());
+        .filter_map(|prompt| prompt.get("arguments")?.as_array());
     let names = arguments
         .flatten()
-        .filter_map(|argument| argument["name"].as_str());
+        .filter_map(|argument| argument.get("name")?.as_str());
     let names = names.filter(|name| *name != "actors").map(str::to_owned);
     let names: std::collections::BTreeSet<String> = names.collect();
     names.into_iter().collect()
@@ -226,7 +226,8 @@ fn prompt_arguments(prompts: &[Value]) -> Vec<String> {
 /// Returns the beginning of a tool's description on one line. The text comes from the server, so
 /// nothing in it can end the comment that quotes it.
 fn comment(description: &Value) -> String {
-    let text = description["description"].as_str().unwrap_or_default();
+    let text = description.get("description").and_then(Value::as_str);
+    let text = text.unwrap_or_default();
     let line = text.trim().lines().next().unwrap_or_default();
     let mut short: String = line.chars().take(MAX_COMMENT).collect();
     if short.len() < line.len() {

@@ -93,7 +93,7 @@ permit (
 @id(\"{server}-{name}-held\") @decision(\"hold\") @reason(\"{reason}: a person has to agree\")
 @approvers(\"role:tool-approver\") @approval_ttl(\"1h\")
 forbid (
-  principal,
+  principal in Group::\"tool-writers\",
   action in [{}],
   resource
 );

@@ -215,7 +215,6 @@ impl ToolCall {
     }
 
     /// Returns the permit.
-    #[must_use]
     pub fn permit(&self) -> &Permit<AuthorizedOperation> {
         &self.0
     }

@@ -119,11 +119,8 @@ impl Session {
         let text = response.text().await.unwrap();
         match is_stream {
             true => {
-                let last = text
-                    .lines()
-                    .rfind(|line| line.starts_with("data: "))
-                    .unwrap();
-                serde_json::from_str(&last["data: ".len()..]).unwrap()
+                let mut data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+                serde_json::from_str(data.next_back().unwrap()).unwrap()
             }
             false => serde_json::from_str(&text).unwrap(),
         }

@@ -42,7 +42,7 @@ struct HandedPermit {
 /// each later one. The permit is dropped with the future if no call takes it. A permit of an
 /// authority without an [issuer](crate::Authority::issuer) is never taken.
 ///
-/// Start the [execution](Permit::execution) of the permit before it is handed on to send the
+/// Start the [execution](crate::Permit::execution) of the permit before it is handed on to send the
 /// receipt: the first execution of a permit sends it.
 ///
 /// ```
@@ -255,7 +255,7 @@ mod tests {
         let mut answers = block_on(authority.gate("bot", action("a"))).unwrap();
         answers.actors = vec![crate::Agent::new("helper").unwrap()];
         let before = authority.calls().len();
-        block_on(hand_on(answers, authority.protect("bot", action("a")))).unwrap();
+        drop(block_on(hand_on(answers, authority.protect("bot", action("a")))).unwrap());
         assert_eq!(authority.calls().len(), before + 2);
     }
 

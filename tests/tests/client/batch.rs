@@ -82,7 +82,7 @@ async fn many_requests_go_in_batches_and_are_answered_in_their_order() {
         let answers = sent.map(|(index, item)| {
             json!({"index": index, "decision": "deny", "reason": item["resource_id"]})
         });
-        Reply::json(200, &items(&answers.collect()))
+        Reply::json(200, items(&answers.collect()))
     });
     let client = client(server.url()).build().unwrap();
     let requests = (0..201).map(|number: u32| {

@@ -170,6 +170,7 @@ fn an_approval_for_the_agent_is_none_for_its_delegate() {
     let shown = now(authority.approval(delegated.parse().unwrap()))
         .unwrap()
         .shown;
+    let shown = shown.as_str().unwrap();
     assert!(shown.contains(r#""actors":["helper"]"#), "{shown}");
 }
 

@@ -38,7 +38,9 @@ fn load(folder: &Path) -> LocalAuthority {
 
 fn decide(authority: &LocalAuthority, agent: &str, action: &str, context: &Value) -> String {
     let context = Context::parse(&context.to_string()).unwrap();
-    let action = AnyAction::new(action.to_owned()).unwrap().with_context(context);
+    let action = AnyAction::new(action.to_owned())
+        .unwrap()
+        .with_context(context);
     let request = EvaluateRequest::new(Agent::new(agent).unwrap(), &action).unwrap();
     let evaluation = block_on(authority.evaluate(&request)).unwrap();
     evaluation.decision.to_string()

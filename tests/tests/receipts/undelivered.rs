@@ -100,8 +100,8 @@ fn a_store_that_fails_a_receipt_changes_no_result() {
             let store = FaultyStore::new(faults.clone());
             let authority = block_on(LocalAuthority::builder(policies()).store(store).build());
             let authority = authority.unwrap();
-            // After the evaluation and the verification.
-            faults.plan(Call::Commit, fault, when, 2);
+            // After the evaluation and the verification, which are one transaction.
+            faults.plan(Call::Commit, fault, when, 1);
             let call = authority.with_permit(AGENT, action(), async |_| Ok::<_, Error>(7));
             let case = format!("{fault:?} {when:?}");
             assert!(matches!(drive(call, 1), Driven::Done(Ok(7))), "{case}");

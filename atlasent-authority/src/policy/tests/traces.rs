@@ -224,7 +224,7 @@ proptest! {
             let text = &texts[policy.policy_id.parse::<usize>().unwrap()];
             let conditions = [" when ", " unless "].map(|word| text.find(word));
             let scope = match conditions.into_iter().flatten().min() {
-                Some(end) => &text[..end],
+                Some(end) => text.get(..end).unwrap(),
                 None => text.trim_end_matches(';'),
             };
             // Alone and without conditions, the policy determines the answer exactly when its scope

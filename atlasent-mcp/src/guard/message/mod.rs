@@ -41,7 +41,7 @@ const NOTIFICATIONS: &str = "notifications/";
 /// use atlasent_mcp::guard::message::{Kind, Message};
 ///
 /// let message = Message::parse(r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#)?;
-/// assert!(matches!(message.kind(), Kind::Request { method, .. } if method == "tools/list"));
+/// assert!(matches!(message.kind(), Kind::Request { method, .. } if &**method == "tools/list"));
 ///
 /// // Two readers would take it for two different calls.
 /// let twice = r#"{"jsonrpc":"2.0","id":7,"method":"ping","method":"tools/call"}"#;

@@ -138,7 +138,7 @@ async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) {
             tokio::time::sleep(ms(50)).await;
         }
     };
-    timeout(PATIENCE, wait).await.expect("it holds in the end");
+    timeout(PATIENCE, wait).await.unwrap();
 }
 
 #[tokio::test]
