@@ -17,18 +17,16 @@
 //! `cursor`, `inputResponses`, `requestState` and `task`. A `task` member changes how a result is
 //! delivered and nothing about the call, so a call as a task is the same operation.
 
-use std::borrow::Cow;
+mod params;
+
 use std::fmt;
 use std::sync::Arc;
 
 use atlasent::Context;
 use atlasent::text::Escaped;
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The members of `params` that carry the protocol itself and are not decided on.
-const PROTOCOL_MEMBERS: [&str; 5] = ["_meta", "cursor", "inputResponses", "requestState", "task"];
+use params::Params;
 
 /// The notifications of the protocol, in both directions.
 const NOTIFICATIONS: [&str; 14] = [
@@ -109,24 +107,7 @@ impl Operation {
     /// method needs or hold it with another type, or if those of `tools/call` or `prompts/get` have
     /// a member that the protocol does not know: a server could read it, and nobody decided on it.
     pub fn parse(method: &str, params: Option<&RawValue>) -> Result<Self, OperationError> {
-        let error = |what: String| OperationError::new(method, what);
-        let text = params.map_or("{}", RawValue::get);
-        if !text.starts_with('{') {
-            return Err(error("its `params` are not an object".to_owned()));
-        }
-        // Reads the whole text strictly, also the members that are not decided on.
-        let all = Context::parse(text).map_err(|why| {
-            let why = why.to_string();
-            let why = why.rsplit("cannot be read: ").next().unwrap_or_default();
-            error(format!("its `params` cannot be read: {why}"))
-        })?;
-        let Members(members) = serde_json::from_str(text)
-            .map_err(|why| error(format!("its `params` cannot be read: {why}")))?;
-        let params = Params {
-            method,
-            all,
-            members,
-        };
+        let params = Params::parse(method, params)?;
         let kind = match method {
             "tools/call" => return params.with_arguments(Kind::Tool),
             "prompts/get" => return params.with_arguments(Kind::Prompt),
@@ -167,11 +148,8 @@ impl Operation {
         if name.is_empty() {
             return Err(error("its `name` is empty".to_owned()));
         }
-        let context = Context::parse(arguments).map_err(|why| {
-            let why = why.to_string();
-            let why = why.rsplit("cannot be read: ").next().unwrap_or_default();
-            error(format!("its arguments cannot be read: {why}"))
-        })?;
+        let context = Context::parse(arguments)
+            .map_err(|why| error(format!("its arguments cannot be read: {}", cause(&why))))?;
         Ok(Self {
             kind: Kind::Tool,
             method: "tools/call".into(),
@@ -231,124 +209,6 @@ impl fmt::Debug for Operation {
     }
 }
 
-/// The `params` of a message.
-struct Params<'a> {
-    method: &'a str,
-    all: Context,
-    members: Vec<(Cow<'a, str>, &'a RawValue)>,
-}
-
-impl Params<'_> {
-    /// Reads an operation that has a `name` and `arguments`.
-    fn with_arguments(self, kind: Kind) -> Result<Operation, OperationError> {
-        for (key, _) in &self.members {
-            let is_known = matches!(&**key, "name" | "arguments")
-                || PROTOCOL_MEMBERS.contains(&&**key) && key != "cursor";
-            if !is_known {
-                let key = shown(key);
-                return Err(self.error(format!("its `params` have an unknown member `{key}`")));
-            }
-        }
-        let name = self.text("name")?;
-        let arguments = self.member("arguments").filter(|text| *text != "null");
-        let arguments = arguments.unwrap_or("{}");
-        let context = Context::parse(arguments)
-            .map_err(|_| self.error("its `arguments` are not an object".to_owned()))?;
-        Ok(Operation {
-            kind,
-            method: self.method.into(),
-            target: Some(name.into()),
-            arguments: arguments.into(),
-            context,
-        })
-    }
-
-    /// Reads an operation on the value of one member.
-    fn with_target(self, kind: Kind, member: &str) -> Result<Operation, OperationError> {
-        let target = self.text(member)?.to_owned();
-        self.with_context(kind, Some(target))
-    }
-
-    fn with_context(self, kind: Kind, target: Option<String>) -> Result<Operation, OperationError> {
-        let is_decided_on =
-            |(key, _): &&(Cow<'_, str>, &RawValue)| !PROTOCOL_MEMBERS.contains(&&**key);
-        let mut arguments = String::from("{");
-        for (key, value) in self.members.iter().filter(is_decided_on) {
-            if arguments.len() > 1 {
-                arguments.push(',');
-            }
-            let key = serde_json::Value::from(&**key);
-            arguments.push_str(&format!("{key}:{}", value.get()));
-        }
-        arguments.push('}');
-        let context = Context::parse(&arguments)
-            .map_err(|_| self.error("its `params` cannot be read".to_owned()))?;
-        Ok(Operation {
-            kind,
-            method: self.method.into(),
-            target: target.map(Into::into),
-            arguments: arguments.into(),
-            context,
-        })
-    }
-
-    /// Returns whether the params of `subscriptions/listen` name resources. Lists that changed are
-    /// announced to anyone who may list.
-    fn subscribes_to_resources(&self) -> bool {
-        let notifications = self.all.get("notifications");
-        let resources = notifications.and_then(|these| these.get("resourceSubscriptions"));
-        resources.is_some_and(|these| !these.as_array().is_some_and(Vec::is_empty))
-    }
-
-    /// Returns a member that has to be a string with at least one character.
-    fn text(&self, member: &str) -> Result<&str, OperationError> {
-        let value = self.all.get(member);
-        let value = value.ok_or_else(|| self.error(format!("its `params` have no `{member}`")))?;
-        let text = value.as_str().filter(|text| !text.is_empty());
-        text.ok_or_else(|| self.error(format!("its `{member}` is not a string with characters")))
-    }
-
-    /// Returns the text of a member.
-    fn member(&self, member: &str) -> Option<&str> {
-        let found = self.members.iter().find(|(key, _)| key == member);
-        found.map(|(_, value)| value.get())
-    }
-
-    fn error(&self, what: String) -> OperationError {
-        OperationError::new(self.method, what)
-    }
-}
-
-/// The members of an object in their order, with the text of each value.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(Key(key)) = map.next_key()? {
-                    members.push((key, map.next_value()?));
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(InOrder)
-    }
-}
-
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
 /// Returns the start of a text from outside, for a message.
 pub(crate) fn shown(text: &str) -> String {
     const LIMIT: usize = 64;
@@ -363,6 +223,13 @@ pub(crate) fn shown(text: &str) -> String {
 pub struct OperationError {
     method: String,
     what: String,
+}
+
+/// Returns why a context cannot be read, without the name that the error gives it.
+fn cause(error: &atlasent::Error) -> String {
+    let text = error.to_string();
+    let cause = text.rsplit("cannot be read: ").next();
+    cause.unwrap_or_default().to_owned()
 }
 
 impl OperationError {
