@@ -26,7 +26,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::ledger::budget::BudgetKey;
 use crate::ledger::{PermitEntry, PermitGrant};
 
 /// How many slots a permit's life has.
@@ -99,21 +98,6 @@ impl PermitCounts {
             read.agent == needed.agent && (needed.total.is_none() || read.total == needed.total)
         };
         (!read.is_some_and(is_read)).then_some(needed)
-    }
-
-    /// Returns the counts and the budgets of a permit if a transaction that read these has not read
-    /// all of them. A permit that was ended before needs no budget.
-    pub(crate) fn missing_with_budgets(
-        (read, budgets): (Option<Self>, &[BudgetKey]),
-        entry: Option<&PermitEntry>,
-    ) -> Option<(Self, Vec<BudgetKey>)> {
-        let missing = Self::missing_from(read, entry);
-        let entry = entry?;
-        let needed = || entry.budgets().filter(|_| !entry.is_spent());
-        if missing.is_none() && needed().all(|key| budgets.contains(&key)) {
-            return None;
-        }
-        Some((Self::from_entry(entry), needed().collect()))
     }
 }
 

@@ -31,6 +31,7 @@ use crate::local::approvals::{HeldRequest, PresentedApprovals};
 use crate::local::budgets;
 use crate::local::caller::Caller;
 use crate::local::pending::{Attempt, BAD_APPROVAL, NewPermit, PendingDecision, RepeatableRequest};
+use crate::local::permit_cells::PermitCells;
 use crate::local::schema::SchemaMismatch;
 use crate::local::verify::{Attempt as VerifyAttempt, PendingVerification, answer};
 use crate::local::{LocalAuthority, failed, unavailable};
@@ -104,10 +105,10 @@ impl<S: Store> LocalAuthority<S> {
     /// # Errors
     ///
     /// [`Error::Invalid`] when the `environment` or `amount` of the context contradicts the
-    /// request's, or the context names `actors`: nothing is decided or recorded then. [`Error::Failed`] when the decision cannot
-    /// be recorded, the store holds too many events (its source is a
-    /// [`StorageLimit`](crate::StorageLimit)), or the policies have another schema than the
-    /// [caller requires](Caller::require_schema): no permit is issued then.
+    /// request's, or the context names `actors`: nothing is decided or recorded then.
+    /// [`Error::Failed`] when the decision cannot be recorded, the store holds too many events (its
+    /// source is a [`StorageLimit`](crate::StorageLimit)), or the policies have another schema than
+    /// the [caller requires](Caller::require_schema): no permit is issued then.
     pub async fn evaluate_for(
         &self,
         caller: Caller<'_>,
@@ -185,8 +186,8 @@ impl<S: Store> LocalAuthority<S> {
         Err(Failure::new(Code::ServerError, text).into())
     }
 
-    /// Returns the verification of the permit that a pending decision issues. `None` if the policies
-    /// do not allow the request.
+    /// Returns the verification of the permit that a pending decision issues. `None` if the
+    /// policies do not allow the request.
     fn verification_of(
         &self,
         change: &PendingDecision,
@@ -203,7 +204,7 @@ impl<S: Store> LocalAuthority<S> {
             caller,
             request,
             &attribution,
-            (Some(change.counts), charged.collect()),
+            PermitCells::new(Some(change.counts), charged),
         ))
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod current;
 pub(crate) mod evaluate;
 pub(crate) mod limits;
 mod pending;
+mod permit_cells;
 mod revoke;
 pub(crate) mod schema;
 mod stop;

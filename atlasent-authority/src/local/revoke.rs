@@ -7,11 +7,10 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::ledger::PermitEntry;
-use crate::ledger::budget::BudgetKey;
-use crate::ledger::outstanding::PermitCounts;
 use crate::ledger::permit_key::PermitKey;
 use crate::ledger::stops::{MAX_STOPS, Stop};
 use crate::local::caller::{Attribution, Caller};
+use crate::local::permit_cells::PermitCells;
 use crate::local::{LocalAuthority, failed};
 use crate::store::{CellKey, Changeset, Store};
 use crate::trail::record;
@@ -80,23 +79,17 @@ impl<S: Store> LocalAuthority<S> {
         key: PermitKey,
         reason: &str,
     ) -> Result<RevokeOutcome, Error> {
-        let (mut counts, mut budgets): (Option<PermitCounts>, Vec<BudgetKey>) = (None, Vec::new());
+        let mut cells = PermitCells::default();
         loop {
             let (attribution, reason) = (caller.attribution(), reason.to_owned());
-            let read = budgets.clone();
-            let change = move |changeset: &mut Changeset<'_>| {
-                revoke_one(changeset, key, (counts, &read), attribution, reason)
-            };
             let mut reads = vec![CellKey::Permit(key)];
-            let counted = counts.into_iter().flat_map(PermitCounts::keys);
-            reads.extend(counted.map(CellKey::Agent));
-            reads.extend(budgets.iter().copied().map(CellKey::Budget));
+            reads.extend(cells.keys());
+            let change = move |changeset: &mut Changeset<'_>| {
+                revoke_one(changeset, key, &cells, attribution, reason)
+            };
             match self.commit(failed::REVOCATION, reads, change).await? {
                 Ok(revoked) => return Ok(revoked),
-                Err((needed, needed_budgets)) => {
-                    counts = Some(needed);
-                    budgets = needed_budgets;
-                }
+                Err(needed) => cells = needed,
             }
         }
     }
@@ -202,18 +195,18 @@ impl<S: Store> LocalAuthority<S> {
     }
 }
 
-/// Revokes a permit, or returns the counts and budgets that the transaction has to read first.
+/// Revokes a permit, or returns the cells that the transaction has to read first.
 fn revoke_one(
     changeset: &mut Changeset<'_>,
     key: PermitKey,
-    read: (Option<PermitCounts>, &[BudgetKey]),
+    read: &PermitCells,
     attribution: Attribution,
     reason: String,
-) -> Result<RevokeOutcome, (PermitCounts, Vec<BudgetKey>)> {
+) -> Result<RevokeOutcome, PermitCells> {
     let environment = attribution.environment.as_deref();
     let known = changeset.permit(key).cloned();
     let mut entry = known.filter(|entry| entry.grant.is_known_to(environment));
-    if let Some(needed) = PermitCounts::missing_with_budgets(read, entry.as_ref()) {
+    if let Some(needed) = read.missing_from(entry.as_ref()) {
         return Err(needed);
     }
     let now = changeset.time();

@@ -13,13 +13,13 @@ use atlasent::wire::{
 use atlasent::{Authority, Decision, Error};
 use futures_util::future::join_all;
 
-use crate::ledger::budget::BudgetKey;
 use crate::ledger::outstanding::{AgentKey, PermitCounts};
 use crate::ledger::permit_key::PermitKey;
 use crate::ledger::validity::{self, InvalidPermit};
 use crate::ledger::{PermitEntry, VerifyRefusal};
 use crate::local::caller::{Attribution, Caller};
 use crate::local::current::CurrentPolicies;
+use crate::local::permit_cells::PermitCells;
 use crate::local::schema::SchemaMismatch;
 use crate::local::{LocalAuthority, failed};
 use crate::policy::Policies;
@@ -100,29 +100,23 @@ impl<S: Store> LocalAuthority<S> {
         // takes the agent that the request names, and the limits in force.
         let environment = attribution.environment.as_deref();
         let limit = self.limits.get().max_permits;
-        let mut counts = request.actor_id.as_ref().map(|guess| PermitCounts {
+        let counts = request.actor_id.as_ref().map(|guess| PermitCounts {
             agent: AgentKey::new(guess.as_str(), environment),
             total: limit.map(|_| AgentKey::total(environment)),
         });
-        let mut budgets = Vec::new();
+        let mut cells = PermitCells::new(counts, []);
         loop {
-            let cells = (counts, budgets.clone());
+            let mut reads = vec![CellKey::Permit(key), CellKey::Stops];
+            reads.extend(cells.keys());
             let change =
                 PendingVerification::new(self, &caller, request.clone(), &attribution, cells);
-            let mut reads = vec![CellKey::Permit(key), CellKey::Stops];
-            let counted = counts.into_iter().flat_map(PermitCounts::keys);
-            reads.extend(counted.map(CellKey::Agent));
-            reads.extend(budgets.iter().copied().map(CellKey::Budget));
             match self
                 .commit(failed::VERIFICATION, reads, move |changeset| {
                     change.run(changeset)
                 })
                 .await?
             {
-                Attempt::NeedsCells(needed, needed_budgets) => {
-                    counts = Some(needed);
-                    budgets = needed_budgets;
-                }
+                Attempt::NeedsCells(needed) => cells = needed,
                 Attempt::OtherSchema(mismatch) => return Err(mismatch.into_failure()),
                 Attempt::Answered(event, result) => {
                     let verification = answer(key, &event, result);
@@ -142,29 +136,27 @@ pub(super) struct PendingVerification {
     /// The digest of the schema that the caller requires.
     required_schema: Option<String>,
     key: PermitKey,
-    /// The counts that the transaction reads.
-    counts: Option<PermitCounts>,
-    /// The budgets that the transaction reads.
-    budgets: Vec<BudgetKey>,
+    /// The cells that the transaction reads beside the permit and the stops.
+    cells: PermitCells,
 }
 
 pub(super) enum Attempt {
     Answered(Arc<SealedEvent>, Result<Vec<ApprovalRecord>, VerifyRefusal>),
-    /// The permit is part of other counts, or takes from budgets, which the transaction has to read:
-    /// try again.
-    NeedsCells(PermitCounts, Vec<BudgetKey>),
+    /// The permit is part of other counts, or takes from budgets, which the transaction has to
+    /// read: try again.
+    NeedsCells(PermitCells),
     OtherSchema(SchemaMismatch),
 }
 
 impl PendingVerification {
-    /// Creates the verification of a permit. Its transaction has to read the permit, the stops, and
-    /// the counts and budgets of `cells`.
+    /// Creates the verification of a permit. Its transaction has to read the permit, the stops and
+    /// `cells`.
     pub(super) fn new<S: Store>(
         authority: &LocalAuthority<S>,
         caller: &Caller<'_>,
         request: VerifyRequest,
         attribution: &Attribution,
-        (counts, budgets): (Option<PermitCounts>, Vec<BudgetKey>),
+        cells: PermitCells,
     ) -> Self {
         Self {
             current: Arc::clone(&authority.policies),
@@ -172,8 +164,7 @@ impl PendingVerification {
             request,
             attribution: attribution.clone(),
             required_schema: caller.required_schema().map(str::to_owned),
-            counts,
-            budgets,
+            cells,
         }
     }
 
@@ -187,10 +178,8 @@ impl PendingVerification {
         let environment = self.attribution.environment.as_deref();
         let known = changeset.permit(self.key).cloned();
         let mut entry = known.filter(|entry| entry.grant.is_known_to(environment));
-        if let Some((counts, budgets)) =
-            PermitCounts::missing_with_budgets((self.counts, &self.budgets), entry.as_ref())
-        {
-            return Attempt::NeedsCells(counts, budgets);
+        if let Some(needed) = self.cells.missing_from(entry.as_ref()) {
+            return Attempt::NeedsCells(needed);
         }
         let before = entry.as_ref().map(|entry| entry.state);
         let result = self.judge(entry.as_mut(), &policies, changeset);
