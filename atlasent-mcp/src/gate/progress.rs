@@ -93,11 +93,9 @@ impl<'a, P: ?Sized> ObservedAuthority<'a, P> {
             held: Mutex::new(None),
         }
     }
-}
 
-impl<P: Progress + ?Sized> Authority for ObservedAuthority<'_, P> {
-    async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
-        let evaluation = self.authority.evaluate(request).await?;
+    /// Keeps what a held answer says, for the progress of a wait.
+    fn note_hold(&self, evaluation: &Evaluation) {
         if matches!(evaluation.decision, Decision::Hold | Decision::Escalate) {
             let held = Held {
                 reason: evaluation.reason.clone(),
@@ -105,7 +103,27 @@ impl<P: Progress + ?Sized> Authority for ObservedAuthority<'_, P> {
             };
             *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
         }
+    }
+}
+
+impl<P: Progress + ?Sized> Authority for ObservedAuthority<'_, P> {
+    async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+        let evaluation = self.authority.evaluate(request).await?;
+        self.note_hold(&evaluation);
         Ok(evaluation)
+    }
+
+    async fn evaluate_and_verify(
+        &self,
+        request: &EvaluateRequest,
+        restated: &VerifyRequest,
+    ) -> Result<(Evaluation, Option<Verification>), Error> {
+        let answers = self
+            .authority
+            .evaluate_and_verify(request, restated)
+            .await?;
+        self.note_hold(&answers.0);
+        Ok(answers)
     }
 
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {

@@ -19,12 +19,17 @@ pub struct Conditions {
 impl Conditions {
     pub(crate) fn set_options(&mut self, set: impl FnOnce(RequestOptions) -> RequestOptions) {
         let options = self.take_options().unwrap_or_default();
-        self.options = Some(Box::new(set(*options)));
+        self.options = Some(Box::new(set(options)));
+    }
+
+    /// Returns whether any optional fields were set.
+    pub(super) fn has_options(&self) -> bool {
+        self.options.is_some()
     }
 
     /// Takes the optional fields out, if any were set.
-    pub(super) fn take_options(&mut self) -> Option<Box<RequestOptions>> {
-        self.options.take()
+    pub(super) fn take_options(&mut self) -> Option<RequestOptions> {
+        self.options.take().map(|options| *options)
     }
 
     /// Sets how long a held request waits for approvers.

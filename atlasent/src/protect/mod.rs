@@ -80,9 +80,9 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
     mut conditions: Conditions,
 ) -> Result<PermitWithAnswers<A>, Error> {
     let mut request = EvaluateRequest::new(agent?, &action)?;
-    let options = conditions.take_options();
-    if let Some(options) = &options {
-        request = request.with_options(RequestOptions::clone(options));
+    let has_options = conditions.has_options();
+    if let Some(options) = conditions.take_options() {
+        request = request.with_options(options);
         request.check()?;
     }
     conditions.set_actors(&mut request)?;
@@ -101,18 +101,15 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
     };
     async {
         let mut verify_request = VerifyRequest::restating(&request, PermitToken::empty());
-        let (evaluation, verification) = match conditions.wait() {
-            None => {
-                let answers = authority.evaluate_and_verify(&request, &verify_request);
-                let (evaluation, verification) = answers.await?;
-                (evaluation.scrubbed(), verification)
-            }
-            Some(at_most) => {
-                let evaluation = authority.evaluate(&request).await?.scrubbed();
-                let waited = wait::for_approval(authority, &request, evaluation, at_most);
-                (waited.await?, None)
-            }
-        };
+        let answers = authority.evaluate_and_verify(&request, &verify_request);
+        let (evaluation, verification) = answers.await?;
+        let mut evaluation = evaluation.scrubbed();
+        // A verification is that of the allow that it came with. An allow after a wait is verified
+        // on its own.
+        let verification = verification.filter(|_| evaluation.decision.is_allow());
+        if let Some(at_most) = conditions.wait() {
+            evaluation = wait::for_approval(authority, &request, evaluation, at_most).await?;
+        }
         verify_request.permit_token = require_allow(&request, &evaluation)?.clone();
         let token = &verify_request.permit_token;
         let verification = match verification {
@@ -136,6 +133,7 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
     .inspect_err(|error| span.refused(error))
     .map(
         |(mut evaluation, token, verification, granted_by, receipt)| {
+            let options = has_options.then(|| Box::new(std::mem::take(&mut request.options)));
             let actors = std::mem::take(&mut request.actors);
             let record = record(request, &evaluation, token, &verification);
             // The verification consumed the token. What is handed out does not show it; the permit
