@@ -12,6 +12,7 @@ use clap::Args;
 use crate::exit::Failure;
 use crate::files::write_new;
 use crate::output::{Output, escaped, shell_argument};
+use crate::runtime;
 
 /// Write a commented starter policy set, with a schema, entities and tests
 #[derive(Args)]
@@ -108,11 +109,10 @@ fn of_server(command: &str, name: &str) -> Result<(Vec<StarterFile>, Vec<String>
         arguments: words.map(Into::into).collect(),
         secrets: Vec::new(),
     };
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| Failure::misuse(format!("cannot start the async runtime: {error}")))?;
-    let described = runtime
-        .block_on(describe(&server))
-        .map_err(|error| Failure::misuse(format!("the server `{program}`: {error}")))?;
+    let described = runtime::run(async {
+        let described = describe(&server).await;
+        described.map_err(|error| Failure::misuse(format!("the server `{program}`: {error}")))
+    })?;
     let starter = Starter::new(name, &described.tools, &described.prompts);
     let starter = starter.map_err(|error| Failure::misuse(error.to_string()))?;
     Ok((starter.files(), starter.warnings().to_vec()))

@@ -38,31 +38,22 @@ pub(super) fn text(starter: &Starter) -> String {
         "logging/setLevel",
     ];
     let methods = methods.map(|method| starter.method(method));
+    let methods = list(methods.iter().map(|name| (name.as_str(), "")));
     text.push_str(&format!(
         "
 // What the protocol offers besides tools. Sampling, elicitation and roots are requests of the server
 // to the agent's side: they are denied until a policy permits them and the schema declares them.
 @id(\"{server}-protocol\")
-permit (
-  principal in Group::\"tool-readers\",
-  action in [{}],
-  resource
-);
-",
-        list(methods.iter().map(|name| (name.as_str(), "")))
+{}",
+        rule("permit", "tool-readers", &methods)
     ));
     if !reads.is_empty() {
         text.push_str(&format!(
             "
 // The server says that these tools only read.
 @id(\"{server}-read\")
-permit (
-  principal in Group::\"tool-readers\",
-  action in [{}],
-  resource
-);
-",
-            tools(&reads)
+{}",
+            rule("permit", "tool-readers", &described(&reads))
         ));
     }
     let changes: Vec<&StarterTool> = writes.iter().chain(&destroys).copied().collect();
@@ -72,13 +63,8 @@ permit (
 // These tools change something, or the server does not say. A person releases each call: see the
 // policies below, which hold what this one permits.
 @id(\"{server}-change\")
-permit (
-  principal in Group::\"tool-writers\",
-  action in [{}],
-  resource
-);
-",
-            tools(&changes)
+{}",
+            rule("permit", "tool-writers", &described(&changes))
         ));
     }
     for (held, name, reason) in [
@@ -88,24 +74,32 @@ permit (
         if held.is_empty() {
             continue;
         }
+        let actions = list(held.iter().map(|tool| (tool.action.as_str(), "")));
         text.push_str(&format!(
             "
 @id(\"{server}-{name}-held\") @decision(\"hold\") @reason(\"{reason}: a person has to agree\")
 @approvers(\"role:tool-approver\") @approval_ttl(\"1h\")
-forbid (
-  principal in Group::\"tool-writers\",
-  action in [{}],
-  resource
-);
-",
-            list(held.iter().map(|tool| (tool.action.as_str(), "")))
+{}",
+            rule("forbid", "tool-writers", &actions)
         ));
     }
     text
 }
 
+/// Returns a policy on actions of a group of agents, without its annotations.
+fn rule(effect: &str, group: &str, actions: &str) -> String {
+    format!(
+        "{effect} (
+  principal in Group::\"{group}\",
+  action in [{actions}],
+  resource
+);
+"
+    )
+}
+
 /// Returns actions with the descriptions of their tools.
-fn tools(tools: &[&StarterTool]) -> String {
+fn described(tools: &[&StarterTool]) -> String {
     list(
         tools
             .iter()
