@@ -7,12 +7,14 @@ pub mod chromium;
 mod drive;
 pub mod faulty;
 pub mod http;
+mod order;
 pub mod postgres;
 pub mod server;
 mod slow;
 
 pub use capture::{Kind, Seen, capture};
 pub use drive::{Driven, Ran, drive, quiet_panics, yields};
+pub use order::assert_in_order;
 pub use slow::Slow;
 
 /// Compiles the code of the README and of the pages in `docs/`.

@@ -12,7 +12,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{NOW, at, good, key, token, verify, with};
+use crate::support::{NOW, at, good, key, rate_of, token, verify, with};
 
 /// The verified claims of `agent-7`: `tool:github:*` and `help`, ten calls an hour, for an hour.
 fn agent() -> Claims {
@@ -318,13 +318,7 @@ fn scope() -> impl Strategy<Value = String> {
 }
 
 fn rate() -> impl Strategy<Value = RateSpec> {
-    let unit = prop_oneof![
-        Just(RateUnit::Second),
-        Just(RateUnit::Minute),
-        Just(RateUnit::Hour),
-        Just(RateUnit::Day)
-    ];
-    (0u64..4, unit).prop_map(|(calls, unit)| RateSpec::new(calls, unit))
+    rate_of(0u64..4)
 }
 
 /// What a link of a chain asks for.

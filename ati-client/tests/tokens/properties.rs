@@ -1,27 +1,21 @@
 //! Properties that hold for generated tokens, keys and scopes.
 
 use ati_client::{
-    Claims, RateSpec, RateUnit, SigningKey, Verifier, check_scope, inspect, issue, matches_wildcard,
+    Claims, RateSpec, SigningKey, Verifier, check_scope, inspect, issue, matches_wildcard,
 };
 use proptest::collection::{hash_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use regex::Regex;
 
-use crate::support::{HEADER, NOW, at, forge, key, verifier};
+use crate::support::{HEADER, NOW, at, forge, key, rate_of, verifier};
 
 fn es256() -> SigningKey {
     SigningKey::from_pem(include_bytes!("keys/p256.pkcs8.pem")).unwrap()
 }
 
 fn rate() -> impl Strategy<Value = RateSpec> {
-    let unit = prop_oneof![
-        Just(RateUnit::Second),
-        Just(RateUnit::Minute),
-        Just(RateUnit::Hour),
-        Just(RateUnit::Day)
-    ];
-    (any::<u64>(), unit).prop_map(|(calls, unit)| RateSpec::new(calls, unit))
+    rate_of(any::<u64>())
 }
 
 prop_compose! {

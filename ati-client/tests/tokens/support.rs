@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ati_client::{Claims, Error, SigningKey, Verifier};
+use ati_client::{Claims, Error, RateSpec, RateUnit, SigningKey, Verifier};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -72,4 +73,15 @@ pub(crate) fn mac(message: &str) -> Vec<u8> {
 
 pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Any rate with so many calls.
+pub(crate) fn rate_of(calls: impl Strategy<Value = u64>) -> impl Strategy<Value = RateSpec> {
+    let unit = prop_oneof![
+        Just(RateUnit::Second),
+        Just(RateUnit::Minute),
+        Just(RateUnit::Hour),
+        Just(RateUnit::Day)
+    ];
+    (calls, unit).prop_map(|(calls, unit)| RateSpec::new(calls, unit))
 }

@@ -236,17 +236,21 @@ fn token(agent: &str, audience: &str) -> String {
     issue(&claims, &SigningKey::from_hex(SECRET).unwrap()).unwrap()
 }
 
-#[tokio::test]
-async fn a_token_is_for_this_guard_and_a_session_is_of_its_agent() {
-    let stage = Stage::new("");
+fn by_token(authorization_servers: Vec<String>) -> Authentication {
     let key = SigningKey::from_hex(SECRET).unwrap().verifying_key();
-    let authentication = Authentication::Token {
+    Authentication::Token {
         verifier: Verifier::builder(key).audience(AUDIENCE).build().unwrap(),
         resource: ProtectedResource {
             url: AUDIENCE.parse().unwrap(),
-            authorization_servers: vec!["https://login.example".to_owned()],
+            authorization_servers,
         },
-    };
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_for_this_guard_and_a_session_is_of_its_agent() {
+    let stage = Stage::new("");
+    let authentication = by_token(vec!["https://login.example".to_owned()]);
     let address = listen(stage.guard(allowing()), stage.upstream(), authentication).await;
     let mut session = Session::new(address);
     let call = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {}});
@@ -297,14 +301,7 @@ async fn a_token_is_for_this_guard_and_a_session_is_of_its_agent() {
 async fn a_client_on_stdio_reaches_a_server_over_http_with_credentials_that_it_never_sees() {
     let stage = Stage::new("");
     // The server is an endpoint that asks for a token: the credentials that the guard holds.
-    let key = SigningKey::from_hex(SECRET).unwrap().verifying_key();
-    let authentication = Authentication::Token {
-        verifier: Verifier::builder(key).audience(AUDIENCE).build().unwrap(),
-        resource: ProtectedResource {
-            url: AUDIENCE.parse().unwrap(),
-            authorization_servers: Vec::new(),
-        },
-    };
+    let authentication = by_token(Vec::new());
     let address = listen(stage.guard(allowing()), stage.upstream(), authentication).await;
     let url = format!("http://{address}/mcp");
     for may_connect in [true, false] {

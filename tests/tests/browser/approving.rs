@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use atlasent_tests::assert_in_order;
 use serde_json::json;
 
 use crate::support::{ALICE, BOB, IAN, Look, Ran, Served, browser, deploy};
@@ -54,21 +55,18 @@ async fn a_held_call_runs_once_after_a_click() {
     alice.sees_in_time("permit.completed").await;
     alice.sees("The action completed.").await;
     let story = alice.text().await;
-    let mut rest = &*story;
-    for kind in [
-        "evaluate.hold",
-        "approval.requested",
-        "approval.voted",
-        "approval.granted",
-        "evaluate.allow",
-        "permit.verified",
-        "permit.completed",
-    ] {
-        let (_, after) = rest
-            .split_once(kind)
-            .unwrap_or_else(|| panic!("{kind}: {story}"));
-        rest = after;
-    }
+    assert_in_order(
+        &story,
+        &[
+            "evaluate.hold",
+            "approval.requested",
+            "approval.voted",
+            "approval.granted",
+            "evaluate.allow",
+            "permit.verified",
+            "permit.completed",
+        ],
+    );
     alice.close().await;
 }
 

@@ -15,17 +15,13 @@ use atlasent_authority::store::ApprovalList;
 use atlasent_authority::{LocalAuthority, Policies, RedbStore};
 
 use crate::approvals::{HOLDS, request};
+use crate::support::now_blocking;
 
 const OLD: &str = "old MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const NEW: &str = "new QUJDREVGR0hJSktMTU5PUEFCQ0RFRkdISUpLTE1OT1A=";
 
 /// A value of the context that must not be found in a sealed store.
 const COMMIT: &str = "4f2a-commit-of-the-context";
-
-/// Waits for the answer of an authority, whose store writes on a thread of its own.
-fn now<T, E: std::fmt::Debug>(call: impl Future<Output = Result<T, E>>) -> T {
-    futures_executor::block_on(call).unwrap()
-}
 
 /// Opens the authority of a folder. No keys leave what approvers see in the clear.
 fn open(folder: &Path, keys: &[&str]) -> LocalAuthority<RedbStore> {
@@ -34,11 +30,11 @@ fn open(folder: &Path, keys: &[&str]) -> LocalAuthority<RedbStore> {
     if !keys.is_empty() {
         builder = builder.sealing_keys(SealingKeys::parse(&keys.join("\n")).unwrap());
     }
-    now(builder.build())
+    now_blocking(builder.build())
 }
 
 fn ask(authority: &LocalAuthority<RedbStore>) -> Evaluation {
-    now(authority.evaluate(&request(COMMIT)))
+    now_blocking(authority.evaluate(&request(COMMIT)))
 }
 
 fn held(authority: &LocalAuthority<RedbStore>) -> EscalationId {
@@ -46,7 +42,7 @@ fn held(authority: &LocalAuthority<RedbStore>) -> EscalationId {
 }
 
 fn shown(authority: &LocalAuthority<RedbStore>, id: EscalationId) -> ApprovalEntry {
-    now(authority.approval(id)).unwrap()
+    now_blocking(authority.approval(id)).unwrap()
 }
 
 fn approve(
@@ -74,7 +70,7 @@ fn a_sealed_store_holds_no_context_and_approvers_see_it() {
         let id = held(&authority);
         let row = shown(&authority, id);
         assert!(row.shown.as_str().unwrap().contains(COMMIT));
-        let listed = now(authority.approvals(ApprovalList::Open, u64::MAX, 10));
+        let listed = now_blocking(authority.approvals(ApprovalList::Open, u64::MAX, 10));
         assert_eq!(listed, [row]);
         // Every answer shows it: the vote, and the decision that its question joins.
         let voted = approve(&authority, id, "alice").unwrap();
@@ -96,7 +92,7 @@ fn a_decision_opened_by_hand_is_sealed_too() {
     let proposed = Context::parse(&format!(r#"{{"note": "{COMMIT}"}}"#)).unwrap();
     let agent = Agent::new("bot").unwrap();
     let new = NewApproval::new(agent, "please look", proposed, ApprovalRule::new("by hand"));
-    let row = now(authority.request_approval(new));
+    let row = now_blocking(authority.request_approval(new));
     assert!(row.shown.as_str().unwrap().contains(COMMIT));
     assert_eq!(shown(&authority, row.id), row);
     drop(authority);
@@ -121,7 +117,7 @@ fn without_its_key_a_request_is_hidden_and_can_only_be_rejected() {
         );
         assert_eq!(ask(&authority).decision, Decision::Hold);
         let ballot = Ballot::reject(Approver::new("alice", ["sre"]).unwrap());
-        let row = now(authority.vote(id, ballot));
+        let row = now_blocking(authority.vote(id, ballot));
         assert_eq!(row.state, ApprovalState::Rejected);
         assert_eq!(ask(&authority).decision, Decision::Deny);
     }
@@ -134,7 +130,7 @@ fn after_a_rotation_old_decisions_are_shown_and_new_ones_have_the_new_key() {
     let authority = open(folder.path(), &[NEW, OLD]);
     assert!(shown(&authority, old).shown.as_str().is_some());
     approve(&authority, old, "alice").unwrap();
-    let later = now(authority.evaluate(&request("another")));
+    let later = now_blocking(authority.evaluate(&request("another")));
     let later = later.escalation_id.unwrap().parse().unwrap();
     drop(authority);
     let authority = open(folder.path(), &[NEW]);

@@ -35,6 +35,11 @@ pub(crate) fn now<T, E: std::fmt::Display>(call: impl Future<Output = Result<T, 
     }
 }
 
+/// Returns the answer of an authority that waits for a timer or another thread.
+pub(crate) fn now_blocking<T, E: std::fmt::Debug>(call: impl Future<Output = Result<T, E>>) -> T {
+    futures_executor::block_on(call).unwrap()
+}
+
 /// Returns the error of a refused call.
 pub(crate) fn refusal<T>(call: impl Future<Output = Result<T, Error>>) -> Error {
     match drive(call, 1) {

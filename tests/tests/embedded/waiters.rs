@@ -1,4 +1,5 @@
-//! Tests that those who wait for approvers learn what was decided, in this process or in another one.
+//! Tests that those who wait for approvers learn what was decided, in this process or in another
+//! one.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::faulty::{Call, FaultyStore, StoreFaults};
 
 use crate::approvals::{HOLDS, approve, ask, request};
-use crate::support::now;
+use crate::support::{now, now_blocking};
 
 const HOLDS_ALL: &str = r#"
     permit (principal, action, resource);
@@ -113,9 +114,4 @@ fn a_waiter_is_woken_when_the_time_is_over() {
 fn held_deploy(authority: &LocalAuthority) -> EscalationId {
     let id = ask(authority, &request("4f2a")).escalation_id.unwrap();
     id.parse().unwrap()
-}
-
-/// Awaits a future that waits for a timer or another thread.
-fn now_blocking<T>(future: impl Future<Output = Result<T, atlasent::Error>>) -> T {
-    futures_executor::block_on(future).unwrap()
 }

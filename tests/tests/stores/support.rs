@@ -279,6 +279,30 @@ where
     ended.into_iter().map(Result::unwrap).collect()
 }
 
+/// Lets many agents ask at once, each at one of the authorities. Returns the permits that they got,
+/// with the numbers of the agents. All others have to be denied with the code.
+pub(crate) async fn permits_of_a_crowd<S: Store>(
+    authorities: &[Arc<LocalAuthority<S>>],
+    request_by: fn(usize) -> EvaluateRequest,
+    code: &str,
+) -> Vec<(usize, PermitToken)> {
+    let answers = crowd(|number| {
+        let authority = Arc::clone(&authorities[number % authorities.len()]);
+        async move { authority.evaluate(&request_by(number)).await.unwrap() }
+    })
+    .await;
+    let denied = answers
+        .iter()
+        .filter(|answer| answer.code.as_deref() == Some(code));
+    let denied = denied.count();
+    let tokens = (0..).zip(answers);
+    let tokens: Vec<_> = tokens
+        .filter_map(|(number, answer)| Some((number, answer.permit_token?)))
+        .collect();
+    assert_eq!(denied + tokens.len(), CROWD);
+    tokens
+}
+
 /// Runs one test of this program again, in the process of a given command.
 pub(crate) fn passes_in_child(command: &mut Command, test: &str) {
     let output = command.args(["--exact", "--nocapture", test]).output();

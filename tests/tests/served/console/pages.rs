@@ -1,5 +1,6 @@
 //! What the other pages show, to whom, and what they change.
 
+use atlasent_tests::assert_in_order;
 use serde_json::json;
 
 use super::support::{ALICE, Browser, OPS, ask, held, serve};
@@ -40,22 +41,19 @@ async fn a_permit_tells_its_story_from_the_question_to_the_outcome() {
     let other = alice.page("/console/permits?agent=other-bot").await;
     assert!(other.contains("0 permits"), "{other}");
     let page = alice.page(&format!("/console/permits/{permit}")).await;
-    let mut rest = &*page;
-    for kind in [
-        "evaluate.hold",
-        "approval.requested",
-        "approval.voted",
-        "looks good",
-        "approval.granted",
-        "evaluate.allow",
-        "permit.verified",
-        "permit.completed",
-    ] {
-        let (_, after) = rest
-            .split_once(kind)
-            .unwrap_or_else(|| panic!("{kind}: {page}"));
-        rest = after;
-    }
+    assert_in_order(
+        &page,
+        &[
+            "evaluate.hold",
+            "approval.requested",
+            "approval.voted",
+            "looks good",
+            "approval.granted",
+            "evaluate.allow",
+            "permit.verified",
+            "permit.completed",
+        ],
+    );
     assert_eq!(page.matches("evaluate.allow").count(), 1, "{page}");
     assert!(page.contains("The action completed."), "{page}");
     alice

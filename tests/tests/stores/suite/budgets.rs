@@ -9,7 +9,7 @@ use atlasent_authority::store::Store;
 use atlasent_authority::{LocalAuthority, Policies};
 
 use crate::media::Medium;
-use crate::support::{CROWD, Time, crowd, intact};
+use crate::support::{Time, intact, permits_of_a_crowd};
 
 /// Seven payments of 0.1 fit.
 const POLICIES: &str = r#"
@@ -34,21 +34,7 @@ async fn authority<S: Store>(store: S, time: &Time) -> LocalAuthority<S> {
 
 /// Lets many agents ask at once, at all authorities. Returns the permits that they got.
 async fn ask_all<S: Store>(authorities: &[Arc<LocalAuthority<S>>]) -> Vec<(usize, PermitToken)> {
-    let answers = crowd(|number| {
-        let authority = Arc::clone(&authorities[number % authorities.len()]);
-        async move { authority.evaluate(&request_by(number)).await.unwrap() }
-    })
-    .await;
-    let denied = answers
-        .iter()
-        .filter(|answer| answer.code.as_deref() == Some("BUDGET_EXCEEDED"));
-    let denied = denied.count();
-    let tokens = (0..).zip(answers);
-    let tokens: Vec<_> = tokens
-        .filter_map(|(number, answer)| Some((number, answer.permit_token?)))
-        .collect();
-    assert_eq!(denied + tokens.len(), CROWD);
-    tokens
+    permits_of_a_crowd(authorities, request_by, "BUDGET_EXCEEDED").await
 }
 
 async fn verified<S: Store>(authority: &LocalAuthority<S>, (number, token): &(usize, PermitToken)) {

@@ -10,7 +10,7 @@ use atlasent_authority::store::{OrgId, Organizations, Store};
 use atlasent_authority::{LocalAuthority, StorageLimit};
 
 use crate::media::Medium;
-use crate::support::{CROWD, Time, at, crowd, intact, permit_all, request};
+use crate::support::{Time, at, intact, permit_all, permits_of_a_crowd, request};
 
 const LIMIT: NonZeroU64 = NonZeroU64::new(7).unwrap();
 
@@ -35,23 +35,7 @@ pub(crate) async fn many_at_once_get_no_more_permits_than_the_organization_may_h
             .build();
         authorities.push(Arc::new(authority.await.unwrap()));
     }
-    let ask_all = || async {
-        let answers = crowd(|number| {
-            let authority = Arc::clone(&authorities[number % 2]);
-            async move { authority.evaluate(&request_by(number)).await.unwrap() }
-        })
-        .await;
-        let denied = answers
-            .iter()
-            .filter(|answer| answer.code.as_deref() == Some("ORGANIZATION_PERMIT_LIMIT"));
-        let denied = denied.count();
-        let tokens = (0..).zip(answers);
-        let tokens: Vec<_> = tokens
-            .filter_map(|(number, answer)| Some((number, answer.permit_token?)))
-            .collect();
-        assert_eq!(denied + tokens.len(), CROWD);
-        tokens
-    };
+    let ask_all = || permits_of_a_crowd(&authorities, request_by, "ORGANIZATION_PERMIT_LIMIT");
     let tokens = ask_all().await;
     assert_eq!(tokens.len(), 7);
     assert_eq!(ask_all().await.len(), 0);
