@@ -37,12 +37,13 @@ pub const MAX_ACTORS: usize = 8;
 /// the scopes, the rates, the audiences and the lifetime of `parent`.
 ///
 /// The holder of the signing key exchanges a verified token for the new one (RFC 8693): an agent
-/// asks its orchestrator, since its own token cannot sign. [`issue`](crate::issue) signs the claims.
+/// asks its orchestrator, since its own token cannot sign. [`issue`](crate::issue) signs the
+/// claims.
 ///
 /// The new token keeps the subject (`sub`) of its parent, and adds `actor` to the chain of actors
-/// (`act`), which [`actors`](crate::ClaimsSet::actors) returns. So policies for the subject apply to
-/// its delegates, and a delegate never gets more by a policy of its own. Each token in the chain is
-/// described in the claim `delegation`, which every [`Verifier`](crate::Verifier) checks.
+/// (`act`), which [`actors`](crate::ClaimsSet::actors) returns. So policies for the subject apply
+/// to its delegates, and a delegate never gets more by a policy of its own. Each token in the chain
+/// is described in the claim `delegation`, which every [`Verifier`](crate::Verifier) checks.
 ///
 /// ```
 /// use std::time::Duration;
@@ -167,8 +168,8 @@ impl DelegateBuilder {
     ///
     /// [`Error::MoreThanParent`] if the parent does not cover a scope, an audience or a rate;
     /// [`Error::TooManyActors`] if the chain would have more than [`MAX_ACTORS`] actors;
-    /// [`Error::Expired`] if the parent has expired at the time of issue; [`Error::BadClaim`] if the
-    /// actor is empty; [`Error::BadRate`] if a rate of the parent is malformed; otherwise as
+    /// [`Error::Expired`] if the parent has expired at the time of issue; [`Error::BadClaim`] if
+    /// the actor is empty; [`Error::BadRate`] if a rate of the parent is malformed; otherwise as
     /// [`ClaimsBuilder::build`](crate::ClaimsBuilder::build).
     pub fn build(self) -> Result<Claims, Error> {
         let parent = self.parent.registered();

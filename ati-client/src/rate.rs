@@ -47,7 +47,8 @@ impl RateSpec {
 impl RateSpec {
     /// Returns whether calls that keep to this rate also keep to `limit`.
     ///
-    /// Each unit is a whole number of every shorter one: `1/minute` allows at most 60 calls an hour.
+    /// Each unit is a whole number of every shorter one: `1/minute` allows at most 60 calls an
+    /// hour.
     pub(crate) fn is_within(self, limit: Self) -> bool {
         let units = limit.unit.duration().as_secs() / self.unit.duration().as_secs();
         u128::from(self.calls) * u128::from(units.max(1)) <= u128::from(limit.calls)

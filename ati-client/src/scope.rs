@@ -177,8 +177,8 @@ fn covers(pattern: &str, name: &str, alias: Option<SplitName<'_>>) -> bool {
 
 /// Whether the granted pattern `held` grants every scope that the granted pattern `other` grants.
 ///
-/// `tool:github_*` includes `tool:github:*`, since it covers `tool:github:search` by its older name.
-/// It does not include `tool:my_github:search`, although it covers that scope's older name: a
+/// `tool:github_*` includes `tool:github:*`, since it covers `tool:github:search` by its older
+/// name. It does not include `tool:my_github:search`, although it covers that scope's older name: a
 /// granted `tool:my_github:search` is itself the older name of `tool:my:github:search`, whose own
 /// older name `tool:my_github:search` does not match.
 pub(crate) fn includes(held: &str, other: &str) -> bool {

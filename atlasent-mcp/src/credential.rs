@@ -84,8 +84,8 @@ impl HostCredential {
     ///
     /// # Errors
     ///
-    /// [`CredentialError::Invalid`] for a host that is no such URL, or plain HTTP to another machine,
-    /// and for a secret that no header can hold.
+    /// [`CredentialError::Invalid`] for a host that is no such URL, or plain HTTP to another
+    /// machine, and for a secret that no header can hold.
     pub fn header(
         host: &str,
         header: HeaderName,
@@ -132,8 +132,8 @@ impl HostSecret {
         Ok(self)
     }
 
-    /// Builds the client that sends the secret, with the caller's settings. Settings that could send
-    /// or log the secret elsewhere are overridden.
+    /// Builds the client that sends the secret, with the caller's settings. Settings that could
+    /// send or log the secret elsewhere are overridden.
     ///
     /// # Errors
     ///

@@ -85,8 +85,8 @@ impl Refusal {
         }
     }
 
-    /// Creates a refusal by the rules of a gate itself, before anybody is asked. `reason` is read by
-    /// the agent.
+    /// Creates a refusal by the rules of a gate itself, before anybody is asked. `reason` is read
+    /// by the agent.
     #[must_use]
     pub fn deny(code: &str, reason: impl Into<String>) -> Self {
         Self::new(Verdict::Deny, code, reason)

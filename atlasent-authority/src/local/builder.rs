@@ -171,8 +171,8 @@ impl<S: Store> LocalAuthorityBuilder<S> {
         self
     }
 
-    /// Encrypts what approvers see of a held request before it is stored. By default, stores hold it
-    /// as it is, without the values that policies redact. A second call replaces the keys.
+    /// Encrypts what approvers see of a held request before it is stored. By default, stores hold
+    /// it as it is, without the values that policies redact. A second call replaces the keys.
     ///
     /// The agent, the action, the resource and the reason stay readable, since decisions are listed
     /// by them. A decision whose key is missing can be rejected, and not approved.

@@ -114,9 +114,9 @@ pub(crate) use verdict::{Verdict, code};
 /// No key has a special meaning, `__entity` and `__extn` included. A context with more than 64
 /// nested arrays and objects is denied.
 ///
-/// The request's `environment` and `amount` are also `context.environment` and `context.amount`, and
-/// the actors of a delegated token are the set `context.actors`, which is absent where the agent
-/// acts itself. Policies see no other field.
+/// The request's `environment` and `amount` are also `context.environment` and `context.amount`,
+/// and the actors of a delegated token are the set `context.actors`, which is absent where the
+/// agent acts itself. Policies see no other field.
 ///
 /// With a schema, a value is converted by the type that the action declares: `Long` from any
 /// integral number, `decimal` from any number of at most four digits after the point or a string of
@@ -135,8 +135,8 @@ pub(crate) use verdict::{Verdict, code};
 /// [`Denied::retry_after`](atlasent::Denied::retry_after). `@id` is the policy's id; the default is
 /// the name of its source, `#`, and its position there.
 ///
-/// `@budget` limits what the permits of a `permit` add up to, over the calls or over a number of the
-/// context: see [budgets](#budgets).
+/// `@budget` limits what the permits of a `permit` add up to, over the calls or over a number of
+/// the context: see [budgets](#budgets).
 ///
 /// An annotation whose name starts with `x_`, such as `@x_owner("payments team")`, is for your own
 /// use and does not affect decisions. Every other annotation is rejected at load, so that a
@@ -164,9 +164,10 @@ pub(crate) use verdict::{Verdict, code};
 /// much its permits may add up to. Each budget is what is counted (`calls`, or the dotted path of a
 /// number in the context), a limit, `second`, `minute`, `hour` or `day`, and who shares it: each
 /// `agent`, each `resource`, or all agents of the `organization`. A budget is a sliding window: at
-/// most that much in any hour. A [`LocalAuthority`](crate::LocalAuthority) counts in the transaction
-/// that issues the permit. What a permit takes is given back if the permit is revoked or expires
-/// before it is used. Numbers have at most four digits after the point, and sums are exact.
+/// most that much in any hour. A [`LocalAuthority`](crate::LocalAuthority) counts in the
+/// transaction that issues the permit. What a permit takes is given back if the permit is revoked
+/// or expires before it is used. Numbers have at most four digits after the point, and sums are
+/// exact.
 ///
 /// The budgets of every `permit` that grants a request apply. A request that does not fit one is
 /// denied with the code `BUDGET_EXCEEDED`, and one without a number that can be added up with

@@ -35,11 +35,11 @@
 //! Cedar finds each policy satisfied, unsatisfied or in error, independently of all other policies.
 //! Its answer depends on these outcomes alone: a satisfied `forbid` denies, or else a satisfied
 //! `permit` allows, or else the request is denied. So the policies may be evaluated one by one and
-//! their outcomes united, provided that every other policy is unsatisfied and not in error. A policy
-//! is left out only if `principal == …`, `action == …`, `action in …` or `resource == …` in its
-//! scope is false for the request. A scope contains no expression that can fail, and Cedar evaluates
-//! it before the conditions, with short-circuit. So a policy that is left out is unsatisfied, and
-//! none of its conditions can fail.
+//! their outcomes united, provided that every other policy is unsatisfied and not in error. A
+//! policy is left out only if `principal == …`, `action == …`, `action in …` or `resource == …` in
+//! its scope is false for the request. A scope contains no expression that can fail, and Cedar
+//! evaluates it before the conditions, with short-circuit. So a policy that is left out is
+//! unsatisfied, and none of its conditions can fail.
 //!
 //! Of the policies of a place, the request evaluates those that their conditions do not rule out:
 //! see [`place`](super::place).

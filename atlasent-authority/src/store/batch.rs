@@ -370,8 +370,8 @@ impl Changeset<'_> {
     }
 
     /// Writes a permit that was in the state `before`. If it was unused before, it is removed from
-    /// its [counts](PermitCounts), and its amounts are spent or given back. The change must name the
-    /// cells of its counts and budgets among its reads.
+    /// its [counts](PermitCounts), and its amounts are spent or given back. The change must name
+    /// the cells of its counts and budgets among its reads.
     pub(crate) fn keep_ended(
         &mut self,
         key: PermitKey,

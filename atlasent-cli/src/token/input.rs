@@ -1,4 +1,5 @@
-//! The token argument of `validate`, `inspect` and `delegate`: the argument itself, or standard input.
+//! The token argument of `validate`, `inspect` and `delegate`: the argument itself, or standard
+//! input.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read};

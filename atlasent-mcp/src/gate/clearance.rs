@@ -48,11 +48,13 @@ impl Action for AuthorizedOperation {
     }
 }
 
-/// The clearance for one execution of an operation, from [`Gate::authorize`](super::Gate::authorize).
+/// The clearance for one execution of an operation, from
+/// [`Gate::authorize`](super::Gate::authorize).
 ///
-/// It owns the permit, and the text that was decided on. Run exactly [`arguments`](Self::arguments),
-/// and then call [`completed`](Self::completed) or [`failed`](Self::failed), which send the receipt.
-/// A clearance that is dropped is recorded as cancelled.
+/// It owns the permit, and the text that was decided on. Run exactly
+/// [`arguments`](Self::arguments), and then call [`completed`](Self::completed) or
+/// [`failed`](Self::failed), which send the receipt. A clearance that is dropped is recorded as
+/// cancelled.
 #[derive(Debug)]
 #[must_use = "a clearance that is dropped is recorded as cancelled"]
 pub struct Clearance {

@@ -69,7 +69,8 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Creates a guard. The gate's mapping names the server, whose tools are compared with the pins.
+    /// Creates a guard. The gate's mapping names the server, whose tools are compared with the
+    /// pins.
     #[must_use]
     pub fn new(gate: Gate, pins: Pins) -> Self {
         Self {
@@ -89,8 +90,8 @@ impl Guard {
     }
 
     /// Sets the credentials of a server that is reached over HTTP. Each message carries them under
-    /// its own permit; a message that needs none, such as `initialize`, under a permit for the action
-    /// `mcp.<server>:connect`.
+    /// its own permit; a message that needs none, such as `initialize`, under a permit for the
+    /// action `mcp.<server>:connect`.
     #[must_use]
     pub fn with_secret(mut self, secret: HostSecret) -> Self {
         self.secret = Some(Arc::new(secret));

@@ -2,8 +2,8 @@
 //!
 //! A policy that allows `context.path like "/srv/files/public/*"` is no use if the path is
 //! `/srv/files/public/../private/key`, or goes through a symbolic link. The guard does not rewrite
-//! the path, since what is decided on is what is forwarded. It refuses a path that is written in any
-//! other way than the file system knows it, and says how to write it:
+//! the path, since what is decided on is what is forwarded. It refuses a path that is written in
+//! any other way than the file system knows it, and says how to write it:
 //!
 //! ```text
 //! root /srv/files                     the file system knows it as
@@ -15,8 +15,8 @@
 //! public/a.txt                        depends on where it is read   refused
 //! ```
 //!
-//! A link that is put in place between the decision and the call is not seen: whoever can do that has
-//! the files already.
+//! A link that is put in place between the decision and the call is not seen: whoever can do that
+//! has the files already.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};

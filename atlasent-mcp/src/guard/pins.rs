@@ -2,9 +2,9 @@
 //!
 //! Models read descriptions, and people approve tools by them. A server that changes what a tool is
 //! after it was approved (a "rug pull") is found here: the guard records the SHA-256 of each tool's
-//! canonical JSON at first sight, in one file a server. A tool with another definition is hidden and
-//! its calls are refused, until a person accepts the change. A tool that disappears keeps its pin, so
-//! it cannot come back as something else.
+//! canonical JSON at first sight, in one file a server. A tool with another definition is hidden
+//! and its calls are refused, until a person accepts the change. A tool that disappears keeps its
+//! pin, so it cannot come back as something else.
 //!
 //! ```text
 //! <folder>/<server>.json

@@ -13,9 +13,9 @@ use super::session::Session;
 use super::{Guard, Upstream};
 use crate::Caller;
 
-/// Serves one client on a pair of streams, such as standard input and output, until the client closes
-/// its side, the server ends, or `stop` resolves. Returns how the process of the server ended, if it
-/// has one and ended by itself.
+/// Serves one client on a pair of streams, such as standard input and output, until the client
+/// closes its side, the server ends, or `stop` resolves. Returns how the process of the server
+/// ended, if it has one and ended by itself.
 ///
 /// # Errors
 ///

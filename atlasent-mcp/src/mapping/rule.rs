@@ -35,8 +35,8 @@ impl Rule {
     }
 
     /// Hides an argument of a tool from callers who do not meet the requirement, as the keywords of
-    /// [`schema`](crate::schema) do: for tools whose schema does not say so itself. A second call for
-    /// the argument replaces the requirement.
+    /// [`schema`](crate::schema) do: for tools whose schema does not say so itself. A second call
+    /// for the argument replaces the requirement.
     ///
     /// ```
     /// use atlasent_mcp::Rule;

@@ -11,8 +11,8 @@
 //! enforced  {"properties": {"path": {…}, "force": false}, "oneOf": [{"const": "copy"}, false]}
 //! ```
 //!
-//! Of `{"anyOf": [{"properties": {"force": …}}, {"type": "object"}]}`, the second branch accepts any
-//! `force`, and the server may read the value as the first one all the same. So a name that is
+//! Of `{"anyOf": [{"properties": {"force": …}}, {"type": "object"}]}`, the second branch accepts
+//! any `force`, and the server may read the value as the first one all the same. So a name that is
 //! hidden in one branch is `false` beside the branches, too, unless another branch declares it.
 
 use std::collections::BTreeSet;

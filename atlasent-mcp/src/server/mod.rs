@@ -1,8 +1,8 @@
 //! A server of `rmcp` behind a gate: [`GuardedServer`].
 //!
-//! The wrapper stands where `rmcp` hands a message to a server, and sees every message as one value.
-//! It does not list the methods of a server, so a method that a later version adds is refused until
-//! it is mapped.
+//! The wrapper stands where `rmcp` hands a message to a server, and sees every message as one
+//! value. It does not list the methods of a server, so a method that a later version adds is
+//! refused until it is mapped.
 //!
 //! ```text
 //! rmcp ──► GuardedServer::handle_request ──► Operation ──► Gate ──► Clearance
@@ -72,15 +72,15 @@ use message::{ProgressNotifications, tool_names};
 ///
 /// Every request from the client, also those of tasks, skills and methods that only the server
 /// knows, and notifications other than those of the protocol. Of requests from the server to the
-/// client, those within a result (`InputRequiredResult`) are covered here. Those that a server sends
-/// through its `Peer` are covered by [`GuardedTransport`].
+/// client, those within a result (`InputRequiredResult`) are covered here. Those that a server
+/// sends through its `Peer` are covered by [`GuardedTransport`].
 ///
 /// # `#[protect]` on tools
 ///
-/// A tool that is protected by itself keeps its protection. If both would ask the same authority the
-/// same question (agent, action, resource, context and options), the tool takes the permit of the
-/// gate, and the authority is asked once. Map the tool to the action of its `#[protect]` for this.
-/// At any difference the tool asks for its own permit.
+/// A tool that is protected by itself keeps its protection. If both would ask the same authority
+/// the same question (agent, action, resource, context and options), the tool takes the permit of
+/// the gate, and the authority is asked once. Map the tool to the action of its `#[protect]` for
+/// this. At any difference the tool asks for its own permit.
 pub struct GuardedServer<S> {
     server: Arc<S>,
     gate: Gate,

@@ -27,8 +27,8 @@ use crate::refusal::Refusal;
 
 /// Puts a [`Gate`] in front of the client: each request that the server sends needs a permit.
 ///
-/// Give it to `serve` in place of the transport. It is for transports that carry one client, such as
-/// stdio. The sessions of a streamable HTTP server make their transports themselves, so requests
+/// Give it to `serve` in place of the transport. It is for transports that carry one client, such
+/// as stdio. The sessions of a streamable HTTP server make their transports themselves, so requests
 /// from such a server to its clients are not covered; servers of the protocol 2026-07-28 send them
 /// within results, which [`GuardedServer`](super::GuardedServer) covers.
 ///

@@ -161,8 +161,8 @@ impl ToolGateBuilder {
     ///
     /// # Errors
     ///
-    /// [`ToolGateError`] if two tools have one name, a schema cannot be used, or the mapping names a
-    /// tool that is not in the table.
+    /// [`ToolGateError`] if two tools have one name, a schema cannot be used, or the mapping names
+    /// a tool that is not in the table.
     pub fn build(self) -> Result<ToolGate, ToolGateError> {
         if let Some(unusable) = self.gate.set_tools(self.tools)?.into_iter().next() {
             return Err(unusable.into());

@@ -157,8 +157,8 @@ impl<A: Action> Permit<A> {
         self.record.expires_at.as_deref()
     }
 
-    /// Returns what is left of the budgets that the permit took its amount from, when it was issued.
-    /// It is empty if the policies that granted the permit have none.
+    /// Returns what is left of the budgets that the permit took its amount from, when it was
+    /// issued. It is empty if the policies that granted the permit have none.
     #[must_use]
     pub fn budgets(&self) -> &[BudgetState] {
         &self.record.budgets

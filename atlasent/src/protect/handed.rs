@@ -38,9 +38,9 @@ struct HandedPermit {
 /// Runs a future in which one protected call may take `answers` instead of asking for a permit.
 ///
 /// The first call that asks the authority which granted the permit, with the same agent, action,
-/// resource, context, actors and optional fields, takes it. Every other call asks on its own, and so does
-/// each later one. The permit is dropped with the future if no call takes it. A permit of an
-/// authority without an [issuer](crate::Authority::issuer) is never taken.
+/// resource, context, actors and optional fields, takes it. Every other call asks on its own, and
+/// so does each later one. The permit is dropped with the future if no call takes it. A permit of
+/// an authority without an [issuer](crate::Authority::issuer) is never taken.
 ///
 /// Start the [execution](crate::Permit::execution) of the permit before it is handed on to send the
 /// receipt: the first execution of a permit sends it.
@@ -146,8 +146,8 @@ fn replace(permit: Option<HandedPermit>) -> Option<HandedPermit> {
         .flatten()
 }
 
-/// Puts a permit within reach until it is dropped, also during a panic. The permit that is not taken
-/// then goes back to its future.
+/// Puts a permit within reach until it is dropped, also during a panic. The permit that is not
+/// taken then goes back to its future.
 struct WithinReach<'a> {
     permit: &'a mut Option<HandedPermit>,
     outer: Option<HandedPermit>,

@@ -12,8 +12,8 @@ use crate::json::unique::Unique;
 use crate::json::value::to_value;
 use crate::text::redact::excerpt;
 
-/// The names of a request's agent, actors, action, resource, context, API key and permit, including their
-/// older names. No option may have one of them.
+/// The names of a request's agent, actors, action, resource, context, API key and permit, including
+/// their older names. No option may have one of them.
 const RESERVED: [&str; 11] = [
     "action_type",
     "action",

@@ -201,8 +201,8 @@ impl ApprovalEntry {
             .saturating_sub(number(approvals.count()))
     }
 
-    /// Returns the longest time for which an approval may be good beyond the one call. `None` if the
-    /// policies allow that one call only.
+    /// Returns the longest time for which an approval may be good beyond the one call. `None` if
+    /// the policies allow that one call only.
     #[must_use]
     pub fn longest_grant(&self) -> Option<Duration> {
         // `None` sorts first: a rule that allows no grant counts before all others.

@@ -24,8 +24,8 @@ pub struct ApprovalFilter {
 }
 
 impl ApprovalFilter {
-    /// Passes only decisions of this list: those that approvers can vote on, or the others. A second
-    /// call replaces the first.
+    /// Passes only decisions of this list: those that approvers can vote on, or the others. A
+    /// second call replaces the first.
     pub fn list(mut self, list: ApprovalList) -> Self {
         self.list = Some(list);
         self

@@ -191,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    /// The file of the npm package, which nobody edits by hand.
+    /// The digest of the file in the npm package. The copy here has to stay unchanged.
     #[test]
     fn htmx_is_the_published_file() {
         let digest = base16ct::lower::encode_string(&Sha256::digest(HTMX));

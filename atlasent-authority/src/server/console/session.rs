@@ -1,7 +1,7 @@
 //! The sessions of the console: who is logged in, since when, and until when.
 //!
-//! The browser holds a random id, and this process its SHA-256, so a dump of the table logs nobody
-//! in. A session names its API key by the digest, and each request looks the key up again: a
+//! The browser holds a random id, and this process its SHA-256, so a dump of the table is no login.
+//! A session names its API key by the digest, and each request looks the key up again: a
 //! revoked key ends its sessions, and a vote counts by the roles that the key has then. Sessions
 //! are kept in memory, so they end with the process.
 

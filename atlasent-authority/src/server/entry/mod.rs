@@ -1,8 +1,9 @@
 //! What each request passes before its endpoint: authentication, the limits, and the log.
 //!
-//! In this order: the request id, the API key and its networks (`audience`, `caller`), a concurrency
-//! slot (`admission`), the key's organization, the rates of both (`rate`), and the time limit of the
-//! whole (`deadline`). The requests of an organization that crowds others run in `turns`.
+//! In this order: the request id, the API key and its networks (`audience`, `caller`), a
+//! concurrency slot (`admission`), the key's organization, the rates of both (`rate`), and the time
+//! limit of the whole (`deadline`). The requests of an organization that crowds others run in
+//! `turns`.
 
 pub(crate) mod admission;
 mod audience;
@@ -177,8 +178,8 @@ async fn answer<S: Store + RateCounter>(
     }
 }
 
-/// Counts a call of an API key that was not sent as an `Authorization` header, and refuses it beyond
-/// the rates of the key and of its organization.
+/// Counts a call of an API key that was not sent as an `Authorization` header, and refuses it
+/// beyond the rates of the key and of its organization.
 #[cfg(feature = "console")]
 pub(crate) async fn count_call<S: Store + RateCounter>(
     app: &App<S>,

@@ -1,5 +1,5 @@
-//! Who a request comes from, as the authorization chapter of the protocol says: the guard is an OAuth
-//! protected resource (RFC 9728), whose tokens name it as their audience.
+//! Who a request comes from, as the authorization chapter of the protocol says: the guard is an
+//! OAuth protected resource (RFC 9728), whose tokens name it as their audience.
 
 use ati_client::Verifier;
 use atlasent::text::bearer_token;

@@ -59,8 +59,8 @@ pub struct Endpoint {
 pub struct EndpointSettings {
     /// How the callers are known.
     pub authentication: Authentication,
-    /// The origins of web pages that may call, such as `https://app.example`. A request with another
-    /// `Origin` is refused.
+    /// The origins of web pages that may call, such as `https://app.example`. A request with
+    /// another `Origin` is refused.
     pub origins: Vec<String>,
 }
 

@@ -56,8 +56,8 @@ impl Described {
     }
 }
 
-/// Sets the headers that describe a message, from the message that was authorized and never from the
-/// headers of the client.
+/// Sets the headers that describe a message, from the message that was authorized and never from
+/// the headers of the client.
 pub(super) fn describe(message: &Message, headers: &mut HeaderMap) {
     let (Kind::Request { method, .. } | Kind::Notification { method }) = message.kind() else {
         return;

@@ -91,7 +91,8 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Reads the name of a method: printable ASCII without white space, so that no two names look alike.
+/// Reads the name of a method: printable ASCII without white space, so that no two names look
+/// alike.
 fn method_name(json: &str) -> Result<Box<str>, &'static str> {
     let method: Box<str> = serde_json::from_str(json).map_err(|_| "`method` is not a string")?;
     let is_plain = method.bytes().all(|byte| byte.is_ascii_graphic());

@@ -3,8 +3,9 @@
 //! Between client and server, a message is decided on by one reader and executed by another. Every
 //! text that two readers understand differently is therefore refused: repeated members, members of
 //! another spelling or case, batches, ids that are no string and no integer, notifications with the
-//! name of a call. What passes is forwarded byte for byte. Only a line end between two tokens becomes
-//! a space, because a server that reads lines may take the rest of the line for another message:
+//! name of a call. What passes is forwarded byte for byte. Only a line end between two tokens
+//! becomes a space, because a server that reads lines may take the rest of the line for another
+//! message:
 //!
 //! ```text
 //! {"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":\r{"jsonrpc":"2.0","id":2,"method":"tools/call",…}\r}}
@@ -205,8 +206,8 @@ impl Malformed {
         Self::invalid(format!("a message has more than {MAX_MESSAGE_BYTES} bytes"))
     }
 
-    /// The error for a request whose id another request has. It names no request: its receiver would
-    /// take it for the response to the other one.
+    /// The error for a request whose id another request has. It names no request: its receiver
+    /// would take it for the response to the other one.
     pub(crate) fn id_in_use(id: &RequestId) -> Self {
         Self::invalid(format!("the id {id} is that of another request"))
     }

@@ -1,7 +1,7 @@
 //! One session between a client and a server: which messages pass, and in which order.
 //!
-//! A session is one task that owns all of its state. Questions to the authority and the filtering of
-//! lists run beside it, so that a held call delays no other message.
+//! A session is one task that owns all of its state. Questions to the authority and the filtering
+//! of lists run beside it, so that a held call delays no other message.
 //!
 //! ```text
 //!  client                          session                              server

@@ -31,8 +31,8 @@ impl Progress for Reporter {
         let Some(token) = &self.token else {
             return;
         };
-        // The values increase, as the protocol asks. The server's own progress starts after the wait,
-        // below what was reported, which clients show and do not check.
+        // The values increase, as the protocol asks. The server's own progress starts after the
+        // wait, below what was reported, which clients show and do not check.
         let notification = json!({
             "jsonrpc": "2.0",
             "method": "notifications/progress",

@@ -24,8 +24,8 @@ const MAX_PAGES: usize = 64;
 /// What a session knows of the tools.
 pub(super) struct ToolList {
     state: State,
-    /// The prefix of the ids of the guard's own requests. It is random, so that no request of a client
-    /// has such an id, also if the client is another guard.
+    /// The prefix of the ids of the guard's own requests. It is random, so that no request of a
+    /// client has such an id, also if the client is another guard.
     own_ids: String,
     /// The number of requests that the guard sent.
     sent: u64,

@@ -25,8 +25,8 @@ impl Client {
     ///
     /// The stream ends after the final decision, or with its first error; ending without a final
     /// decision is an error. Each part must arrive within the
-    /// [timeout](crate::client::ClientBuilder::timeout). The call sends only the agent, actors, action
-    /// and context of the request.
+    /// [timeout](crate::client::ClientBuilder::timeout). The call sends only the agent, actors,
+    /// action and context of the request.
     ///
     /// A decision in a stream does not authorize the action: use `protect` for that.
     ///

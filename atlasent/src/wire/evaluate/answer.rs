@@ -164,8 +164,8 @@ fn read(
     Ok(evaluation)
 }
 
-/// Removes and returns the budgets. A field of another form stays, so that it cannot make the answer
-/// unreadable.
+/// Removes and returns the budgets. A field of another form stays, so that it cannot make the
+/// answer unreadable.
 fn take_budgets(fields: &mut Map<String, Value>) -> Vec<BudgetState> {
     let budgets = fields.get(BUDGETS).map(Vec::<BudgetState>::deserialize);
     match budgets {

@@ -142,7 +142,7 @@ fn item(event: &Event, with_permits: bool) -> Markup {
     }
 }
 
-/// Reads and checks the page of an event. Pages start at the same events whoever asks.
+/// Reads and checks the page of an event. Pages start at the same events for every visitor.
 async fn read_stretch<S: Store>(
     caller: Arc<ApiCaller<S>>,
     at: Option<u64>,

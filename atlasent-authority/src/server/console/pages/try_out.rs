@@ -1,4 +1,4 @@
-//! "What would happen": the policies decide a request that nobody made.
+//! "What would happen": shows what the policies would decide on a request, without making it.
 
 use atlasent::wire::{EvaluateRequest, StopScope};
 use atlasent::{Agent, AnyAction, Context, Decision};

@@ -153,8 +153,8 @@ impl Task {
     }
 
     async fn stop(&mut self) {
-        // A stop of the agent makes all its permits invalid. A key that may be revoked before it lifts
-        // the stop would leave the organization without permits, so it stops another agent.
+        // A stop of the agent makes all its permits invalid. A key that may be revoked before it
+        // lifts the stop would leave the organization without permits, so it stops another agent.
         let agent = if !self.may_be_revoked() && self.random(4) == 0 {
             AGENT
         } else {
