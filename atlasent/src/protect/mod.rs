@@ -107,8 +107,11 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
         // A verification is that of the allow that it came with. An allow after a wait is verified
         // on its own.
         let verification = verification.filter(|_| evaluation.decision.is_allow());
-        if let Some(at_most) = conditions.wait() {
-            evaluation = wait::for_approval(authority, &request, evaluation, at_most).await?;
+        let wait = conditions.wait();
+        if let Some(at_most) = wait.filter(|_| !evaluation.decision.is_allow()) {
+            // Boxed, so that the future of a request that does not wait stays small.
+            let approval = wait::for_approval(authority, &request, evaluation, at_most);
+            evaluation = Box::pin(approval).await?;
         }
         verify_request.permit_token = require_allow(&request, &evaluation)?.clone();
         let token = &verify_request.permit_token;

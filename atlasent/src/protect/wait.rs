@@ -12,7 +12,6 @@
 //! is. A second hold is a refusal, also if it names another escalation. That happens when another
 //! request used the approval.
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use super::refusal;
@@ -41,9 +40,7 @@ pub(super) async fn for_approval<P: Authority + ?Sized>(
         return Ok(evaluation);
     };
     trace::waiting(id, evaluation.approval_url.as_deref(), at_most);
-    // Boxed, so that the future of a request that does not wait stays small.
-    let waiting: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(authority.wait(id, at_most));
-    let status = waiting.await?;
+    let status = authority.wait(id, at_most).await?;
     if status.is_approved() {
         return Ok(authority.evaluate(request).await?.scrubbed());
     }
