@@ -85,11 +85,7 @@ async fn the_policy_of_the_pages_stops_a_script_and_a_style_that_got_in() {
         "policies",
     ] {
         olga.open(&served, &format!("/console/{section}")).await;
-        assert_eq!(
-            olga.run("return typeof htmx").await,
-            "object",
-            "the script runs"
-        );
+        olga.run_until("return typeof htmx", "object").await;
     }
     // A list refreshes itself.
     olga.open(&served, "/console/decisions").await;
@@ -115,9 +111,8 @@ async fn the_policy_of_the_pages_stops_a_script_and_a_style_that_got_in() {
     assert_eq!(olga.run(inline).await, json!(["undefined", "block"]));
     // In a timer: the driver itself may evaluate texts.
     olga.run("setTimeout(() => { try { window.eval('window.pwned = 1'); } catch (error) { window.stopped = error.name; } }, 0)").await;
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     let stopped = "return [typeof window.pwned, window.stopped]";
-    assert_eq!(olga.run(stopped).await, json!(["undefined", "EvalError"]));
+    (olga.run_until(stopped, json!(["undefined", "EvalError"]))).await;
     assert!(!violations(&olga).await.is_empty());
     olga.close().await;
 }

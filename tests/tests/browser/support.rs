@@ -269,6 +269,19 @@ impl Browser {
         result.json().clone()
     }
 
+    /// Runs a script of the test until it returns a value, as a page may still be loading.
+    pub(crate) async fn run_until(&self, script: &str, value: impl Into<Value>) {
+        let (started, value) = (Instant::now(), value.into());
+        loop {
+            let result = self.run(script).await;
+            if result == value {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "`{script}`: {result}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     pub(crate) async fn close(self) {
         self.0.quit().await.unwrap();
     }
