@@ -21,8 +21,9 @@ const MAX_COPY_IN_MEMORY: usize = 4 * 1024 * 1024;
 /// Checks bundles: the chain of their events, and their signature (contract, part C).
 ///
 /// The verifier reads a bundle twice, because the signature usually stands behind the events. It
-/// holds one event in memory at a time, whatever the bundle's size. It copies a bundle that is not
-/// a regular file to an unnamed temporary file for the second pass.
+/// holds a few events in memory at a time, whatever the bundle's size, and checks them on all
+/// processors. It copies a bundle that is not a regular file to an unnamed temporary file for the
+/// second pass.
 ///
 /// ```
 /// use atlasent::audit::{BundleVerifier, TrustedKeys};

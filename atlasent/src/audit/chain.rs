@@ -1,13 +1,9 @@
 //! Checks a chain event by event, in memory that does not grow with it.
 
-use std::borrow::Cow;
-
-use jiff::Timestamp;
-
+use super::checked_event::{CheckedEvent, has_hash_after};
 use super::event::{Event, GENESIS_HASH};
-use super::hash::{has_hash, is_same};
 use super::report::{ChainLink, ChainReport, Continuation, Finding, Problem, truncated};
-use crate::canonical::{Kind, Tape, python_spelling};
+use crate::canonical::Tape;
 
 /// Checks the events of a chain, pushed one by one in the order of the chain.
 ///
@@ -94,135 +90,102 @@ impl ChainVerifier {
     }
 
     /// Checks the next event: a JSON object.
-    pub(super) fn check(&mut self, event: &Tape<'_>) {
-        let fields = EventFields::read(event, Tape::ROOT);
-        let event_ref = EventRef {
-            index: self.report.events,
-            id: fields.id.map(|id| python_str(event, id)),
-            sequence: (fields.envelope[SEQUENCE]).and_then(|value| event.text(value).parse().ok()),
-        };
-        self.report.events += 1;
-        self.check_hash(event, &fields, &event_ref);
-        if event.has_repeated_keys() {
-            self.add_finding(&event_ref, Problem::RepeatedKey);
-        }
-        if !follows(self.sequence, event_ref.sequence) {
-            self.add_finding(&event_ref, Problem::SequenceGap);
-        }
-        self.sequence = event_ref.sequence;
-        self.check_envelope(event, &fields, &event_ref);
-        self.check_time(event, &fields, &event_ref);
+    fn check(&mut self, event: &Tape<'_>) {
+        self.add(CheckedEvent::new(event), |previous| {
+            has_hash_after(event, previous)
+        });
     }
 
-    fn check_hash(&mut self, event: &Tape<'_>, fields: &EventFields, event_ref: &EventRef<'_>) {
-        let string = |node: Option<usize>| {
-            node.filter(|node| event.kind(*node) == Some(Kind::String))
-                .map(|node| event.string(node))
-        };
-        let (hash, previous) = (string(fields.hash), string(fields.previous_hash));
-        self.last_hash = hash.as_deref().map(str::to_owned);
+    /// Adds the next event, whose own parts were checked. `has_hash_after` tells whether the
+    /// event's hash fits its payload after another hash than the previous one that it names.
+    pub(super) fn add(&mut self, event: CheckedEvent, has_hash_after: impl FnOnce(&str) -> bool) {
+        let index = self.report.events;
+        self.report.events += 1;
+        self.check_hash(index, &event, has_hash_after);
+        if event.repeats_key {
+            self.add_finding(index, &event, Problem::RepeatedKey);
+        }
+        if !follows(self.sequence, event.sequence) {
+            self.add_finding(index, &event, Problem::SequenceGap);
+        }
+        self.sequence = event.sequence;
+        if let Some(problem) = event.envelope_problem {
+            self.add_finding(index, &event, problem);
+        }
+        self.check_time(index, &event);
+        self.last_hash = event.hash;
+    }
+
+    fn check_hash(
+        &mut self,
+        index: u64,
+        event: &CheckedEvent,
+        has_hash_after: impl FnOnce(&str) -> bool,
+    ) {
         let link = ChainLink {
-            sequence: event_ref.sequence,
-            hash: hash.as_deref().map(truncated),
-            previous_hash: previous.as_deref().map(truncated),
+            sequence: event.sequence,
+            hash: event.hash.as_deref().map(truncated),
+            previous_hash: event.previous_hash.as_deref().map(truncated),
         };
         if let Some(expected) = &mut self.expected
-            && event_ref.sequence == Some(expected.sequence)
+            && event.sequence == Some(expected.sequence)
         {
             // A repeated sequence number is a finding; every event with that number must have the
             // expected hash.
-            let same = hash.as_deref() == Some(&*expected.hash);
+            let same = event.hash.as_deref() == Some(&*expected.hash);
             expected.matches = Some(same && expected.matches != Some(false));
         }
         if self.report.first.is_none() {
             self.report.first = Some(link.clone());
         }
         self.report.last = Some(link);
+        let named = event.previous_hash.as_deref();
         let running = self
             .running
             .take()
-            .unwrap_or_else(|| previous.as_deref().unwrap_or(GENESIS_HASH).to_owned());
-        let (Some(hash), Some(previous)) = (hash, previous) else {
+            .unwrap_or_else(|| named.unwrap_or(GENESIS_HASH).to_owned());
+        let (Some(hash), Some(named)) = (&event.hash, named) else {
             self.report.adjacent = false;
-            let id = event_ref.id.clone();
-            let id = id.unwrap_or_else(|| format!("index_{}", event_ref.index).into());
-            self.report.add_tampered(&id);
-            self.add_finding(event_ref, Problem::NoHash);
+            match &event.id {
+                Some(id) => self.report.add_tampered(id),
+                None => self.report.add_tampered(&format!("index_{index}")),
+            }
+            self.add_finding(index, event, Problem::NoHash);
             self.running = Some(running);
             return;
         };
-        if previous != running {
-            self.report.adjacent = false;
-            self.add_finding(event_ref, Problem::NotAdjacent);
-        }
-        if !has_hash(event, fields.payload, &running, &hash) {
-            self.report
-                .add_tampered(event_ref.id.as_deref().unwrap_or("None"));
-            self.add_finding(event_ref, Problem::HashMismatch);
-        }
-        self.running = Some(hash.into_owned());
-    }
-
-    /// Compares the envelope, which is outside the hash, with the fields that the payload repeats.
-    ///
-    /// A payload that repeats the fields of [`MARKERS`], as those of the embedded authority do,
-    /// must repeat every field of the envelope.
-    ///
-    /// ```text
-    /// envelope            payload                     finding
-    /// actor_id: "a"       {"actor_id":"b"}            contradicts: the values differ
-    /// decision: "allow"   {"reason":"x"}              fine: does not repeat the envelope
-    /// decision: "allow"   {id, sequence, type}        contradicts: repeats the envelope without `decision`
-    /// (no decision)       {"decision":"allow"}        contradicts: an optional field was removed
-    /// ```
-    fn check_envelope(&mut self, event: &Tape<'_>, fields: &EventFields, event_ref: &EventRef<'_>) {
-        let Some(payload) = fields.payload else {
-            return;
+        let fits = match named == running {
+            true => event.hash_fits,
+            false => {
+                self.report.adjacent = false;
+                self.add_finding(index, event, Problem::NotAdjacent);
+                has_hash_after(&running)
+            }
         };
-        match event.kind(payload) {
-            Some(Kind::Object) => {}
-            Some(Kind::Null) => return,
-            _ => return self.add_finding(event_ref, Problem::PayloadIsNoObject),
+        if !fits {
+            self.report
+                .add_tampered(event.id.as_deref().unwrap_or("None"));
+            self.add_finding(index, event, Problem::HashMismatch);
         }
-        let hashed = EventFields::read(event, payload).envelope;
-        let repeats_envelope = MARKERS
-            .iter()
-            .all(|field| matches!(hashed.get(*field), Some(Some(_))));
-        let contradicts =
-            (0..)
-                .zip(fields.envelope.into_iter().zip(hashed))
-                .any(|(field, pair)| match pair {
-                    (Some(unhashed), Some(hashed)) => !is_same(event, unhashed, hashed),
-                    (Some(_), None) => repeats_envelope,
-                    (None, Some(_)) => OPTIONAL.contains(&field),
-                    (None, None) => false,
-                });
-        if contradicts {
-            self.add_finding(event_ref, Problem::EnvelopeContradictsPayload);
-        }
+        self.running = Some(hash.clone());
     }
 
-    fn check_time(&mut self, event: &Tape<'_>, fields: &EventFields, event_ref: &EventRef<'_>) {
-        let time = fields.envelope[OCCURRED_AT].map(|time| event.string(time));
-        let Some(now) = time.and_then(|time| time.parse::<Timestamp>().ok()) else {
-            return self.add_finding(event_ref, Problem::UnreadableTime);
+    fn check_time(&mut self, index: u64, event: &CheckedEvent) {
+        let Some(now) = event.occurred_at else {
+            return self.add_finding(index, event, Problem::UnreadableTime);
         };
         self.report.first_at.get_or_insert(now);
-        if self
-            .report
-            .last_at
-            .replace(now)
-            .is_some_and(|before| now < before)
-        {
-            self.add_finding(event_ref, Problem::TimeRunsBackwards);
+        let before = self.report.last_at.replace(now);
+        if before.is_some_and(|before| now < before) {
+            self.add_finding(index, event, Problem::TimeRunsBackwards);
         }
     }
 
-    fn add_finding(&mut self, event_ref: &EventRef<'_>, problem: Problem) {
+    fn add_finding(&mut self, index: u64, event: &CheckedEvent, problem: Problem) {
         self.report.add_finding(Finding {
-            index: Some(event_ref.index),
-            event_id: event_ref.id.as_deref().map(truncated),
-            sequence: event_ref.sequence,
+            index: Some(index),
+            event_id: event.id.as_deref().map(truncated),
+            sequence: event.sequence,
             problem,
         });
     }
@@ -292,90 +255,11 @@ impl ExpectedHead {
     }
 }
 
-/// Identifies an event in a finding.
-struct EventRef<'a> {
-    index: u64,
-    id: Option<Cow<'a, str>>,
-    sequence: Option<u64>,
-}
-
-const ENVELOPE: [&str; 10] = [
-    "id",
-    "org_id",
-    "sequence",
-    "type",
-    "decision",
-    "actor_id",
-    "resource_type",
-    "resource_id",
-    "occurred_at",
-    "created_at",
-];
-const SEQUENCE: usize = 2;
-const OCCURRED_AT: usize = 8;
-/// The fields that mark a payload as one that repeats the envelope: id, sequence number and type.
-const MARKERS: [usize; 3] = [0, SEQUENCE, 3];
-/// The fields that an envelope may omit. If the payload has one, the envelope must have it too.
-const OPTIONAL: std::ops::Range<usize> = 4..8;
-
-/// The nodes of the fields of an event or of a payload. If a key is repeated, its last value
-/// counts.
-#[derive(Default)]
-struct EventFields {
-    /// The values in the order of [`ENVELOPE`]. `None` for a field that is absent or `null`.
-    envelope: [Option<usize>; ENVELOPE.len()],
-    /// The id, even if it is `null`.
-    id: Option<usize>,
-    payload: Option<usize>,
-    hash: Option<usize>,
-    previous_hash: Option<usize>,
-}
-
-impl EventFields {
-    fn read(tape: &Tape<'_>, object: usize) -> Self {
-        let mut fields = Self::default();
-        for (key, value) in tape.members(object) {
-            let key = tape.string(key);
-            match &*key {
-                "payload" => fields.payload = Some(value),
-                "hash" => fields.hash = Some(value),
-                "previous_hash" => fields.previous_hash = Some(value),
-                key => {
-                    let field = ENVELOPE.iter().position(|name| *name == key);
-                    if let Some(field) = field.and_then(|at| fields.envelope.get_mut(at)) {
-                        *field = Some(value).filter(|_| tape.kind(value) != Some(Kind::Null));
-                    }
-                    if key == "id" {
-                        fields.id = Some(value);
-                    }
-                }
-            }
-        }
-        fields
-    }
-}
-
 /// Whether the sequence number `now` is the successor of `before`. Any number may be the first.
 fn follows(before: Option<u64>, now: Option<u64>) -> bool {
     match (before, now) {
         (_, None) => false,
         (None, Some(_)) => true,
         (Some(before), Some(now)) => before.checked_add(1) == Some(now),
-    }
-}
-
-/// Returns what Python's `str` makes of an id: `None` for `null`, `True` for `true`. Arrays and
-/// objects are returned as JSON.
-fn python_str<'a>(tape: &Tape<'a>, value: usize) -> Cow<'a, str> {
-    match tape.kind(value) {
-        None | Some(Kind::Null) => "None".into(),
-        Some(Kind::True) => "True".into(),
-        Some(Kind::False) => "False".into(),
-        Some(Kind::String) => tape.string(value),
-        Some(Kind::Number) => {
-            let text = tape.text(value);
-            python_spelling(text).map_or(text.into(), Cow::Owned)
-        }
-        Some(Kind::Array | Kind::Object) => tape.text(value).into(),
     }
 }

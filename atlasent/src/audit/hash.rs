@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::MAX_DEPTH;
+use super::error::BundleError;
 use crate::canonical::{Form, KeyOrder, Kind, Spelling, Tape, sha256_hex};
 
 /// The form of a payload over which its hash is computed.
@@ -45,6 +47,25 @@ fn is_falsy(tape: &Tape<'_>, value: usize) -> bool {
         Some(Kind::String) => tape.text(value) == "\"\"",
         Some(Kind::Array | Kind::Object) => tape.items(value).next().is_none(),
     }
+}
+
+/// Rejects values over which no hash can be computed.
+pub(super) fn check_value(tape: &Tape<'_>, at: u64, event: Option<u64>) -> Result<(), BundleError> {
+    if tape.depth() > MAX_DEPTH {
+        return Err(BundleError::TooLarge {
+            at,
+            event,
+            why: format!("a value is nested deeper than {MAX_DEPTH} levels"),
+        });
+    }
+    if tape.has_lone_surrogate() {
+        return Err(BundleError::Malformed {
+            at,
+            event,
+            why: "a string contains half a surrogate pair in the value".into(),
+        });
+    }
+    Ok(())
 }
 
 /// Whether two values are equal, with numbers compared as they were written.

@@ -6,14 +6,15 @@
 //! {"export_id":"x", "events":[{"id":"e1",…}, {"id":"e2",…}], "signature":"c2ln", "event_count":2, "note":{…}}
 //! ```
 //!
-//! [`BundleReader`] goes from member to member; the [`Scanner`] holds one value at a time:
+//! [`BundleReader`] goes from member to member. The [`Scanner`] holds one value at a time, and the
+//! [`EventPipeline`] some events:
 //!
 //! ```text
 //! reads               state of `BundleMembers` afterwards
 //! {                   empty; a new `ChainVerifier`
 //! "export_id":"x"     signed[0] = `"x"`, kept as text for the second pass
 //! "events":[          a new `ChainVerifier`, since a repeated `events` replaces the first
-//!   {"id":"e1",…}     parsed as a `Tape`, pushed to the verifier, dropped
+//!   {"id":"e1",…}     pushed to the pipeline, which checks it and adds the result to the verifier
 //!   {"id":"e2",…}     the same; the space before it makes the array not verbatim
 //! ]                   events = Array { start: 27, end: …, verbatim: false, respelled: false }
 //! "signature":"c2ln"  signature = c2ln
@@ -26,10 +27,12 @@
 //! read in the same pass, because the outer members that come first could also be a bundle's.
 
 use std::io::Read;
+use std::thread;
 
-use super::MAX_DEPTH;
 use super::chain::ChainVerifier;
 use super::error::BundleError;
+use super::hash::check_value;
+use super::pipeline::EventPipeline;
 use super::progress::Progress;
 use super::report::{ChainReport, Problem};
 use super::scan::Scanner;
@@ -294,67 +297,33 @@ impl<R: Read> BundleReader<'_, R> {
 
     /// Reads the array of events, and checks each event.
     fn events(&mut self, members: &mut BundleMembers) -> Result<(), BundleError> {
-        members.chain = self.new_chain();
-        members.invalid_event = None;
         let start = self.scanner.position();
         let spaces = self.scanner.spaces();
-        let (mut verbatim, mut respelled) = (true, false);
         self.scanner.pass(b'[')?;
-        let mut index = 0;
-        while self.scanner.item(index == 0, b']')? {
-            self.scanner.event = Some(index);
-            self.scanner.peek()?;
-            let at = self.scanner.position();
-            let tape = Tape::parse(self.scanner.value()?);
-            match check_event(&tape, at, index) {
-                Ok(()) => members.chain.check(&tape),
-                Err(error) => drop(members.invalid_event.get_or_insert(error)),
+        let results = thread::scope(|scope| {
+            let mut pipeline = EventPipeline::new(scope, self.new_chain());
+            let mut index = 0;
+            while self.scanner.item(index == 0, b']')? {
+                self.scanner.event = Some(index);
+                self.scanner.peek()?;
+                let at = self.scanner.position();
+                let (checked, position) = pipeline.push(index, at, self.scanner.value()?);
+                (self.progress)(Progress::chain(checked, position));
+                index += 1;
             }
-            let form = signed_form(Spelling::AsWritten);
-            verbatim &= tape.text_in(form, Tape::ROOT).is_some();
-            respelled |= tape.is_respelled(Tape::ROOT);
-            index += 1;
-            (self.progress)(Progress::chain(index, self.scanner.position()));
-        }
+            Ok(pipeline.finish())
+        })?;
         self.scanner.event = None;
+        members.chain = results.chain;
+        members.invalid_event = results.invalid_event;
         members.events = EventsMember::Array {
             start,
             end: self.scanner.position(),
-            verbatim: verbatim && self.scanner.spaces() == spaces,
-            respelled,
+            verbatim: results.verbatim && self.scanner.spaces() == spaces,
+            respelled: results.respelled,
         };
         Ok(())
     }
-}
-
-/// Rejects values over which no hash can be computed.
-fn check_value(tape: &Tape<'_>, at: u64, event: Option<u64>) -> Result<(), BundleError> {
-    if tape.depth() > MAX_DEPTH {
-        return Err(BundleError::TooLarge {
-            at,
-            event,
-            why: format!("a value is nested deeper than {MAX_DEPTH} levels"),
-        });
-    }
-    if tape.has_lone_surrogate() {
-        return Err(BundleError::Malformed {
-            at,
-            event,
-            why: "a string contains half a surrogate pair in the value".into(),
-        });
-    }
-    Ok(())
-}
-
-fn check_event(tape: &Tape<'_>, at: u64, index: u64) -> Result<(), BundleError> {
-    if tape.kind(Tape::ROOT) == Some(Kind::Object) {
-        return check_value(tape, at, Some(index));
-    }
-    Err(BundleError::Malformed {
-        at,
-        event: Some(index),
-        why: "an event is not an object".into(),
-    })
 }
 
 fn string(tape: &Tape<'_>) -> Option<String> {

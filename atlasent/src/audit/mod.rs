@@ -7,6 +7,7 @@
 
 mod bundle;
 mod chain;
+mod checked_event;
 mod error;
 mod event;
 mod hash;
@@ -14,6 +15,7 @@ mod head;
 mod keys;
 mod members;
 mod payload;
+mod pipeline;
 mod progress;
 mod report;
 mod scan;

@@ -158,6 +158,10 @@ impl fmt::Display for Continuation {
 
 /// Cuts an id or a hash to [`MAX_ID_CHARS`].
 pub(super) fn truncated(id: &str) -> String {
+    // No text has more characters than bytes.
+    if id.len() <= MAX_ID_CHARS {
+        return id.to_owned();
+    }
     id.chars().take(MAX_ID_CHARS).collect()
 }
 

@@ -13,6 +13,7 @@ mod findings;
 mod read;
 mod spelled;
 mod tampered;
+mod threads;
 
 pub(crate) fn signer() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
