@@ -4,7 +4,8 @@
 //! file was just written, so it is in the system's cache:
 //!
 //! - `open` is the time until the store takes changes, after it was closed properly.
-//! - `repair` is the same after the process that had it open was killed.
+//! - `repair` is the same after the process that had it open was killed, and `fast recovery` with
+//!   [`RedbStore::with_fast_recovery`].
 //! - `verify` is the use of a permit, on disk; `page` is a page of 50 events from the middle, with
 //!   the count of all events. Both are medians.
 //!
@@ -51,10 +52,10 @@ const AT_ONCE: u64 = 10_000;
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    if let [make, path, events] = &*arguments
+    if let [make, path, events, recovery] = &*arguments
         && make == "--make"
     {
-        return make_chain(Path::new(path), events.parse().unwrap());
+        return make_chain(Path::new(path), events.parse().unwrap(), recovery);
     }
     let measures = arguments.iter().any(|argument| argument == "--bench");
     let lengths: &[u64] = if measures {
@@ -62,7 +63,7 @@ fn main() {
     } else {
         &[1_000]
     };
-    let head = "| events | MiB | open | repair | verify | page |\n|---|---|---|---|---|---|";
+    let head = "| events | MiB | open | repair | fast recovery | verify | page |\n|---|---|---|---|---|---|---|";
     println!("{head}");
     let mut indexes = Vec::new();
     for length in lengths {
@@ -100,8 +101,13 @@ fn measure(length: u64) -> (String, String) {
     let started = Instant::now();
     drop(RedbStore::open(&path).unwrap());
     let repair = started.elapsed();
-    let row =
-        format!("| {length} | {size} | {open:.1?} | {repair:.1?} | {verify:.1?} | {page:.1?} |");
+    Maker::start_with(&path, 1, "--fast-recovery").kill();
+    let started = Instant::now();
+    drop(RedbStore::open(&path).unwrap());
+    let fast = started.elapsed();
+    let row = format!(
+        "| {length} | {size} | {open:.1?} | {repair:.1?} | {fast:.1?} | {verify:.1?} | {page:.1?} |"
+    );
     (row, cost_of_the_index(&path, length))
 }
 
@@ -186,10 +192,15 @@ struct Maker(std::process::Child);
 impl Maker {
     /// Waits until the events are written. The process still has the store open then.
     fn start(path: &Path, events: u64) -> Self {
+        Self::start_with(path, events, "--slow-recovery")
+    }
+
+    fn start_with(path: &Path, events: u64, recovery: &str) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
             .arg("--make")
             .arg(path)
             .arg(events.to_string())
+            .arg(recovery)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -213,8 +224,11 @@ impl Maker {
 }
 
 /// Appends events until the standard input ends, and closes the store.
-fn make_chain(path: &Path, events: u64) {
-    let store = RedbStore::open(path).unwrap();
+fn make_chain(path: &Path, events: u64, recovery: &str) {
+    let mut store = RedbStore::open(path).unwrap();
+    if recovery == "--fast-recovery" {
+        store = store.with_fast_recovery();
+    }
     let mut left = events;
     while left > 0 {
         let count = left.min(AT_ONCE);

@@ -71,6 +71,11 @@ pub(crate) struct Serve {
     #[command(flatten)]
     data: DataDir,
 
+    /// Start at once after a crash, also with a large redb file, at the cost of a second flush for
+    /// each change
+    #[arg(long)]
+    fast_recovery: bool,
+
     #[command(flatten)]
     chain: ChainOptions,
 
@@ -187,7 +192,10 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
     let data = arguments.data.create()?;
     data_dir::warn_if_shared(&data);
     let choice = arguments.store()?;
-    let (store, head) = AnyStore::open(&choice, &data, &arguments.chain).await?;
+    let (mut store, head) = AnyStore::open(&choice, &data, &arguments.chain).await?;
+    if arguments.fast_recovery {
+        store = store.with_fast_recovery()?;
+    }
     let setup = Setup::load(arguments, &data, &store).await?;
     let authority = LocalAuthority::builder(setup.policies)
         .store(store)

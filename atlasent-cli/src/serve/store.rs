@@ -106,6 +106,16 @@ impl AnyStore {
         options.check(&store, &head).await?;
         Ok((store, Some(head)))
     }
+
+    /// Makes the start after a crash fast: `--fast-recovery`.
+    pub(super) fn with_fast_recovery(self) -> Result<Self, Failure> {
+        match self {
+            Self::Redb(store) => Ok(Self::Redb(store.with_fast_recovery())),
+            Self::Memory(_) | Self::Postgres(_) => Err(Failure::misuse(
+                "`--fast-recovery` is for `--store redb`: omit it for another store",
+            )),
+        }
+    }
 }
 
 impl ChainOptions {

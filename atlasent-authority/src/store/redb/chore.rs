@@ -6,12 +6,19 @@
 use redb::{Database, Durability, ReadableTable};
 
 use super::index;
+use super::recovery::FastRecovery;
 use super::tables::{Tables, dropped, head, indexed};
 
 /// Does a part of an organization's background work, for at most `most` events. Returns whether
 /// more may be left.
-pub(super) fn some(database: &Database, tables: &Tables, most: usize) -> Result<bool, redb::Error> {
+pub(super) fn some(
+    database: &Database,
+    recovery: &FastRecovery,
+    tables: &Tables,
+    most: usize,
+) -> Result<bool, redb::Error> {
     let mut transaction = database.begin_write()?;
+    recovery.apply_to(&mut transaction);
     let left = {
         let mut meta = transaction.open_table(tables.meta())?;
         match indexed(&meta)? {

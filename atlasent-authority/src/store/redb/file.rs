@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use redb::backends::FileBackend;
 use redb::{Database, ReadableTable, TableHandle, WriteTransaction};
 
+use super::recovery::FastRecovery;
 use super::tables::{FORMAT, Tables, WITH_APPROVALS, WITH_ORGANIZATIONS, WITHOUT_INDEX, parse};
 use crate::files::{open_existing, open_or_create};
 use crate::store::{Cell, OrgId, StoreError};
@@ -28,6 +29,7 @@ pub(super) struct File {
     /// opened in its place.
     id: FileId,
     open: RwLock<Option<Arc<Database>>>,
+    pub(super) recovery: FastRecovery,
 }
 
 /// Tells a file from another one at the same path. On systems without device and inode numbers, all
@@ -73,6 +75,7 @@ impl File {
             path: path.to_owned(),
             id: opened.id,
             open: RwLock::new(Some(Arc::new(opened.database))),
+            recovery: FastRecovery::default(),
         })
     }
 

@@ -10,6 +10,7 @@ use redb::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::recovery::FastRecovery;
 use crate::store::OrgId;
 use crate::store::org_id::InvalidOrgId;
 use crate::trail::EventFilter;
@@ -170,8 +171,13 @@ pub(super) fn after(
 }
 
 /// Creates an organization. Returns `false` if it exists.
-pub(super) fn create(database: &Database, tables: &Tables) -> Result<bool, redb::Error> {
-    let transaction = database.begin_write()?;
+pub(super) fn create(
+    database: &Database,
+    recovery: &FastRecovery,
+    tables: &Tables,
+) -> Result<bool, redb::Error> {
+    let mut transaction = database.begin_write()?;
+    recovery.apply_to(&mut transaction);
     if tables.exist_for(&transaction)? {
         transaction.abort()?;
         return Ok(false);

@@ -85,7 +85,7 @@ impl Chores {
             return;
         };
         let is_more = file.database().is_ok_and(|database| {
-            let done = chore::some(&database, &Tables::new(&org), most);
+            let done = chore::some(&database, &file.recovery, &Tables::new(&org), most);
             done.map_err(|error| file.failed(error))
                 .is_ok_and(|more| more)
         });
@@ -100,9 +100,10 @@ impl Chores {
 /// background work now.
 fn keep(file: &File, database: &Database, round: &mut Round) -> Result<Vec<OrgId>, StoreError> {
     let failed = |error: redb::Error| file.failed(error);
-    let transaction = database
+    let mut transaction = database
         .begin_write()
         .map_err(|error| failed(error.into()))?;
+    file.recovery.apply_to(&mut transaction);
     let (mut chores, mut is_changed) = (Vec::new(), false);
     for jobs in round.orgs() {
         let tables = Tables::new(&jobs.org);
