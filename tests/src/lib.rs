@@ -7,6 +7,7 @@ pub mod chromium;
 mod drive;
 pub mod faulty;
 pub mod http;
+pub mod issuer;
 mod order;
 pub mod postgres;
 pub mod server;

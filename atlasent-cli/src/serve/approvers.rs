@@ -15,8 +15,8 @@ use crate::exit::Failure;
 /// Approvers beside those with API keys.
 #[derive(Args)]
 pub(super) struct Approvers {
-    /// The settings file of an OpenID Connect issuer, whose people approve with their tokens
-    /// [default: none]
+    /// The settings file of an OpenID Connect issuer, whose people approve with tokens or in the
+    /// console [default: none]
     #[arg(long, value_name = "FILE")]
     oidc: Option<PathBuf>,
 
@@ -78,6 +78,10 @@ impl Approvers {
         // Its error names the file.
         let config = OidcConfig::from_file(path)
             .map_err(|error| Failure::misuse(format!("`--oidc`: {error}")))?;
+        if config.has_login() && !self.console {
+            let why = "it has a table `login`, which is for the console: add `--console`";
+            return Err(unusable("--oidc", path, why));
+        }
         let verifier =
             OidcVerifier::new(config).map_err(|error| unusable("--oidc", path, error))?;
         Ok(server.approvers_by_oidc(verifier))

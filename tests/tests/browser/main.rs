@@ -11,6 +11,7 @@
 mod access;
 mod approving;
 mod hostile;
+mod issuer;
 mod look;
 mod screenshots;
 mod support;

@@ -1,24 +1,27 @@
 //! A server with a console, a program that waits for people, and browsers.
 
 use std::future::pending;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use atlasent::{Client, Error, protect};
 use atlasent_authority::approvals::Approver;
 use atlasent_authority::keys::{ApiKey, ApiScope};
-use atlasent_authority::server::{ApiKeys, Server};
+use atlasent_authority::server::{ApiKeys, OidcConfig, OidcVerifier, Server};
 use atlasent_authority::signing::KeyRing;
-use atlasent_authority::{LocalAuthority, Policies};
+use atlasent_authority::{LocalAuthority, MemoryStore, Policies};
 use atlasent_tests::chromium::Chromium;
 use atlasent_tests::http::plain;
+use atlasent_tests::issuer::Issuer;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use thirtyfour::prelude::*;
 use thirtyfour::{ChromeCapabilities, LoggingPrefsLogLevel};
 
 pub(crate) const AGENT_KEY: &str = "ask_test_0a6e47000a6e47010a6e47020a6e4703";
+/// The key of an agent in production.
+const LIVE_KEY: &str = "ask_live_0a6e47000a6e47010a6e47020a6e4703";
 pub(crate) const ALICE: &str = "ask_test_a11ce0a11ce1a11ce2a11ce3a11ce4a5";
 pub(crate) const BOB: &str = "ask_test_b0b00b0b01b0b02b0b03b0b04b0b05bc";
 pub(crate) const IAN: &str = "ask_test_1a4001a4011a4021a4031a4041a405ed";
@@ -70,14 +73,35 @@ fn person(secret: &str, name: &str, role: &str) -> ApiKey {
 /// A running server with a console.
 pub(crate) struct Served {
     address: SocketAddr,
+    /// The key of its agent.
+    agent: &'static str,
 }
 
 impl Served {
     pub(crate) async fn start() -> Self {
+        let server = Self::server();
+        Self::run(server, "127.0.0.1:0".parse().unwrap(), AGENT_KEY).await
+    }
+
+    /// Starts a server on which the people of an issuer log in.
+    pub(crate) async fn start_with(issuer: &Issuer) -> Self {
+        // The issuer is told the address of the console before the server has it.
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let settings = issuer.settings(&format!("http://{address}"), "");
+        let verifier = OidcVerifier::new(OidcConfig::from_toml(&settings).unwrap()).unwrap();
+        let server = Self::server().approvers_by_oidc(verifier);
+        // People of an issuer decide what `live` keys asked.
+        Self::run(server, address, LIVE_KEY).await
+    }
+
+    fn server() -> Server<MemoryStore> {
         let mut olga = person(OLGA, "olga", "release-manager");
         olga.scopes = ApiScope::ALL.to_vec();
         let keys = ApiKeys::new([
             key(AGENT_KEY),
+            key(LIVE_KEY),
             person(ALICE, "alice", "release-manager"),
             person(BOB, "bob", "release-manager"),
             person(IAN, "ian", "intern"),
@@ -85,12 +109,14 @@ impl Served {
         ]);
         let policies = Policies::builder().source("deploy.cedar", POLICIES);
         let authority = LocalAuthority::in_memory(policies.build().unwrap()).unwrap();
-        let server = Server::new(authority, keys, KeyRing::in_memory().unwrap()).console();
-        let listening = server.listen("127.0.0.1:0".parse().unwrap(), None);
-        let listening = listening.await.unwrap();
+        Server::new(authority, keys, KeyRing::in_memory().unwrap()).console()
+    }
+
+    async fn run(server: Server<MemoryStore>, address: SocketAddr, agent: &'static str) -> Self {
+        let listening = server.listen(address, None).await.unwrap();
         let address = listening.address();
         tokio::spawn(listening.run_until(pending()));
-        Self { address }
+        Self { address, agent }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -99,7 +125,7 @@ impl Served {
 
     /// The client of a program.
     pub(crate) fn client(&self) -> Client {
-        let client = Client::builder().api_key(AGENT_KEY).base_url(self.url(""));
+        let client = Client::builder().api_key(self.agent).base_url(self.url(""));
         let client = client.receipts(true);
         client.build().unwrap()
     }
@@ -108,7 +134,7 @@ impl Served {
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
         let http = plain().build().unwrap();
         let request = http.post(self.url(path));
-        let request = request.header("authorization", format!("Bearer {AGENT_KEY}"));
+        let request = request.header("authorization", format!("Bearer {}", self.agent));
         let request = request.header("content-type", "application/json");
         let answer = request.body(body.to_string()).send().await.unwrap();
         serde_json::from_str(&answer.text().await.unwrap()).unwrap()

@@ -26,6 +26,7 @@ mod hitl;
 mod keys;
 mod limits;
 mod names;
+mod oidc;
 mod operator;
 mod organizations;
 mod otlp_log;

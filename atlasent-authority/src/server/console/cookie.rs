@@ -1,4 +1,4 @@
-//! The two cookies of the console: that of a session, and that of a login form.
+//! The cookies of the console: of a session, of a login form, and of a login at an issuer.
 
 use std::net::IpAddr;
 
@@ -11,6 +11,10 @@ pub(super) const SESSION: &str = "atlasent_console";
 
 /// The cookie with the token of a login form.
 pub(super) const LOGIN: &str = "atlasent_login";
+
+/// The cookie of a login that is under way at an issuer.
+#[cfg(feature = "oidc")]
+pub(super) const ISSUER_LOGIN: &str = "atlasent_oidc";
 
 /// Returns the value of a cookie. A cookie that was sent twice has none: one of the two was set by
 /// somebody else.
@@ -37,13 +41,34 @@ pub(super) enum Lasting {
 /// Builds a cookie that no script reads and no other site sends. The value has no character that
 /// cookies give a meaning to.
 pub(super) fn set(name: &str, value: &str, is_secure: bool, lasting: Lasting) -> HeaderValue {
-    let secure = if is_secure { "; Secure" } else { "" };
     let age = match lasting {
         Lasting::Session => "",
         Lasting::Removed => "; Max-Age=0",
     };
-    let cookie = format!("{name}={value}; Path=/console; HttpOnly; SameSite=Strict{secure}{age}");
-    HeaderValue::from_str(&cookie).unwrap_or_else(|_| HeaderValue::from_static(""))
+    build(&format!(
+        "{name}={value}; Path=/console; HttpOnly; SameSite=Strict{}{age}",
+        secure(is_secure)
+    ))
+}
+
+/// Builds the cookie of a login at an issuer, for a number of seconds; 0 removes it. The browser
+/// has to send it when the issuer leads it back, and `SameSite=Lax` allows that for pages that
+/// replace the whole tab.
+#[cfg(feature = "oidc")]
+pub(super) fn set_issuer_login(value: &str, is_secure: bool, seconds: i64) -> HeaderValue {
+    build(&format!(
+        "{ISSUER_LOGIN}={value}; Path=/console/login/oidc; HttpOnly; SameSite=Lax{}; \
+         Max-Age={seconds}",
+        secure(is_secure)
+    ))
+}
+
+const fn secure(is_secure: bool) -> &'static str {
+    if is_secure { "; Secure" } else { "" }
+}
+
+fn build(cookie: &str) -> HeaderValue {
+    HeaderValue::from_str(cookie).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// Returns whether the cookies of a request must be sent over TLS only: unless the request stays on

@@ -1,16 +1,20 @@
-//! Logging in with an approver's API key, and logging out.
+//! The login page, logging in with an approver's API key, and logging out.
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
+#[cfg(feature = "oidc")]
+use axum::http::Uri;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
+use jiff::Timestamp;
 use maud::{Markup, html};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::cookie::{self, Lasting};
 use super::form::{CSRF, Form};
 use super::session::{random_token, same_token};
+use super::text::shown;
 use super::visit::Visit;
 use super::{Console, check_approver, layout, see};
 use crate::server::api_error::ApiError;
@@ -24,7 +28,7 @@ use crate::store::{RateCounter, Store};
 const LONGEST_KEY: usize = 512;
 
 /// The longest path to return to, in characters.
-const LONGEST_PATH: usize = 256;
+pub(super) const LONGEST_PATH: usize = 256;
 
 /// The length of the token of a login form, in characters.
 const TOKEN: usize = 43;
@@ -49,7 +53,8 @@ pub(super) async fn show<S: Store>(
         Some(token) => SecretString::from(token.to_owned()),
         None => random_token()?,
     };
-    let page = page(token.expose_secret(), next, is_linked);
+    let issuer = issuer(&app);
+    let page = page(token.expose_secret(), next, is_linked, issuer.as_deref());
     let is_secure = is_secure(&app, &request);
     let cookie = cookie::set(
         cookie::LOGIN,
@@ -62,18 +67,42 @@ pub(super) async fn show<S: Store>(
     Ok(response)
 }
 
-fn page(token: &str, next: Option<&str>, is_linked: bool) -> Markup {
+/// Returns the host of the issuer at which people can log in, if there is one.
+#[cfg(feature = "oidc")]
+fn issuer<S>(app: &App<S>) -> Option<String> {
+    let oidc = app.oidc.as_ref()?;
+    oidc.login()?;
+    let uri: Uri = oidc.issuer().parse().ok()?;
+    uri.host().map(str::to_owned)
+}
+
+#[cfg(not(feature = "oidc"))]
+const fn issuer<S>(_: &App<S>) -> Option<String> {
+    None
+}
+
+/// `issuer` is the host of the issuer at which people can log in.
+fn page(token: &str, next: Option<&str>, is_linked: bool, issuer: Option<&str>) -> Markup {
+    // A path of the console has no character that a query gives a meaning to.
+    let at_issuer = match next {
+        Some(next) => format!("/console/login/oidc?next={next}"),
+        None => "/console/login/oidc".to_owned(),
+    };
     let content = html! {
         div.login {
             h1 { "Log in" }
             @if let (Some(next), true) = (next, is_linked) {
                 p { "If you are logged in already, " a href=(next) { "go on" } "." }
             }
+            @if let Some(issuer) = issuer {
+                p { a.button #issuer href=(at_issuer) { "Log in with " (shown(issuer)) } }
+                p.hint { "Or with an API key:" }
+            }
             form method="post" action="/console/login" {
                 input type="hidden" name=(CSRF) value=(token);
                 @if let Some(next) = next { input type="hidden" name="next" value=(next); }
                 label for="key" { "API key of an approver" }
-                input #key type="password" name="key" autocomplete="current-password" required autofocus
+                input #key type="password" name="key" autocomplete="current-password" required autofocus[issuer.is_none()]
                     maxlength=(LONGEST_KEY) spellcheck="false" aria-describedby="key-hint";
                 p.hint #key-hint {
                     "From " code { "atlasent key create --approver NAME" } ". It is not kept: logging in starts a session on this server."
@@ -103,12 +132,7 @@ pub(super) async fn log_in<S: Store + RateCounter>(
     check_approver(&credentials.key)?;
     count_call(&app, &credentials.key).await?;
     let now = app.clock.now();
-    // A login over an older one ends that.
-    if let Some(older) = cookie::read(&headers, cookie::SESSION)
-        && let Some(older) = console.sessions.find(older, false, now)
-    {
-        console.sessions.end(&older);
-    }
+    end_session(console, &headers, now);
     let id = console.sessions.start(&credentials.key, now)?;
     tracing::info!(target: "atlasent", key_id = credentials.key.key_id, "an approver has logged in to the console");
     let next = form.text("next", LONGEST_PATH)?;
@@ -127,6 +151,15 @@ pub(super) async fn log_in<S: Store + RateCounter>(
     Ok(response)
 }
 
+/// Ends the session of a browser that logs in anew.
+pub(super) fn end_session(console: &Console, headers: &HeaderMap, now: Timestamp) {
+    if let Some(older) = cookie::read(headers, cookie::SESSION)
+        && let Some(older) = console.sessions.find(older, false, now)
+    {
+        console.sessions.end(&older);
+    }
+}
+
 /// Answers `POST /console/logout`.
 pub(super) async fn log_out<S: Store>(
     visit: Visit<S>,
@@ -141,24 +174,24 @@ pub(super) async fn log_out<S: Store>(
     Ok(response)
 }
 
-fn set_cookies<const N: usize>(response: &mut Response, cookies: [HeaderValue; N]) {
+pub(super) fn set_cookies<const N: usize>(response: &mut Response, cookies: [HeaderValue; N]) {
     for cookie in cookies {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
 }
 
-fn console<S>(app: &App<S>) -> Result<&Console, ApiError> {
+pub(super) fn console<S>(app: &App<S>) -> Result<&Console, ApiError> {
     app.console.as_ref().ok_or_else(super::no_session)
 }
 
-fn is_secure<S>(app: &App<S>, request: &Request) -> bool {
+pub(super) fn is_secure<S>(app: &App<S>, request: &Request) -> bool {
     let is_tls = app.console.as_ref().is_some_and(|console| console.is_tls);
     let address = caller::address(app, request);
     cookie::is_secure(is_tls, address, request.headers(), request.uri())
 }
 
 /// Returns whether a path is one of the console, so that a login leads nowhere else.
-fn is_ours(path: &str) -> bool {
+pub(super) fn is_ours(path: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-".contains(&byte);
     path.starts_with("/console/") && !path.contains("//") && path.bytes().all(is_plain)
 }
@@ -191,8 +224,9 @@ mod tests {
 
     #[test]
     fn the_page_has_no_path_that_is_not_the_consoles() {
-        let page = page("t", None, true).into_string();
+        let page = page("t", None, true, None).into_string();
         assert!(!page.contains("go on"));
+        assert!(!page.contains("/console/login/oidc"));
         assert!(page.contains(r#"action="/console/login""#));
     }
 }

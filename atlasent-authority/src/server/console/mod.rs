@@ -2,14 +2,16 @@
 //!
 //! Pages are made on the server, escaped by `maud`, and work without scripts: htmx only refreshes
 //! lists. A request passes the same [entry](super::entry) as those of programs, with a session in
-//! the place of the API key. `session` and `cookie` hold who is logged in, `csrf` and `form` keep
-//! other sites out, `visit` is the request of a page, `layout` and `text` are how pages look, and
+//! the place of the API key. `session` and `cookie` hold who is logged in, `login` and
+//! `issuer_login` let people in, `csrf` and `form` keep other sites out, `visit` is the request of a page, `layout` and `text` are how pages look, and
 //! `pages` are the pages, each for the organization of its session alone.
 
 mod cookie;
 mod csrf;
 mod error_page;
 mod form;
+#[cfg(feature = "oidc")]
+mod issuer_login;
 mod layout;
 mod login;
 mod pages;
@@ -31,6 +33,8 @@ use super::api_error::ApiError;
 use super::app::App;
 use super::entry::caller::Credentials;
 use super::entry::{self, Audience, Entry, SlotKind};
+#[cfg(feature = "oidc")]
+use super::oidc::login::CALLBACK_PATH;
 use crate::keys::{ApiKey, ApiScope};
 use crate::store::{RateCounter, Store};
 pub(super) use error_page::ErrorPage;
@@ -43,6 +47,9 @@ const NO_SESSION: &str = "NO_SESSION";
 #[derive(Debug, Default)]
 pub(super) struct Console {
     sessions: Sessions,
+    /// The logins that are under way at an issuer.
+    #[cfg(feature = "oidc")]
+    logins: issuer_login::Logins,
     /// Whether the server itself has TLS.
     pub(super) is_tls: bool,
 }
@@ -54,6 +61,10 @@ pub(super) fn router<S: Store + RateCounter>(app: &Arc<App<S>>) -> Router<Arc<Ap
         "/console/login",
         get(login::show::<S>).post(login::log_in::<S>),
     );
+    #[cfg(feature = "oidc")]
+    let visitors = visitors
+        .route("/console/login/oidc", get(issuer_login::begin::<S>))
+        .route(CALLBACK_PATH, get(issuer_login::finish::<S>));
     let people = Router::new()
         .route("/console/logout", post(login::log_out::<S>))
         .route("/console/approvals", get(pages::approvals::list::<S>))
@@ -149,7 +160,8 @@ async fn secure(mut response: Response) -> Response {
 /// Finds the session of a request, and the API key that it stands for.
 ///
 /// The key is looked up again each time. A key that was revoked, has expired, belongs to another
-/// organization or is no approver's any more ends the session.
+/// organization or is no approver's any more ends the session. The key that stands for a person of
+/// an issuer is in the session, and expires with it.
 pub(super) fn authenticate<S>(
     app: &App<S>,
     request: &mut Request,
@@ -161,7 +173,10 @@ pub(super) fn authenticate<S>(
     let is_refresh = request.headers().contains_key(error_page::HX_REQUEST);
     let session = console.sessions.find(id, is_refresh, now);
     let session = session.ok_or_else(no_session)?;
-    let key = app.keys.find_by_digest(&session.key);
+    let key = match &session.person {
+        Some(person) => Some(Arc::clone(person)),
+        None => app.keys.find_by_digest(&session.key),
+    };
     let is_good = |key: &Arc<ApiKey>| {
         key.is_active_at(now) && key.org_id == session.org && check_approver(key).is_ok()
     };

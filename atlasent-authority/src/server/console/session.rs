@@ -2,8 +2,9 @@
 //!
 //! The browser holds a random id, and this process its SHA-256, so a dump of the table is no login.
 //! A session names its API key by the digest, and each request looks the key up again: a
-//! revoked key ends its sessions, and a vote counts by the roles that the key has then. Sessions
-//! are kept in memory, so they end with the process.
+//! revoked key ends its sessions, and a vote counts by the roles that the key has then. The session
+//! of a person of an OpenID Connect issuer has the roles of the login instead, and ends in time.
+//! Sessions are kept in memory, so they end with the process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,8 +52,11 @@ struct Held {
 #[derive(Debug)]
 pub(in crate::server) struct Session {
     digest: SessionDigest,
-    /// The digest of the API key that logged in.
+    /// The digest of the API key that logged in, or of the person.
     pub(super) key: KeyDigest,
+    /// The person whom an issuer has vouched for, in the form of an API key that expires with the
+    /// session. Unset for a login with an API key.
+    pub(super) person: Option<Arc<ApiKey>>,
     /// The organization that the API key belonged to at login.
     pub(super) org: OrgId,
     /// The token that each form of the session repeats.
@@ -62,11 +66,32 @@ pub(in crate::server) struct Session {
 impl Sessions {
     /// Starts a session of an API key. Returns its id, which only the browser keeps.
     pub(super) fn start(&self, key: &ApiKey, now: Timestamp) -> Result<SecretString, ApiError> {
+        self.insert(key, None, now)
+    }
+
+    /// Starts a session of a person whom an issuer vouches for. It lasts as long as `key`, which
+    /// stands for the person.
+    #[cfg(feature = "oidc")]
+    pub(super) fn start_of_person(
+        &self,
+        key: Arc<ApiKey>,
+        now: Timestamp,
+    ) -> Result<SecretString, ApiError> {
+        self.insert(&key, Some(Arc::clone(&key)), now)
+    }
+
+    fn insert(
+        &self,
+        key: &ApiKey,
+        person: Option<Arc<ApiKey>>,
+        now: Timestamp,
+    ) -> Result<SecretString, ApiError> {
         let id = random_token()?;
         let digest = digest_of(id.expose_secret());
         let session = Arc::new(Session {
             digest,
             key: key.digest,
+            person,
             org: key.org_id.clone(),
             csrf: random_token()?,
         });

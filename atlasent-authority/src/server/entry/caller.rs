@@ -204,7 +204,7 @@ pub(crate) fn address<S>(app: &App<S>, request: &Request) -> Option<IpAddr> {
 
 /// Counts a wrong API key or token. Returns the error, which tells an address with too many to
 /// wait.
-fn wrong<S>(
+pub(crate) fn wrong<S>(
     app: &App<S>,
     address: Option<IpAddr>,
     code: &'static str,

@@ -52,6 +52,16 @@ impl Query {
         }
     }
 
+    /// The text of a parameter that may not be repeated.
+    #[cfg(all(feature = "console", feature = "oidc"))]
+    pub(crate) fn text_once(&self, name: &str, most: usize) -> Result<Option<&str>, ApiError> {
+        if self.0.iter().filter(|(known, _)| known == name).count() > 1 {
+            let text = format!("`{name}` is there more than once");
+            return Err(ApiError::unreadable("INVALID_QUERY", text));
+        }
+        self.text(name, most)
+    }
+
     /// The time of a parameter.
     pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
         let text = self.text(name, LONGEST_TIME)?;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use reqwest::Url;
 use serde::Deserialize;
 
+#[cfg(feature = "console")]
+use super::login::LoginConfig;
 use crate::server::https::is_loopback;
 use crate::store::OrgId;
 
@@ -41,6 +43,19 @@ const MAX_FILE: u64 = 64 * 1024;
 /// | `role_names` | the role for each value of that claim; other values count for nothing | each value is a role |
 /// | `organization` | the organization whose holds these people release | `local` |
 /// | `ca_file` | a file with the CA certificates that are trusted for the issuer, in PEM | those of the system |
+/// | `authorized_parties` | the clients whose bearer tokens count: one has to be the claim `azp`, or else `client_id` | each client |
+/// | `login` | the table of the login in the console, with the feature `console` | people log in with API keys only |
+///
+/// The table `login`:
+///
+/// | setting | meaning | default |
+/// |---|---|---|
+/// | `client_id` | the console as a client of the issuer, and the audience of its ID tokens | |
+/// | `console_url` | the address of the console for browsers, without a path. The issuer has to know `<console_url>/console/login/oidc/callback` as a redirect URI | |
+/// | `client_secret` | the secret of the client: `{ file = "PATH" }` or `{ env = "NAME" }` | a public client |
+/// | `scopes` | the scopes that are asked for, `openid` among them | `["openid"]` |
+/// | `session` | how long a session lasts, such as `8h`, and 12 hours at most | until the ID token expires |
+/// | `authorization_url`, `token_url` | the endpoints of the issuer, both or neither | those of the discovery document |
 ///
 /// The name of a claim is that of a member of the token, or a path to one inside of it, with dots.
 /// URLs are `https`, or `http` to this machine.
@@ -59,6 +74,9 @@ pub struct OidcConfig {
     #[serde(default)]
     organization: OrgId,
     ca_file: Option<PathBuf>,
+    authorized_parties: Option<Vec<String>>,
+    #[cfg(feature = "console")]
+    login: Option<LoginConfig>,
 }
 
 fn default_principal_claim() -> String {
@@ -141,6 +159,22 @@ impl OidcConfig {
         &self.roles_claim
     }
 
+    pub(super) fn authorized_parties(&self) -> Option<&[String]> {
+        self.authorized_parties.as_deref()
+    }
+
+    /// Returns whether the settings have a table `login`.
+    #[cfg(feature = "console")]
+    #[must_use]
+    pub fn has_login(&self) -> bool {
+        self.login.is_some()
+    }
+
+    #[cfg(feature = "console")]
+    pub(super) fn login(&self) -> Option<&LoginConfig> {
+        self.login.as_ref()
+    }
+
     pub(super) fn ca_file(&self) -> Option<&Path> {
         self.ca_file.as_deref()
     }
@@ -172,6 +206,18 @@ impl OidcConfig {
                     "`{setting}` is empty: leave it out or set it"
                 )));
             }
+        }
+        if self.authorized_parties.as_ref().is_some_and(Vec::is_empty) {
+            return Err(invalid(
+                "`authorized_parties` is empty, so no token counts: leave it out or name a client"
+                    .to_owned(),
+            ));
+        }
+        #[cfg(feature = "console")]
+        if let Some(login) = &self.login {
+            login
+                .check()
+                .map_err(|why| invalid(format!("`login`: {why}")))?;
         }
         Ok(self)
     }

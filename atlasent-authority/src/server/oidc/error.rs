@@ -26,6 +26,12 @@ pub enum OidcError {
     /// The token is for another audience.
     #[error("the token is for another audience")]
     WrongAudience,
+    /// The token was issued to another client of the issuer.
+    #[error("the token was issued to another client (`azp`)")]
+    WrongParty,
+    /// The ID token is of another login.
+    #[error("the token is of another login (`nonce`)")]
+    WrongNonce,
     /// The token has expired.
     #[error("the token has expired")]
     Expired,

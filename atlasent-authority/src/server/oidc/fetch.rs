@@ -1,13 +1,16 @@
-//! Fetching the keys of an issuer, with limits on size and time.
+//! Requests to an issuer, with limits on size and time.
 
 use std::io;
 use std::time::Duration;
 
 use reqwest::header::ACCEPT;
+#[cfg(feature = "console")]
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::retry::never;
-use reqwest::{Client, Url};
+use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::config::{OidcConfig, checked_url};
 use super::keys::KeySet;
@@ -23,15 +26,23 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 /// An issuer, ready for requests.
+#[derive(Clone)]
 pub(super) struct Issuer {
     client: Client,
     issuer: String,
     jwks_url: Option<Url>,
 }
 
+/// A discovery document, with those of its members that a caller reads.
 #[derive(Deserialize)]
-struct Discovery {
+struct Discovery<T> {
     issuer: String,
+    #[serde(flatten)]
+    members: T,
+}
+
+#[derive(Deserialize)]
+struct KeysAddress {
     jwks_uri: String,
 }
 
@@ -63,44 +74,71 @@ impl Issuer {
     pub(super) async fn keys(&self) -> Result<KeySet, String> {
         let url = match &self.jwks_url {
             Some(url) => url.clone(),
-            None => self.discover().await?,
+            None => {
+                let wrong = |why: &str| format!("discovery document: `jwks_uri` {why}");
+                let found: KeysAddress = self.discover("a `jwks_uri`").await?;
+                checked_url(&found.jwks_uri).map_err(wrong)?
+            }
         };
         let json = self.get(url).await.map_err(|why| format!("keys: {why}"))?;
         KeySet::parse(&json).map_err(str::to_owned)
     }
 
-    async fn discover(&self) -> Result<Url, String> {
+    /// Fetches the discovery document. `members` names those that are read, for the error.
+    pub(super) async fn discover<T: DeserializeOwned>(&self, members: &str) -> Result<T, String> {
         let wrong = |why: &str| format!("discovery document: {why}");
         let url = format!("{}{DISCOVERY}", self.issuer.trim_end_matches('/'));
         let url = checked_url(&url).map_err(wrong)?;
         let json = self.get(url).await.map_err(|why| wrong(&why))?;
-        let discovery: Discovery = serde_json::from_slice(&json)
-            .map_err(|_| wrong("it does not have an `issuer` and a `jwks_uri`"))?;
+        let discovery: Discovery<T> = serde_json::from_slice(&json)
+            .map_err(|_| wrong(&format!("it does not have an `issuer` and {members}")))?;
         // OpenID Connect Discovery 1.0, section 4.3.
         if discovery.issuer != self.issuer {
             return Err(wrong("it is of another issuer"));
         }
-        checked_url(&discovery.jwks_uri).map_err(|why| wrong(&format!("`jwks_uri` {why}")))
+        Ok(discovery.members)
     }
 
     async fn get(&self, url: Url) -> Result<Vec<u8>, String> {
-        let broken = |error: reqwest::Error| match error.is_timeout() {
-            true => format!("no answer within {TIMEOUT:?}"),
-            false => causes(&error.without_url()),
-        };
-        let request = self.client.get(url).header(ACCEPT, "application/json");
-        let mut response = request.send().await.map_err(broken)?;
-        let status = response.status();
-        if !status.is_success() {
-            return Err(format!("status {status}"));
+        let (status, body) = answer(self.client.get(url)).await?;
+        match status.is_success() {
+            true => Ok(body),
+            false => Err(format!("status {status}")),
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(broken)? {
-            body.extend(chunk);
-            if body.len() > MAX_ANSWER {
-                return Err(format!("the answer has more than {MAX_ANSWER} bytes"));
-            }
-        }
-        Ok(body)
     }
+
+    /// Sends a form, with a header `Authorization` if there is one. Returns the answer with any status.
+    #[cfg(feature = "console")]
+    pub(super) async fn post_form(
+        &self,
+        url: Url,
+        form: String,
+        authorization: Option<HeaderValue>,
+    ) -> Result<(StatusCode, Vec<u8>), String> {
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let mut request = self.client.post(url).header(CONTENT_TYPE, kind).body(form);
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        answer(request).await
+    }
+}
+
+/// Sends a request, and reads its answer up to [`MAX_ANSWER`].
+async fn answer(request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), String> {
+    let broken = |error: reqwest::Error| match error.is_timeout() {
+        true => format!("no answer within {TIMEOUT:?}"),
+        false => causes(&error.without_url()),
+    };
+    let request = request.header(ACCEPT, "application/json");
+    let mut response = request.send().await.map_err(broken)?;
+    let status = response.status();
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(broken)? {
+        body.extend(chunk);
+        if body.len() > MAX_ANSWER {
+            return Err(format!("the answer has more than {MAX_ANSWER} bytes"));
+        }
+    }
+    Ok((status, body))
 }

@@ -1,13 +1,16 @@
 //! Approvers by bearer tokens of an OpenID Connect issuer: [`OidcVerifier`].
 //!
 //! `config` reads where the issuer is, `token` reads a token, `keys` reads and uses the issuer's
-//! keys, `fetch` gets them over HTTP, and `cache` says when.
+//! keys, `fetch` gets them over HTTP, and `cache` says when. `login` gets the tokens of people who
+//! log in to the console.
 
 mod cache;
 mod config;
 mod error;
 mod fetch;
 mod keys;
+#[cfg(feature = "console")]
+pub(in crate::server) mod login;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -20,6 +23,12 @@ use cache::KeyCache;
 pub use config::OidcConfig;
 pub use error::OidcError;
 use fetch::Issuer;
+#[cfg(feature = "console")]
+use jiff::Timestamp;
+#[cfg(feature = "console")]
+use login::{LoginBinding, LoginError, OidcLogin};
+#[cfg(feature = "console")]
+use secrecy::ExposeSecret;
 use token::Token;
 
 use crate::clock::{Clock, SystemClock};
@@ -51,6 +60,17 @@ pub struct OidcVerifier {
     config: Arc<OidcConfig>,
     keys: KeyCache,
     clock: Arc<dyn Clock>,
+    #[cfg(feature = "console")]
+    login: Option<Arc<OidcLogin>>,
+}
+
+/// A person who has logged in.
+#[cfg(feature = "console")]
+#[derive(Debug)]
+pub(in crate::server) struct LoggedIn {
+    pub(in crate::server) approver: Approver,
+    /// When the session ends.
+    pub(in crate::server) until: Timestamp,
 }
 
 impl OidcVerifier {
@@ -58,7 +78,8 @@ impl OidcVerifier {
     ///
     /// # Errors
     ///
-    /// When the CA certificates cannot be read, or no HTTP client can be built.
+    /// When the CA certificates or the secret of the client cannot be read, or no HTTP client can be
+    /// built.
     pub fn new(config: OidcConfig) -> io::Result<Self> {
         Self::with_clock(config, SystemClock)
     }
@@ -72,6 +93,11 @@ impl OidcVerifier {
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let issuer = Issuer::new(&config)?;
         Ok(Self {
+            #[cfg(feature = "console")]
+            login: (config.login())
+                .map(|login| OidcLogin::new(login, issuer.clone(), Arc::clone(&clock)))
+                .transpose()?
+                .map(Arc::new),
             config: Arc::new(config),
             keys: KeyCache::new(issuer, Arc::clone(&clock)),
             clock,
@@ -100,13 +126,47 @@ impl OidcVerifier {
         let token = Token::parse(token)?;
         // A token that is refused anyway causes no request to the issuer.
         token.check(&self.config, self.clock.now())?;
-        let keys = self.keys.current().await?;
-        let verified = match keys.verify(&token) {
-            Err(OidcError::UnknownKey) => self.keys.newer_than(&keys).await?.verify(&token),
-            verified => verified,
-        };
-        verified?;
+        self.verify_signature(&token).await?;
         token.approver(&self.config)
+    }
+
+    /// Returns the client that logs people in to the console, if the settings have one.
+    #[cfg(feature = "console")]
+    pub(in crate::server) fn login(&self) -> Option<&OidcLogin> {
+        self.login.as_deref()
+    }
+
+    /// Redeems the code of a login, and verifies the ID token that it is for.
+    #[cfg(feature = "console")]
+    pub(in crate::server) async fn log_in(
+        &self,
+        login: &OidcLogin,
+        code: &str,
+        binding: &LoginBinding,
+    ) -> Result<LoggedIn, LoginError> {
+        let text = login.redeem(code, binding).await?;
+        let verified = async {
+            let token = Token::parse(text.expose_secret())?;
+            let (client, nonce) = (login.client_id(), &binding.nonce);
+            let now = self.clock.now();
+            let expires = token.check_id_token(&self.config, client, nonce, now)?;
+            self.verify_signature(&token).await?;
+            let approver = token.approver(&self.config)?;
+            let until = login.session_end(now, expires);
+            Ok::<_, OidcError>(LoggedIn { approver, until })
+        };
+        verified.await.map_err(|error| match error {
+            OidcError::IssuerUnavailable(why) => LoginError::Unavailable(why),
+            error => LoginError::Token(error),
+        })
+    }
+
+    async fn verify_signature(&self, token: &Token<'_>) -> Result<(), OidcError> {
+        let keys = self.keys.current().await?;
+        match keys.verify(token) {
+            Err(OidcError::UnknownKey) => self.keys.newer_than(&keys).await?.verify(token),
+            verified => verified,
+        }
     }
 }
 

@@ -31,6 +31,9 @@ pub(super) struct Token<'t> {
     /// The signed text: header, dot and claims.
     pub(super) message: &'t str,
     pub(super) signature: Vec<u8>,
+    /// Whether the type is that of an access token (RFC 9068, 2.1).
+    #[cfg(feature = "console")]
+    is_access_token: bool,
     claims: Map<String, Value>,
 }
 
@@ -75,7 +78,8 @@ impl<'t> Token<'t> {
                 "its header requires an extension, and none is supported",
             ));
         }
-        if !header.typ.is_none_or(|typ| is_token_type(&typ)) {
+        let typ = header.typ.as_deref().map(type_name);
+        if !matches!(typ.as_deref(), None | Some("jwt" | "at+jwt")) {
             return Err(OidcError::Malformed(
                 "its type is neither `JWT` nor `at+jwt`",
             ));
@@ -87,29 +91,87 @@ impl<'t> Token<'t> {
             key_id: header.kid,
             message,
             signature: decoded(signature)?,
+            #[cfg(feature = "console")]
+            is_access_token: typ.as_deref() == Some("at+jwt"),
             claims,
         })
     }
 
-    /// Checks issuer, audience and times.
+    /// Checks a bearer token: issuer, audience, the client that it was issued to, and times.
     pub(super) fn check(&self, config: &OidcConfig, now: Timestamp) -> Result<(), OidcError> {
-        if self.claims.get("iss").and_then(Value::as_str) != Some(config.issuer()) {
-            return Err(OidcError::WrongIssuer);
-        }
-        let is_ours = |audience: &Value| audience.as_str() == Some(config.audience());
-        let for_us = match self.claims.get("aud") {
-            Some(Value::Array(audiences)) => audiences.iter().any(is_ours),
-            Some(audience) => is_ours(audience),
-            None => false,
-        };
-        if !for_us {
+        self.check_issuer(config)?;
+        if !self.audiences().contains(&config.audience()) {
             return Err(OidcError::WrongAudience);
         }
+        if let Some(parties) = config.authorized_parties() {
+            // Access tokens name the client as `client_id` (RFC 9068, 2.2), others as `azp`.
+            let party = match self.text("azp")? {
+                Some(party) => Some(party),
+                None => self.text("client_id")?,
+            };
+            if !party.is_some_and(|party| parties.iter().any(|known| known == party)) {
+                return Err(OidcError::WrongParty);
+            }
+        }
+        self.check_times(now).map(drop)
+    }
+
+    /// Checks the ID token of a login (OpenID Connect Core 1.0, section 3.1.3.7). Returns when it
+    /// expires, in seconds since 1970.
+    #[cfg(feature = "console")]
+    pub(super) fn check_id_token(
+        &self,
+        config: &OidcConfig,
+        client_id: &str,
+        nonce: &str,
+        now: Timestamp,
+    ) -> Result<f64, OidcError> {
+        if self.is_access_token {
+            return Err(OidcError::Malformed(
+                "it is an access token, not an ID token",
+            ));
+        }
+        self.check_issuer(config)?;
+        let audiences = self.audiences();
+        if !audiences.contains(&client_id) {
+            return Err(OidcError::WrongAudience);
+        }
+        match self.text("azp")? {
+            Some(party) if party == client_id => {}
+            // A token for several parties has to say who asked for it.
+            None if audiences.len() == 1 => {}
+            _ => return Err(OidcError::WrongParty),
+        }
+        if self.text("nonce")? != Some(nonce) {
+            return Err(OidcError::WrongNonce);
+        }
+        self.time("iat")?.ok_or_else(|| missing("iat"))?;
+        self.check_times(now)
+    }
+
+    fn check_issuer(&self, config: &OidcConfig) -> Result<(), OidcError> {
+        match self.claims.get("iss").and_then(Value::as_str) == Some(config.issuer()) {
+            true => Ok(()),
+            false => Err(OidcError::WrongIssuer),
+        }
+    }
+
+    /// Returns the audiences. A member that is not a text counts as one that fits nobody.
+    fn audiences(&self) -> Vec<&str> {
+        match self.claims.get("aud") {
+            Some(Value::Array(audiences)) => audiences
+                .iter()
+                .map(|audience| audience.as_str().unwrap_or_default())
+                .collect(),
+            Some(audience) => vec![audience.as_str().unwrap_or_default()],
+            None => Vec::new(),
+        }
+    }
+
+    /// Checks `exp`, `nbf` and `iat`. Returns `exp`.
+    fn check_times(&self, now: Timestamp) -> Result<f64, OidcError> {
         let now = now.as_duration().as_secs_f64();
-        let expires = self.time("exp")?.ok_or(OidcError::Claim {
-            claim: "exp".to_owned(),
-            why: "is missing",
-        })?;
+        let expires = self.time("exp")?.ok_or_else(|| missing("exp"))?;
         if now >= expires + LEEWAY {
             return Err(OidcError::Expired);
         }
@@ -118,7 +180,7 @@ impl<'t> Token<'t> {
                 return Err(OidcError::NotYetValid);
             }
         }
-        Ok(())
+        Ok(expires)
     }
 
     /// Returns the person that a verified token is for.
@@ -159,6 +221,17 @@ impl<'t> Token<'t> {
         }
     }
 
+    /// Returns a claim that is a text, or absent.
+    fn text(&self, claim: &str) -> Result<Option<&str>, OidcError> {
+        let Some(value) = self.claims.get(claim) else {
+            return Ok(None);
+        };
+        value.as_str().map(Some).ok_or_else(|| OidcError::Claim {
+            claim: claim.to_owned(),
+            why: "is not a text",
+        })
+    }
+
     /// Returns a time in seconds since 1970, which may have a fraction (RFC 7519, 2).
     fn time(&self, claim: &str) -> Result<Option<f64>, OidcError> {
         let Some(value) = self.claims.get(claim) else {
@@ -184,14 +257,18 @@ fn member<'v>(object: &'v Map<String, Value>, path: &str) -> Option<&'v Value> {
     })
 }
 
-/// Whether a type is that of a token (RFC 7519, 5.1; RFC 9068, 2.1), and not of a logout token or
-/// another signed object of the same issuer.
-fn is_token_type(typ: &str) -> bool {
+fn missing(claim: &str) -> OidcError {
+    OidcError::Claim {
+        claim: claim.to_owned(),
+        why: "is missing",
+    }
+}
+
+/// Returns the type of a token (RFC 7519, 5.1; RFC 9068, 2.1) in its short form. Logout tokens and
+/// other signed objects of the same issuer have other types.
+fn type_name(typ: &str) -> String {
     let typ = typ.to_ascii_lowercase();
-    matches!(
-        typ.strip_prefix("application/").unwrap_or(&typ),
-        "jwt" | "at+jwt"
-    )
+    typ.strip_prefix("application/").unwrap_or(&typ).to_owned()
 }
 
 fn decoded(part: &str) -> Result<Vec<u8>, OidcError> {

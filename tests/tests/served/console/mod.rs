@@ -4,6 +4,7 @@ mod csrf;
 mod headers;
 mod hostile;
 mod isolation;
+mod issuer_login;
 mod login;
 mod pages;
 mod sessions;

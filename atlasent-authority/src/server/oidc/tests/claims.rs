@@ -66,6 +66,46 @@ async fn a_token_counts_for_its_issuer_audience_and_time_only() {
 }
 
 #[tokio::test]
+async fn a_token_counts_for_the_authorized_parties_only_if_there_are_some() {
+    let issuer = LocalIssuer::start().await;
+    let listed = "authorized_parties = [\"cli\", \"console\"]";
+    for (settings, change, is_accepted) in [
+        ("", json!({}), true),
+        ("", json!({ "azp": "any" }), true),
+        (listed, json!({ "azp": "cli" }), true),
+        (
+            listed,
+            json!({ "azp": "console", "client_id": "any" }),
+            true,
+        ),
+        // Access tokens of RFC 9068 name the client so.
+        (listed, json!({ "client_id": "cli" }), true),
+        (listed, json!({}), false),
+        (listed, json!({ "azp": "any" }), false),
+        (listed, json!({ "azp": "any", "client_id": "cli" }), false),
+        (listed, json!({ "azp": "" }), false),
+        (listed, json!({ "client_id": "any" }), false),
+    ] {
+        let token = changed(claims(&issuer), change.clone());
+        let outcome = verified(&issuer, settings, &token).await.map(drop);
+        let expected = match is_accepted {
+            true => Ok(()),
+            false => Err(OidcError::WrongParty),
+        };
+        assert_eq!(outcome, expected, "{settings}: {change}");
+    }
+    for change in [
+        json!({ "azp": 7 }),
+        json!({ "azp": ["cli"] }),
+        json!({ "client_id": 7 }),
+    ] {
+        let token = changed(claims(&issuer), change.clone());
+        let refused = verified(&issuer, listed, &token).await;
+        assert!(matches!(refused, Err(OidcError::Claim { .. })), "{change}");
+    }
+}
+
+#[tokio::test]
 async fn the_configured_claims_name_the_person_and_the_roles() {
     let issuer = LocalIssuer::start().await;
     let more = json!({

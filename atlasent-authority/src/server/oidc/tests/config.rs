@@ -30,6 +30,10 @@ fn settings_that_are_wrong_are_refused_with_advice() {
             "`audience` is empty",
         ),
         (
+            &format!("{GOOD}authorized_parties = []"),
+            "`authorized_parties` is empty",
+        ),
+        (
             "issuer = \"http://a.example\"\naudience = \"x\"",
             "`issuer` is not `https`",
         ),
@@ -49,6 +53,83 @@ fn settings_that_are_wrong_are_refused_with_advice() {
         let error = OidcConfig::from_toml(text).unwrap_err().to_string();
         assert!(error.contains(words), "{text}: {error}");
     }
+}
+
+#[cfg(feature = "console")]
+#[test]
+fn settings_of_a_login_that_are_wrong_are_refused_with_advice() {
+    let login = "client_id = \"c\"\nconsole_url = \"https://console.example\"\n";
+    let check = |text: &str| OidcConfig::from_toml(&format!("{GOOD}[login]\n{text}"));
+    for good in [
+        login,
+        "client_id = \"c\"\nconsole_url = \"http://127.0.0.1:8080/\"",
+        &format!("{login}session = \"12h\"\nscopes = [\"email\", \"openid\"]"),
+        &format!("{login}client_secret = {{ env = \"X\" }}"),
+        &format!(
+            "{login}authorization_url = \"https://a.example/a\"\ntoken_url = \"https://a.example/t\""
+        ),
+    ] {
+        assert!(check(good).unwrap().has_login(), "{good}");
+    }
+    for (text, words) in [
+        ("client_id = \"c\"", "missing field `console_url`"),
+        (
+            "client_id = \"\"\nconsole_url = \"https://a.example\"",
+            "`client_id` is empty",
+        ),
+        (
+            "client_id = \"c\"\nconsole_url = \"http://a.example\"",
+            "`console_url` is not `https`",
+        ),
+        (
+            "client_id = \"c\"\nconsole_url = \"https://a.example/x\"",
+            "has a path",
+        ),
+        (
+            "client_id = \"c\"\nconsole_url = \"https://a.example?x\"",
+            "has a path",
+        ),
+        (&format!("{login}session = \"13h\""), "longer than `12h`"),
+        (
+            &format!("{login}session = \"soon\""),
+            "`session`: invalid duration",
+        ),
+        (&format!("{login}scopes = [\"email\"]"), "lacks `openid`"),
+        (&format!("{login}scopes = [\"openid\", \"a b\"]"), "no word"),
+        (
+            &format!("{login}token_url = \"https://a.example/t\""),
+            "or neither",
+        ),
+        (
+            &format!("{login}secret = \"hunter2\""),
+            "unknown field `secret`",
+        ),
+        (&format!("{login}client_secret = {{}}"), "client_secret"),
+    ] {
+        let error = check(text).unwrap_err().to_string();
+        assert!(error.contains(words), "{text}: {error}");
+    }
+}
+
+#[cfg(feature = "console")]
+#[test]
+fn a_client_secret_that_cannot_be_read_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    let text = format!(
+        "{GOOD}[login]\nclient_id = \"c\"\nconsole_url = \"https://console.example\"\n\
+         client_secret = {{ file = {path:?} }}"
+    );
+    let open = || OidcVerifier::new(OidcConfig::from_toml(&text).unwrap()).map(drop);
+    let error = open().unwrap_err().to_string();
+    assert!(
+        error.contains("`login`") && error.contains("secret`"),
+        "{error}"
+    );
+    fs::write(&path, " \n").unwrap();
+    assert!(open().unwrap_err().to_string().contains("is empty"));
+    fs::write(&path, "hunter2\n").unwrap();
+    open().unwrap();
 }
 
 #[test]
