@@ -111,6 +111,15 @@ impl BudgetUse {
         open.fold(0, u64::saturating_add)
     }
 
+    /// Returns when the first of the amounts at `now` ends, and when the last one does. `None` if
+    /// nothing is used up.
+    #[must_use]
+    pub fn ends(&self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        let ends = || self.open_slots(now).map(|(end, _)| end);
+        let time = |end| Timestamp::from_millisecond(end).unwrap_or(Timestamp::MAX);
+        Some((time(ends().min()?), time(ends().max()?)))
+    }
+
     /// Returns how long `amount` has to wait until it fits into `limit`. `None` if it never does.
     #[must_use]
     pub fn wait(&self, amount: u64, limit: u64, now: Timestamp) -> Option<Duration> {

@@ -10,6 +10,9 @@ use crate::ledger::budget::{BudgetKey, Charge};
 use crate::policy::{Budget, BudgetScope, Policies, Units};
 use crate::store::{CellKey, Changeset};
 
+/// The resource of a request that names none.
+pub(super) const NO_RESOURCE: &str = "default";
+
 /// What the permit of a request takes from one budget.
 #[derive(Clone)]
 pub(super) struct PendingCharge {
@@ -50,20 +53,26 @@ pub(super) fn charges(
         .collect()
 }
 
-/// Returns the key of a budget for a request. The limit is not part of it: what is used up stays
-/// used up when a policy gets another limit.
+/// Returns the key of a budget for a request.
 fn key(budget: &Budget, request: &EvaluateRequest, key_environment: Option<&str>) -> BudgetKey {
-    let who = match budget.scope {
+    let holder = match budget.scope {
         BudgetScope::Agent => request.actor_id.as_str(),
-        BudgetScope::Resource => request.resource_id.as_deref().unwrap_or("default"),
+        BudgetScope::Resource => request.resource_id.as_deref().unwrap_or(NO_RESOURCE),
         BudgetScope::Organization => "",
     };
+    key_of(budget, holder, key_environment)
+}
+
+/// Returns the key of the budget of an agent or a resource; `holder` is empty for that of the
+/// organization. The limit is not part of it: what is used up stays used up when a policy gets
+/// another limit.
+pub(super) fn key_of(budget: &Budget, holder: &str, key_environment: Option<&str>) -> BudgetKey {
     BudgetKey::new(&[
         &budget.policy,
         &budget.counted(),
         &budget.seconds.to_string(),
         budget.scope.as_str(),
-        who,
+        holder,
         key_environment.unwrap_or_default(),
     ])
 }

@@ -1,6 +1,8 @@
 //! [`LocalAuthority`]: it decides by policy, keeps the permit ledger, and records both.
 
 pub(crate) mod approvals;
+#[cfg(feature = "console")]
+pub(crate) mod budget_use;
 mod budgets;
 mod builder;
 pub(crate) mod caller;
@@ -275,6 +277,8 @@ pub(crate) mod failed {
     pub(crate) const REVOCATION: &str =
         "the revocation could not be recorded, so the permit is not revoked";
     pub(crate) const PERMIT: &str = "the permit could not be read";
+    #[cfg(feature = "console")]
+    pub(crate) const BUDGETS: &str = "the budgets could not be read";
     #[cfg(feature = "server")]
     pub(crate) const BACKUP: &str = "the store could not be backed up";
     pub(crate) const APPROVAL: &str =

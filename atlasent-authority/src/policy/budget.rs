@@ -237,6 +237,16 @@ impl Policies {
             .filter_map(|id| self.by_id.get(&PolicyId::new(id)));
         policies.flat_map(|annotated| &annotated.budgets)
     }
+
+    /// Returns all budgets, by the ids of their policies.
+    #[cfg(feature = "console")]
+    pub(crate) fn all_budgets(&self) -> Vec<&Budget> {
+        let mut budgets: Vec<_> = (self.by_id.values())
+            .flat_map(|annotated| &annotated.budgets)
+            .collect();
+        budgets.sort_by(|one, other| one.policy.cmp(&other.policy));
+        budgets
+    }
 }
 
 impl Statement {

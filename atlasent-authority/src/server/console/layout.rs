@@ -28,16 +28,18 @@ pub(super) enum Section {
     Approvals,
     Decisions,
     Permits,
+    Budgets,
     Trail,
     Stops,
     Policies,
 }
 
 impl Section {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Approvals,
         Self::Decisions,
         Self::Permits,
+        Self::Budgets,
         Self::Trail,
         Self::Stops,
         Self::Policies,
@@ -48,6 +50,7 @@ impl Section {
             Self::Approvals => "/console/approvals",
             Self::Decisions => "/console/decisions",
             Self::Permits => "/console/permits",
+            Self::Budgets => "/console/budgets",
             Self::Trail => "/console/trail",
             Self::Stops => "/console/stops",
             Self::Policies => "/console/policies",
@@ -59,6 +62,7 @@ impl Section {
             Self::Approvals => "Approvals",
             Self::Decisions => "Decisions",
             Self::Permits => "Permits",
+            Self::Budgets => "Budgets",
             Self::Trail => "Trail",
             Self::Stops => "Stops",
             Self::Policies => "Policies",
@@ -70,7 +74,7 @@ impl Section {
         match self {
             Self::Approvals => has(ApiScope::Approve),
             Self::Decisions | Self::Trail => has(ApiScope::AuditRead),
-            Self::Permits => has(ApiScope::PermitsRead),
+            Self::Permits | Self::Budgets => has(ApiScope::PermitsRead),
             Self::Stops => has(ApiScope::Stop),
             Self::Policies => has(ApiScope::AuditRead) || has(ApiScope::Evaluate),
         }

@@ -80,6 +80,7 @@ pub(super) fn router<S: Store + RateCounter>(app: &Arc<App<S>>) -> Router<Arc<Ap
         .route("/console/decisions/rows", get(pages::decisions::rows::<S>))
         .route("/console/permits", get(pages::permits::list::<S>))
         .route("/console/permits/{id}", get(pages::story::show::<S>))
+        .route("/console/budgets", get(pages::budgets::show::<S>))
         .route("/console/trail", get(pages::trail::show::<S>))
         .route(
             "/console/stops",

@@ -98,6 +98,8 @@ async fn no_text_from_outside_becomes_markup_or_moves_other_text() {
         "/console/decisions/rows",
         "/console/permits",
         "/console/permits?agent=%3Cscript%3Ewindow.pwned%3D1%3C%2Fscript%3E",
+        "/console/budgets",
+        "/console/budgets?of=%3Cscript%3Ewindow.pwned%3D1%3C%2Fscript%3E",
         "/console/trail",
         "/console/trail?at=%22%3E%3Cimg%20src%3Dx%3E",
         "/console/stops",

@@ -124,6 +124,14 @@ async fn no_page_shows_or_changes_anything_of_another_organization() {
     for kind in ["approval.voted", "stop.lifted"] {
         assert!(!events.contains(kind), "{events}");
     }
+    // Also not what an agent or a resource of ours has used of a budget.
+    for (browser, used) in [(&mine, "1 of 1000"), (&theirs, "0 of 1000")] {
+        let page = browser.page("/console/budgets?of=bot-acme-secret").await;
+        let row = page
+            .split("<tr")
+            .find(|row| row.contains("agent bot-acme-secret"));
+        assert!(row.is_some_and(|row| row.contains(used)), "{used}: {page}");
+    }
     // A stop of theirs covers nothing of ours.
     let fields = [("covers", "all"), ("reason", "x")];
     let set = theirs

@@ -1,5 +1,6 @@
 //! The console over HTTP: who gets in, what pages show and refuse, and their headers.
 
+mod budgets;
 mod csrf;
 mod headers;
 mod hostile;

@@ -23,7 +23,7 @@ pub(super) const IAN: &str = "ask_test_1a4001a4011a4021a4031a4041a405ed";
 pub(super) const OPS: &str = "ask_test_0b50000b50010b50020b50030b50040b";
 
 pub(super) const HOLDS: &str = r#"
-    @id("everyone") permit (principal, action, resource);
+    @id("everyone") @budget("calls 1000/hour per agent, calls 1000/hour per resource") permit (principal, action, resource);
 
     @id("four-eyes") @decision("hold") @reason("a release needs two people")
     @approvers("role:sre") @quorum("2") @approval_ttl("1h") @redact("token")

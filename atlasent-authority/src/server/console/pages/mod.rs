@@ -2,6 +2,7 @@
 
 pub(super) mod approval;
 pub(super) mod approvals;
+pub(super) mod budgets;
 pub(super) mod decisions;
 mod events;
 pub(super) mod permits;
