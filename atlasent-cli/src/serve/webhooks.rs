@@ -8,6 +8,7 @@
 //! url = "https://hooks.example/atlasent"
 //! secrets = [{ file = "/run/secrets/webhook" }, { env = "OLD_WEBHOOK_SECRET" }]
 //! events = ["approval.requested", "stop.set"]
+//! organization = "acme"
 //!
 //! [[endpoint]]
 //! name = "chat"
@@ -40,6 +41,7 @@ struct SettingsFile {
 #[serde(deny_unknown_fields)]
 struct EndpointTable {
     name: String,
+    organization: Option<String>,
     url: Option<String>,
     url_env: Option<String>,
     #[serde(default)]
@@ -104,6 +106,12 @@ impl EndpointTable {
             _ => return Err(of("write either `url` or `url_env`".to_owned())),
         };
         let mut endpoint = WebhookEndpoint::new(name, &url).map_err(|error| error.to_string())?;
+        if let Some(organization) = &self.organization {
+            let organization = organization.parse();
+            let organization =
+                organization.map_err(|error| of(format!("`organization`: {error}")))?;
+            endpoint = endpoint.organization(organization);
+        }
         for secret in self.secrets {
             endpoint = endpoint.secret(secret.read().map_err(of)?);
         }
@@ -191,6 +199,10 @@ mod tests {
             (
                 format!("{endpoint}format = \"irc\""),
                 "unknown variant `irc`",
+            ),
+            (
+                format!("{endpoint}format = \"slack\"\norganization = \"A b\""),
+                "`organization`: ",
             ),
             (
                 format!("{endpoint}format = \"slack\"\nevents = [\"x\"]"),

@@ -5,18 +5,20 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
+use atlasent_authority::organizations::Organization;
 use atlasent_authority::server::webhooks::{
     WebhookDelivery, WebhookEndpoint, WebhookFormat, WebhookSecret, Webhooks,
 };
 use atlasent_authority::store::{
-    ApprovalEntry, Changeset, EscalationId, NewEvent, Question, RateCounter, Store,
+    ApprovalEntry, Changeset, EscalationId, NewEvent, Organizations, Question, RateCounter, Store,
 };
 use atlasent_authority::{LocalAuthority, MemoryStore, Policies, RedbStore};
 use atlasent_tests::server::{At, Fault, Reply, Request, Server as Receiver, in_order};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::support::{AGENT, Served, deploy, evaluate_body, ms, policies, server};
+use crate::organizations::support::{ACME, Folder, GLOBEX, id};
+use crate::support::{AGENT, KEY, Served, deploy, evaluate_body, ms, policies, server};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OLD_SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
@@ -197,6 +199,59 @@ async fn a_request_that_the_policies_hold_is_notified() {
         (&AGENT.into(), &"role:dba".into())
     );
     assert!(data.get("context").is_none() && data.get("shown").is_none());
+}
+
+#[tokio::test]
+async fn each_organization_has_endpoints_of_its_own() {
+    let [local, acme, late] = [(); 3].map(|()| Receiver::start(|_: &Request| Reply::status(200)));
+    let folder = Folder::new();
+    let of = |name: &str, receiver: &Receiver, org: &str| {
+        let endpoint = endpoint(name, receiver.url()).events(["stop.set"]).unwrap();
+        endpoint.organization(id(org))
+    };
+    let webhooks = to([
+        of("of-local", &local, "local"),
+        of("of-acme", &acme, "acme"),
+        // It is not registered yet.
+        of("of-initech", &late, "initech"),
+    ]);
+    let store = MemoryStore::new();
+    let server = folder.server_on(store.clone(), |hosting| hosting).await;
+    let served = Served::run(server.webhooks(webhooks)).await;
+    assert_eq!(served.get("/healthz").await.status, 200);
+    for (key, reason) in [(KEY, "ours"), (ACME, "of acme"), (GLOBEX, "of globex")] {
+        let stop = serde_json::json!({"agent_id": "bot", "reason": reason});
+        let answer = served.caller(key).post("/v1/stops", &stop).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    wait_until("both arrive", || {
+        !local.requests().is_empty() && !acme.requests().is_empty()
+    })
+    .await;
+    tokio::time::sleep(ms(1_500)).await;
+    for (receiver, reason, org) in [(&local, "ours", "local"), (&acme, "of acme", "acme")] {
+        assert_eq!(reasons(receiver), [reason]);
+        assert_eq!(body(&receiver.requests()[0])["data"]["org_id"], org);
+    }
+    assert!(late.requests().is_empty());
+    assert_eq!(count(&served, "of-acme", "delivered").await, 1);
+
+    // Once it is registered, its endpoint is told of what happens from then on.
+    folder
+        .registry()
+        .create(Organization::new(id("initech")))
+        .unwrap();
+    store.create_organization(&id("initech")).await.unwrap();
+    let initech = store.organization(&id("initech"));
+    for n in 0.. {
+        record(&initech, "stop.set", &format!("late {n}")).await;
+        tokio::time::sleep(ms(300)).await;
+        if !late.requests().is_empty() {
+            break;
+        }
+        assert!(n < 200, "nothing arrives");
+    }
+    assert_eq!(local.requests().len() + acme.requests().len(), 2);
 }
 
 #[tokio::test]

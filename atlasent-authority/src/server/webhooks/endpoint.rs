@@ -7,6 +7,7 @@ use reqwest::Url;
 
 use super::{WEBHOOK_EVENTS, WebhookSecret};
 use crate::server::https::is_loopback;
+use crate::store::OrgId;
 
 /// The limit on a name, in bytes.
 const LONGEST_NAME: usize = 64;
@@ -25,6 +26,7 @@ const RETRY_FOR: Duration = Duration::from_secs(24 * 3_600);
 #[must_use = "an endpoint is notified when it is added to `Webhooks`"]
 pub struct WebhookEndpoint {
     pub(super) name: String,
+    pub(super) organization: OrgId,
     pub(super) url: Url,
     pub(super) secrets: Vec<WebhookSecret>,
     pub(super) events: Vec<&'static str>,
@@ -67,6 +69,7 @@ impl WebhookEndpoint {
         let invalid = |why: &str| InvalidWebhook(format!("the endpoint `{name}` {why}"));
         Ok(Self {
             name: name.to_owned(),
+            organization: OrgId::local(),
             url: checked(url).map_err(invalid)?,
             secrets: Vec::new(),
             events: WEBHOOK_EVENTS.to_vec(),
@@ -74,6 +77,14 @@ impl WebhookEndpoint {
             timeout: TIMEOUT,
             retry_for: RETRY_FOR,
         })
+    }
+
+    /// Sets the organization whose events the endpoint is told of: `local` by default, and otherwise
+    /// one that the server [serves](crate::server::Server::organizations). A second call replaces
+    /// the first.
+    pub fn organization(mut self, organization: OrgId) -> Self {
+        self.organization = organization;
+        self
     }
 
     /// Adds a secret. Each delivery has a signature by each secret, so that a receiver can change
@@ -160,6 +171,7 @@ impl fmt::Debug for WebhookEndpoint {
         // The path of the address may be its secret.
         f.debug_struct("WebhookEndpoint")
             .field("name", &self.name)
+            .field("organization", &self.organization)
             .field("host", &self.url.host_str())
             .field("events", &self.events)
             .field("format", &self.format)

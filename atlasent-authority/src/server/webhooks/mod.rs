@@ -29,7 +29,7 @@ pub const WEBHOOK_EVENTS: [&str; 5] = [
     "stop.set",
 ];
 
-/// The endpoints that a server notifies, each with its events of the organization `local`.
+/// The endpoints that a server notifies, each of the events of one organization.
 ///
 /// ```no_run
 /// use atlasent_authority::server::webhooks::{WebhookEndpoint, Webhooks};

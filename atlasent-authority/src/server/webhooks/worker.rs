@@ -22,7 +22,7 @@ use std::time::Duration;
 use base16ct::lower;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
-use tokio::sync::oneshot;
+use tokio::sync::{OnceCell, oneshot};
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -64,6 +64,8 @@ pub(super) struct Worker<S> {
     endpoint: Arc<WebhookEndpoint>,
     receiver: Receiver,
     approval_url: Option<Arc<str>>,
+    /// The store of another organization than `local`, once it was opened.
+    store: OnceCell<S>,
     key: WebhookKey,
     /// This server, in leases.
     holder: Arc<str>,
@@ -110,6 +112,7 @@ impl<S: Store> Worker<S> {
             endpoint: Arc::new(endpoint),
             receiver,
             approval_url,
+            store: OnceCell::new(),
             holder: Uuid::new_v4().simple().to_string().into(),
             address: address.into(),
             position: None,
@@ -212,8 +215,7 @@ impl<S: Store> Worker<S> {
 
     async fn events(&self, after: u64) -> Result<Vec<Arc<SealedEvent>>, StoreError> {
         let filter = EventFilter::default().types(self.endpoint.events.iter().copied());
-        let store = self.app.local().authority.store();
-        store.events(after, PAGE, &filter).await
+        self.store().await?.events(after, PAGE, &filter).await
     }
 
     /// Takes or renews the lease.
@@ -273,7 +275,7 @@ impl<S: Store> Worker<S> {
             return Ok(Step::Dropped);
         };
         let row = match payload.approval() {
-            Some(key) => self.app.local().authority.store().approval(key).await?,
+            Some(key) => self.store().await?.approval(key).await?,
             None => None,
         };
         let url = self.approval_url.as_deref();
@@ -370,7 +372,6 @@ impl<S: Store> Worker<S> {
         change: impl FnOnce(&mut WebhookState, Timestamp) + Clone + Send + 'static,
     ) -> Result<WebhookState, StoreError> {
         let (key, now) = (self.key, self.app.clock.now());
-        let store = self.app.local().authority.store();
         let write = move |changeset: &mut Changeset<'_>| {
             let known = changeset.webhook(key).cloned();
             let mut state = known.clone().unwrap_or_else(|| WebhookState {
@@ -384,7 +385,25 @@ impl<S: Store> Worker<S> {
             }
             state
         };
+        let store = self.store().await?;
         store.commit(now, vec![CellKey::Webhook(key)], write).await
+    }
+
+    /// Returns the store of the endpoint's organization.
+    async fn store(&self) -> Result<&S, StoreError> {
+        let id = &self.endpoint.organization;
+        if id.is_local() {
+            return Ok(self.app.local().authority.store());
+        }
+        let open = || async {
+            let store = self.app.organizations.store(id).await;
+            store.unwrap_or_else(|| {
+                Err(StoreError::failed(format!(
+                    "this server has no organization `{id}`: create it with `atlasent org create`"
+                )))
+            })
+        };
+        self.store.get_or_try_init(open).await
     }
 
     fn reached(&mut self, sequence: u64) {
