@@ -406,3 +406,32 @@ async fn an_approval_for_a_while_releases_calls_with_other_arguments() {
         assert_eq!(answer["decision"], decision, "{commit}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn decisions_that_wait_are_a_metric() {
+    let served = serve().await;
+    let open = async |count: u64| {
+        let metrics = get(&served, KEY, "/metrics").await.text;
+        let line = format!(r#"atlasent_approvals_open{{organization="local"}} {count}"#);
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    };
+    open(0).await;
+    let mut ids = Vec::new();
+    for commit in ["a", "b"] {
+        let question = json!({
+            "action_type": "deploy", "actor_id": "deploy-bot", "context": {"commit": commit},
+        });
+        let held = post(&served, KEY, "/v1-evaluate", question).await.json();
+        ids.push(held["escalation_id"].as_str().unwrap().to_owned());
+    }
+    open(2).await;
+    let rejected = post(
+        &served,
+        ALICE,
+        &format!("/v1/hitl/{}/reject", ids[0]),
+        json!({}),
+    )
+    .await;
+    assert_eq!(rejected.status, 200, "{}", rejected.text);
+    open(1).await;
+}

@@ -89,8 +89,13 @@ impl ApprovalFilter {
 pub struct ApprovalPage {
     /// The decisions of the page.
     pub approvals: Vec<ApprovalEntry>,
-    /// The number of decisions on this page and the next ones. On the last page it is exact; before
-    /// it, decisions that no condition was tried on yet count as if they passed.
+    /// How many decisions there are from this page on, as far as that is known without reading them
+    /// all: there can be ten thousand open ones, and more that are closed.
+    ///
+    /// On the last page, exactly the number of its decisions. Before it, the number of open
+    /// decisions of the organization, and at least one more than the page has. So it is an estimate
+    /// if the filter has conditions, if callers of `live` and `test` keys have open decisions, or
+    /// for decisions that are closed: [`next`](Self::next) alone tells whether there are more.
     pub total: u64,
     /// The next page starts before this sequence number. Unset on the last page.
     pub next: Option<u64>,
@@ -146,7 +151,10 @@ impl<S: Store> LocalAuthority<S> {
         let count = u64::try_from(approvals.len()).unwrap_or(u64::MAX);
         let (next, total) = match approvals.last().filter(|_| is_more) {
             None => (None, count),
-            Some(last) => (Some(last.sequence), self.open_count().await?.max(count + 1)),
+            Some(last) => {
+                let open = self.open_approvals().await?;
+                (Some(last.sequence), open.max(count + 1))
+            }
         };
         Ok(ApprovalPage {
             approvals,
@@ -155,8 +163,8 @@ impl<S: Store> LocalAuthority<S> {
         })
     }
 
-    /// Returns how many decisions are open.
-    async fn open_count(&self) -> Result<u64, Error> {
+    /// Returns how many decisions are open, of all callers.
+    pub(crate) async fn open_approvals(&self) -> Result<u64, Error> {
         let look = |changeset: &mut Changeset<'_>| changeset.open_approvals();
         self.commit(failed::APPROVALS, vec![CellKey::OpenApprovals], look)
             .await

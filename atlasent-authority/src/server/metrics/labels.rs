@@ -45,6 +45,11 @@ pub(super) struct CodeLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OrgLabel {
+    pub(super) organization: Label,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct EndpointLabel {
     pub(super) endpoint: Label,
 }

@@ -1,4 +1,4 @@
-//! The metrics of the organizations beside `local`.
+//! The metrics by organization.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -9,16 +9,17 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::labels::{Label, OrgDecisionLabels};
+use super::labels::{Label, OrgDecisionLabels, OrgLabel};
 use super::{Metrics, OTHER, register};
 use crate::store::OrgId;
 
 /// The largest number of organizations with series of their own: the first ones that ask.
 const ORGANIZATIONS: usize = 200;
 
-/// The metrics of the organizations beside `local`.
+/// The metrics by organization.
 pub(super) struct OrgMetrics {
     decisions: Family<OrgDecisionLabels, Counter>,
+    open_approvals: Family<OrgLabel, Gauge>,
     registered: Gauge,
     loaded: Gauge,
     named: Mutex<HashSet<OrgId>>,
@@ -31,6 +32,12 @@ impl OrgMetrics {
                 registry,
                 "organization_decisions",
                 "Evaluations by organization and decision; organizations beyond the first 200 are `other`",
+                Family::default(),
+            ),
+            open_approvals: register(
+                registry,
+                "approvals_open",
+                "Decisions that wait for approvers, of `local` and of the organizations in memory; organizations beyond the first 200 are `other`",
                 Family::default(),
             ),
             registered: register(
@@ -71,6 +78,22 @@ impl Metrics {
         self.organizations.decisions.get_or_create(&labels).inc();
     }
 
+    /// Sets how many decisions wait for approvers, in place of all former numbers.
+    pub(crate) fn set_open_approvals(&self, open: &[(OrgId, u64)]) {
+        let gauges = &self.organizations.open_approvals;
+        gauges.clear();
+        for (org, open) in open {
+            let organization = match org.is_local() {
+                true => Label::new(org.as_str()),
+                false => self.organizations.label(org),
+            };
+            let open = i64::try_from(*open).unwrap_or(i64::MAX);
+            gauges
+                .get_or_create(&OrgLabel { organization })
+                .inc_by(open);
+        }
+    }
+
     /// Sets how many organizations are registered, and how many are in memory.
     pub(crate) fn set_organizations(&self, registered: usize, loaded: usize) {
         let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
@@ -96,5 +119,31 @@ mod tests {
         assert_eq!(text.matches(series).count(), ORGANIZATIONS + 1);
         assert!(text.contains(r#"{organization="other",decision="allow"} 10"#));
         assert!(text.contains(r#"{organization="org-0",decision="allow"} 1"#));
+    }
+
+    #[test]
+    fn decisions_that_wait_are_added_up_beyond_the_bound() {
+        let metrics = Metrics::new();
+        let orgs = (0..ORGANIZATIONS + 10).map(|n| (format!("org-{n}").parse().unwrap(), 2));
+        let orgs: Vec<_> = orgs.chain([(OrgId::local(), 3)]).collect();
+        // Each time anew.
+        for _ in 0..2 {
+            metrics.set_open_approvals(&orgs);
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &metrics.registry).unwrap();
+        let series = "atlasent_approvals_open{";
+        assert_eq!(text.matches(series).count(), ORGANIZATIONS + 2);
+        for line in [
+            r#"{organization="local"} 3"#,
+            r#"{organization="org-0"} 2"#,
+            r#"{organization="other"} 20"#,
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        metrics.set_open_approvals(&[]);
+        text.clear();
+        prometheus_client::encoding::text::encode(&mut text, &metrics.registry).unwrap();
+        assert!(!text.contains(series), "{text}");
     }
 }

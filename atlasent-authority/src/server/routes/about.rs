@@ -1,5 +1,6 @@
 //! The endpoints about the server itself: the caller's API key, the signing keys, health, metrics.
 
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::server::entry::deadline::Deadline;
 use crate::server::log_limit::log_outage;
 use crate::server::response::JsonBody;
 use crate::server::shadow::Shadow;
-use crate::store::Store;
+use crate::store::{OrgId, Store};
 use crate::trail::chain::format_time;
 
 /// How long `/metrics` waits for the store before it answers without the store's gauges.
@@ -146,11 +147,28 @@ pub(crate) async fn metrics<S: Store>(State(app): State<Arc<App<S>>>) -> Respons
         .run(app.local().authority.stops())
         .await;
     let stops = stops.ok().and_then(Result::ok).map(|stops| stops.len());
+    // Those that were read in time.
+    let mut open = Vec::new();
+    let _ = Deadline::after(METRICS_WAIT)
+        .run(read_open_approvals(&app, &mut open))
+        .await;
+    app.metrics.set_open_approvals(&open);
     let now = app.clock.now();
     let text = app.metrics.text(status, stops, &policies, now);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     match text {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Reads how many decisions wait for approvers, of `local` and of the organizations in memory.
+async fn read_open_approvals<S: Store>(app: &App<S>, open: &mut Vec<(OrgId, u64)>) {
+    let others = app.organizations.loader().map(|loader| loader.all_loaded());
+    let local = app.organizations.shared_local();
+    for org in iter::once(local).chain(others.unwrap_or_default()) {
+        if let Ok(count) = org.authority.open_approvals().await {
+            open.push((org.id.clone(), count));
+        }
     }
 }

@@ -182,6 +182,10 @@ async fn metrics_and_readiness_tell_nothing_of_an_organization_but_its_id() {
         "{metrics}"
     );
     assert!(!metrics.contains("acme-only"), "{metrics}");
+    for org in ["local", "acme", "globex"] {
+        let open = format!(r#"atlasent_approvals_open{{organization="{org}"}} 0"#);
+        assert!(metrics.contains(&open), "{open}: {metrics}");
+    }
     let ready = served.caller(KEY).get("/readyz").await.text;
     assert!(
         !ready.contains("acme") && !ready.contains("globex"),
