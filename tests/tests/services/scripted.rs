@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use atlasent::error::{Code, Failure};
 use atlasent::testing::{Call, MockAuthority};
-use atlasent::wire::{EvaluateRequest, Evaluation, Verification, VerifyRequest};
+use atlasent::wire::{EscalationStatus, EvaluateRequest, Evaluation, Verification, VerifyRequest};
 use atlasent::{Authority, Error};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -103,5 +103,10 @@ impl Authority for Scripted {
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         let _open = self.opened();
         self.script().verify(request).await
+    }
+
+    async fn wait(&self, id: &str, at_most: Duration) -> Result<EscalationStatus, Error> {
+        let _open = self.opened();
+        self.script().wait(id, at_most).await
     }
 }
