@@ -2,7 +2,8 @@
 //! terminals.
 
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -213,6 +214,81 @@ fn a_rejection_reaches_the_agent_and_its_reason_too() {
 }
 
 #[test]
+fn an_approval_for_a_while_releases_so_many_calls_and_no_more() {
+    let served = Served::start(&[]);
+    let [alice, bob, _] = &served.approvers;
+    let ask = |commit: u32| {
+        let body =
+            json!({"action_type": "deploy", "actor_id": "bot", "context": {"commit": commit}});
+        served.post("/v1-evaluate", &body)
+    };
+    let id = ask(0)["escalation_id"].as_str().unwrap().to_owned();
+    // The policy does not allow it.
+    let grant = ["approvals", "approve", &*id, "--for", "1h", "--times", "5"];
+    let (code, _, stderr) = served.run(alice, &grant);
+    assert_eq!(code, 2, "{stderr}");
+    let policies = POLICIES.replace("@quorum", "@approval_grants(\"1h\")\n@quorum");
+    fs::write(served.data.path().join("policies/deploy.cedar"), policies).unwrap();
+    // A changed policy opens a new question.
+    let mut id = id;
+    for _ in 0..200 {
+        let held = ask(0);
+        let newest = held["escalation_id"].as_str().unwrap().to_owned();
+        if newest != id {
+            id = newest;
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let grant = ["approvals", "approve", &*id, "--for", "1h", "--times", "5"];
+    // `--times` needs `--for`.
+    let (code, _, _) = served.run(alice, &["approvals", "approve", &id, "--times", "5"]);
+    assert_eq!(code, 2);
+    for approver in [alice, bob] {
+        served.ok(approver, &grant);
+    }
+    let mut tokens: Vec<_> = (1..=5)
+        .map(|commit| ask(commit)["permit_token"].clone())
+        .collect();
+    assert!(tokens.iter().all(Value::is_string), "{tokens:?}");
+    tokens.dedup();
+    assert_eq!(tokens.len(), 5, "each use has a permit of its own");
+    assert_eq!(ask(6)["decision"], "hold");
+}
+
+#[test]
+fn a_watcher_sees_what_waits_and_each_change() {
+    let served = Served::start(&[]);
+    let [alice, bob, _] = &served.approvers;
+    let id = served.ask()["escalation_id"].as_str().unwrap().to_owned();
+    let mut command = served.command(alice, &["approvals", "watch", "--json"]);
+    let mut watcher = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+    let mut changes = lines.map(|line| {
+        let change: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let approved = change["quorum_progress"]["approved"].as_u64().unwrap();
+        (change["id"].clone(), change["status"].clone(), approved)
+    });
+    let waits = |status: &str, approved| (json!(id), json!(status), approved);
+    assert_eq!(
+        changes.next(),
+        Some(waits("pending", 0)),
+        "what waited before"
+    );
+    served.ok(alice, &["approvals", "approve", &id]);
+    assert_eq!(changes.next(), Some(waits("pending", 1)));
+    served.ok(bob, &["approvals", "approve", &id]);
+    assert_eq!(changes.next(), Some(waits("approved", 2)));
+    let other = json!({"action_type": "deploy", "actor_id": "other-bot"});
+    let opened = served.post("/v1-evaluate", &other);
+    let opened = (opened["escalation_id"].clone(), json!("pending"), 0);
+    assert_eq!(changes.next(), Some(opened));
+    // It ends when its reader has gone, or when it is interrupted.
+    watcher.kill().unwrap();
+    watcher.wait().unwrap();
+}
+
+#[test]
 fn settings_of_approvers_that_cannot_be_read_stop_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("settings");
@@ -237,4 +313,29 @@ fn settings_of_approvers_that_cannot_be_read_stop_the_start() {
         );
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
+}
+
+#[test]
+fn a_login_with_an_issuer_is_for_the_console() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("oidc.toml");
+    let text = "issuer = \"https://login.example\"\naudience = \"x\"\n\
+         [login]\nclient_id = \"c\"\nconsole_url = \"https://console.example\"\n";
+    fs::write(&file, text).unwrap();
+    let mut command = atlasent();
+    command
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--store",
+            "memory",
+            "--data-dir",
+        ])
+        .arg(folder.path())
+        .arg("--oidc")
+        .arg(&file);
+    let (code, stdout, stderr) = output(&mut command);
+    assert_eq!((code, &*stdout), (2, ""), "{stderr}");
+    assert!(stderr.contains("add `--console`"), "{stderr}");
 }

@@ -9,6 +9,7 @@
 
 mod agreement;
 mod approvals;
+mod approved;
 mod budgets;
 mod contention;
 mod delegated;
