@@ -6,16 +6,14 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
-use super::ServerCommand;
 use super::link::{FromServer, ServerLink, ToServer};
 use super::message::{Kind, Message, RequestId, error_response};
+use super::{MAX_PAGES, ServerCommand};
 
 /// The version of the protocol that is asked for. Servers answer with one that they have.
 const VERSION: &str = "2025-11-25";
 /// How long the server has for each answer. The first one may wait for a download of the server.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// The most pages of a list.
-const MAX_PAGES: usize = 64;
 /// The JSON-RPC code for a method that is not known.
 const METHOD_NOT_FOUND: i64 = -32601;
 

@@ -59,6 +59,9 @@ use tools::KnownTools;
 /// The code of a refusal because the definition of a tool is not the recorded one.
 const TOOL_CHANGED: &str = "TOOL_CHANGED";
 
+/// The most pages of a list of the server.
+const MAX_PAGES: usize = 64;
+
 /// What decides on the messages between clients and one server.
 pub struct Guard {
     gate: Gate,

@@ -14,12 +14,11 @@ use uuid::Uuid;
 use super::tasks::Done;
 use super::{Session, ToServer};
 use crate::Caller;
+use crate::guard::MAX_PAGES;
 use crate::guard::message::{Kind, Message, RequestId, check_unique};
 
 /// How long the server has to answer one page of the list.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The most pages of a list.
-const MAX_PAGES: usize = 64;
 
 /// What a session knows of the tools.
 pub(super) struct ToolList {

@@ -1,26 +1,22 @@
-//! A server that is reached over streamable HTTP.
+//! One session with a server over streamable HTTP: its requests, their responses as streams that
+//! are resumed, and the stream of the session.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Request, Response, StatusCode, Url};
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt as _;
+use reqwest::{Method, Request, Response, StatusCode};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::headers::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID};
-use super::sse::Decoder;
-use crate::credential::{SecretHeader, is_loopback};
+use super::HttpUpstream;
+use crate::credential::SecretHeader;
+use crate::guard::http::headers::{self, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID};
+use crate::guard::http::sse::Decoder;
 use crate::guard::link::{CHANNEL, FromServer, ServerLink, ToServer};
 use crate::guard::message::{Kind, MAX_MESSAGE_BYTES, Message, RequestId};
 
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(10);
 /// How long a server has to take a notification, and to end a session.
 const SHORT: Duration = Duration::from_secs(30);
 /// How often a stream that breaks before its response is resumed.
@@ -30,30 +26,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The longest wait before a stream is resumed.
 const MAX_RETRY: Duration = Duration::from_secs(30);
 
-/// A server that is reached over streamable HTTP.
-#[derive(Debug)]
-pub struct HttpUpstream {
-    url: Url,
-    client: Client,
-}
-
-/// Why a server cannot be reached over HTTP.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum UpstreamError {
-    /// The URL cannot be used.
-    #[error("the URL of a server is `https`, or `http` to this machine")]
-    Url,
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up with this system's CA certificates: {0}")]
-    Tls(#[from] rustls::Error),
-    /// The client cannot be built.
-    #[error("the HTTP client cannot be built: {0}")]
-    Client(#[from] reqwest::Error),
-}
-
 /// One session with the server.
-struct Connection {
+pub(super) struct Connection {
     upstream: Arc<HttpUpstream>,
     incoming: mpsc::Sender<FromServer>,
     /// The headers of the session: its id and its version of the protocol.
@@ -70,46 +44,13 @@ enum Broken {
     Session,
 }
 
-impl HttpUpstream {
-    /// Creates a server at a URL. Redirects are not followed: they would carry what was authorized
-    /// elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// [`UpstreamError`] for a URL that is neither `https` nor on this machine, or when this system
-    /// has no certificates.
-    pub fn new(url: Url) -> Result<Self, UpstreamError> {
-        let is_local = is_loopback(&url);
-        if url.scheme() != "https" && !(url.scheme() == "http" && is_local) {
-            return Err(UpstreamError::Url);
-        }
-        let builder = ClientConfig::builder_with_provider(ring::default_provider().into())
-            .with_safe_default_protocol_versions()?;
-        let verified = match url.scheme() {
-            "https" => builder.with_platform_verifier()?,
-            _ => builder.with_root_certificates(RootCertStore::empty()),
-        };
-        let mut tls = verified.with_no_client_auth();
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let mut settings = Client::builder()
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
-            .connect_timeout(CONNECT)
-            .tcp_nodelay(true)
-            .tls_backend_preconfigured(tls);
-        if is_local {
-            settings = settings.no_proxy();
-        }
-        let client = settings.build()?;
-        Ok(Self { url, client })
-    }
-
-    /// Opens a link for one session. Nothing is sent before the session's first message.
-    pub(crate) fn connect(self: &Arc<Self>) -> ServerLink {
+impl Connection {
+    /// Opens the link of a session.
+    pub(super) fn open(upstream: Arc<HttpUpstream>) -> ServerLink {
         let (sender, outgoing) = mpsc::channel(CHANNEL);
         let (incoming, receiver) = mpsc::channel(CHANNEL);
-        let connection = Arc::new(Connection {
-            upstream: Arc::clone(self),
+        let connection = Arc::new(Self {
+            upstream,
             incoming,
             session: Mutex::default(),
             secret: Mutex::default(),
@@ -117,9 +58,7 @@ impl HttpUpstream {
         tokio::spawn(connection.run(outgoing));
         ServerLink { sender, receiver }
     }
-}
 
-impl Connection {
     async fn run(self: Arc<Self>, mut outgoing: mpsc::Receiver<ToServer>) {
         let mut requests = JoinSet::new();
         while let Some(ToServer { message, secret }) = outgoing.recv().await {
@@ -413,7 +352,7 @@ impl Connection {
             ACCEPT,
             HeaderValue::from_static("application/json, text/event-stream"),
         );
-        super::headers::describe(message, headers);
+        headers::describe(message, headers);
         *request.body_mut() = Some(message.text().to_owned().into());
         Ok(request)
     }
