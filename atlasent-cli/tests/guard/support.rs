@@ -102,8 +102,12 @@ pub(crate) struct Piped {
 
 impl Piped {
     pub(crate) fn start(arguments: &[String]) -> Self {
-        let mut process = Command::new(atlasent())
-            .args(arguments)
+        Self::run(Command::new(atlasent()).args(arguments))
+    }
+
+    /// Starts a guard by a command.
+    pub(crate) fn run(command: &mut Command) -> Self {
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,13 +1,17 @@
 """A server for tests. It counts each call that it runs in a file, and misbehaves as it is told.
 
 usage: fake_server.py LOG [FAULT]
+
+A fault of the form KIND@PLACE happens when the message PLACE arrives; `tools/call+` is the moment after the tool ran.
 """
 
 import json
 import os
+import signal
 import sys
 
 log, fault = sys.argv[1], (sys.argv[2:] or [""])[0]
+kind, _, place = fault.partition("@")
 
 
 def send(message):
@@ -18,6 +22,34 @@ def send(message):
 def note(line):
     with open(log, "a") as file:
         file.write(line + "\n")
+
+
+def misbehaves(at, id):
+    """Plays the fault, if this is its place. Returns whether the message has no other answer."""
+    if place != at:
+        return False
+    if kind == "close":
+        os._exit(0)
+    if kind == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "error" and id is not None:
+        send({"jsonrpc": "2.0", "id": id, "error": {"code": -32603, "message": "no"}})
+    if kind == "garbage":
+        send("this is no message")
+        send('{"jsonrpc":"2.0","id":%s,"result":{},"result":{}}' % json.dumps(id))
+        send('{"jsonrpc":"2.0","id":%s,"result":{"tools":[{"name":7}]},"error":{}}' % json.dumps(id))
+    if kind == "null" and id is not None:
+        send({"jsonrpc": "2.0", "id": id, "result": None})
+    if kind == "others":
+        send({"jsonrpc": "2.0", "id": 4711, "result": {"tools": []}})
+        send({"jsonrpc": "2.0", "id": "atlasent-guard-1:1", "result": {"tools": []}})
+        return False
+    return kind in ("hang", "error", "garbage", "null")
+
+
+def ask(method):
+    params = {"sampling/createMessage": {"messages": []}, "elicitation/create": {"message": "?"}}.get(method, {})
+    send({"jsonrpc": "2.0", "id": "s1", "method": method, "params": params})
 
 
 def tools():
@@ -42,10 +74,11 @@ for line in sys.stdin:
     note("got " + line.strip())
     if fault == "dies-at:" + str(method):
         os._exit(7)
-    if method is None:
+    if method is None or misbehaves(method, id):
         continue
     if method == "initialize":
-        result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {"listChanged": True}},
+        tools_capability = {} if fault == "static-tools" else {"listChanged": True}
+        result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": tools_capability},
                   "serverInfo": {"name": "fake", "version": "1"}}
     elif method == "tools/list":
         result = {"tools": tools()}
@@ -62,7 +95,11 @@ for line in sys.stdin:
         if fault == "answers-others":
             send({"jsonrpc": "2.0", "id": 4711, "result": {}})
         if fault == "samples":
-            send({"jsonrpc": "2.0", "id": "s1", "method": "sampling/createMessage", "params": {"messages": []}})
+            ask("sampling/createMessage")
+        if kind == "asks":
+            ask(place)
+        if misbehaves("tools/call+", id):
+            continue
         if fault == "dies-after-call":
             os._exit(7)
         if fault == "silent":
@@ -74,6 +111,9 @@ for line in sys.stdin:
         result = {"content": [{"type": "text", "text": "done"}]}
         if fault == "tool-error":
             result["isError"] = True
+    elif method in ("resources/read", "prompts/get"):
+        note("RAN " + method)
+        result = {"contents": []} if method == "resources/read" else {"messages": []}
     elif id is None:
         continue
     elif method == "ping":

@@ -10,6 +10,7 @@
 
 mod faults;
 mod http;
+mod matrix;
 mod pins;
 mod session;
 mod smuggling;

@@ -25,12 +25,13 @@ pub(crate) const SILENCE: Duration = Duration::from_millis(300);
 /// A folder with the log of a server and the pins of a guard.
 pub(crate) struct Stage {
     pub(crate) folder: tempfile::TempDir,
-    fault: &'static str,
+    fault: String,
 }
 
 impl Stage {
-    pub(crate) fn new(fault: &'static str) -> Self {
+    pub(crate) fn new(fault: impl Into<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let fault = fault.into();
         Self { folder, fault }
     }
 
@@ -52,7 +53,7 @@ impl Stage {
 
     pub(crate) fn upstream(&self) -> Upstream {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guard/fake_server.py");
-        let arguments = [script.into(), self.log().into(), self.fault.into()];
+        let arguments = [script.into(), self.log().into(), (&self.fault).into()];
         Upstream::Command(Arc::new(ServerCommand {
             program: "python3".into(),
             arguments: arguments.into(),
@@ -61,13 +62,18 @@ impl Stage {
     }
 
     pub(crate) fn guard(&self, authority: impl DynAuthority + 'static) -> Arc<Guard> {
+        Arc::new(self.new_guard(authority))
+    }
+
+    /// A guard whose settings can still be changed.
+    pub(crate) fn new_guard(&self, authority: impl DynAuthority + 'static) -> Guard {
         let gate = Gate::builder(Arc::new(authority), Mapping::standard("fake").unwrap())
             .max_wait(PATIENCE)
             .progress_interval(Duration::from_millis(20))
             .list_cache(Duration::ZERO)
             .build();
         let pins = Pins::open(&self.folder.path().join("pins"), "fake").unwrap();
-        Arc::new(Guard::new(gate, pins))
+        Guard::new(gate, pins)
     }
 
     pub(crate) fn client(&self, authority: impl DynAuthority + 'static) -> Client {
@@ -169,6 +175,18 @@ impl Client {
         let line = tokio::time::timeout(PATIENCE, self.output.next_line()).await;
         let line = line.expect("a message").unwrap().expect("an open stream");
         serde_json::from_str(&line).unwrap()
+    }
+
+    /// Sends a message to a guard that may have ended.
+    pub(crate) async fn try_send(&mut self, text: &str) {
+        let _ = self.input.write_all(format!("{text}\n").as_bytes()).await;
+    }
+
+    /// Returns the next message. `None` if the stream ends, or nothing comes for this long.
+    pub(crate) async fn heard(&mut self, patience: Duration) -> Option<Value> {
+        let line = tokio::time::timeout(patience, self.output.next_line()).await;
+        let line = line.ok()?.unwrap()?;
+        Some(serde_json::from_str(&line).unwrap())
     }
 
     /// Asserts that nothing comes for a while.
