@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::missing_panics_doc,
     reason = "what tests call may panic as tests do"
 )]
@@ -61,8 +62,16 @@ struct Shared {
     script: Mutex<Script>,
     /// The requests of the authorization endpoint, by code.
     begun: Mutex<HashMap<String, Map<String, Value>>>,
-    /// The forms that the token endpoint got, with the header `Authorization`.
-    redeemed: Mutex<Vec<(HashMap<String, String>, Option<String>)>>,
+    redeemed: Mutex<Vec<TokenRequest>>,
+}
+
+/// A request to the token endpoint.
+#[derive(Clone, Debug)]
+pub struct TokenRequest {
+    /// The form.
+    pub form: HashMap<String, String>,
+    /// The header `Authorization`.
+    pub authorization: Option<String>,
 }
 
 impl Issuer {
@@ -119,9 +128,9 @@ impl Issuer {
         )
     }
 
-    /// Returns the forms that the token endpoint got, with the header `Authorization`.
+    /// Returns the requests to the token endpoint.
     #[must_use]
-    pub fn redeemed(&self) -> Vec<(HashMap<String, String>, Option<String>)> {
+    pub fn redeemed(&self) -> Vec<TokenRequest> {
         self.0.redeemed.lock().unwrap().clone()
     }
 
@@ -238,12 +247,11 @@ async fn token(State(issuer): State<Issuer>, headers: HeaderMap, body: Bytes) ->
     let authorization = headers
         .get("authorization")
         .map(|value| value.to_str().unwrap().to_owned());
-    issuer
-        .0
-        .redeemed
-        .lock()
-        .unwrap()
-        .push((form.clone(), authorization));
+    let request = TokenRequest {
+        form: form.clone(),
+        authorization,
+    };
+    issuer.0.redeemed.lock().unwrap().push(request);
     let script = issuer.script();
     if let Some((status, body)) = script.token_answer {
         return Response::builder()

@@ -122,24 +122,24 @@ fn an_approval_is_for_the_very_question_and_each_other_value_is_another_one() {
     type Change = fn(&mut EvaluateRequest);
     let changes: [(&str, Change); 8] = [
         ("agent", |request| {
-            request.actor_id = Agent::new("other").unwrap()
+            request.actor_id = Agent::new("other").unwrap();
         }),
         ("resource", |request| {
-            request.resource_id = Some("other".to_owned())
+            request.resource_id = Some("other".to_owned());
         }),
         ("environment", |request| {
-            request.options.environment = Some("staging".to_owned())
+            request.options.environment = Some("staging".to_owned());
         }),
         ("no environment", |request| {
-            request.options.environment = None
+            request.options.environment = None;
         }),
         ("amount", |request| request.options.amount = Some(8.into())),
         ("no amount", |request| request.options.amount = None),
         ("a value", |request| {
-            request.context.insert("commit", "ffff").unwrap()
+            request.context.insert("commit", "ffff").unwrap();
         }),
         ("a value more", |request| {
-            request.context.insert("more", &1).unwrap()
+            request.context.insert("more", &1).unwrap();
         }),
     ];
     for (name, change) in changes {

@@ -2,7 +2,7 @@
 
 use atlasent_authority::server::{ApiKeys, OidcConfig, OidcVerifier};
 use atlasent_authority::{LocalAuthority, Policies};
-use atlasent_tests::issuer::{CLIENT, Issuer, SECRET, Script};
+use atlasent_tests::issuer::{CLIENT, Issuer, SECRET, Script, TokenRequest};
 use base64ct::{Base64, Encoding};
 use serde_json::json;
 
@@ -153,7 +153,10 @@ async fn a_person_of_the_issuer_logs_in_and_approves() {
         "{cookies:?}"
     );
     assert!(alice.page(&path).await.contains("<b>alice</b> in local"));
-    let (form, authorization) = issuer.redeemed().pop().unwrap();
+    let TokenRequest {
+        form,
+        authorization,
+    } = issuer.redeemed().pop().unwrap();
     assert_eq!(form["grant_type"], "authorization_code");
     assert_eq!(form["code_verifier"].len(), 43);
     assert!(!form.contains_key("client_secret"));
@@ -596,7 +599,10 @@ async fn wrong_codes_are_counted_with_wrong_keys() {
 async fn a_client_without_a_secret_is_named_in_the_form_and_one_secret_may_be_there_too() {
     let (issuer, served) = serve().await;
     assert_eq!(Browser::new(&served).log_in_at_issuer().await.status, 200);
-    let (form, authorization) = issuer.redeemed().pop().unwrap();
+    let TokenRequest {
+        form,
+        authorization,
+    } = issuer.redeemed().pop().unwrap();
     assert_eq!((&*form["client_id"], authorization), (CLIENT, None));
 
     let folder = tempfile::tempdir().unwrap();
@@ -609,6 +615,9 @@ async fn a_client_without_a_secret_is_named_in_the_form_and_one_secret_may_be_th
     let secret = format!("client_secret = {{ file = {file:?} }}");
     let served = serve_for(&issuer, &secret, &Time::new()).await;
     assert_eq!(Browser::new(&served).log_in_at_issuer().await.status, 200);
-    let (form, authorization) = issuer.redeemed().pop().unwrap();
+    let TokenRequest {
+        form,
+        authorization,
+    } = issuer.redeemed().pop().unwrap();
     assert_eq!((&*form["client_secret"], authorization), (SECRET, None));
 }
