@@ -34,6 +34,7 @@ use atlasent::authority::Issuer;
 use atlasent::error::{Code, Failure};
 use atlasent::{Error, blocking};
 use jiff::SignedDuration;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::local::approvals::{Due, Waiters};
@@ -201,7 +202,28 @@ impl<S: Store> LocalAuthority<S> {
         if recorded.is_err() && self.policies.are(&new) {
             self.policies.replace(former);
         }
+        if recorded.is_ok() {
+            self.policies.announce();
+        }
         recorded
+    }
+
+    /// Returns a receiver that is notified each time that other policies took effect, by
+    /// [`replace_policies`](Self::replace_policies) or because a server read a changed folder.
+    ///
+    /// ```
+    /// # use atlasent_authority::{LocalAuthority, Policies};
+    /// # futures_executor::block_on(async {
+    /// let authority = LocalAuthority::in_memory(Policies::parse("permit (principal, action, resource);")?)?;
+    /// let changes = authority.watch_policies();
+    /// assert!(!changes.has_changed()?);
+    /// authority.replace_policies(Policies::parse("forbid (principal, action, resource);")?).await?;
+    /// assert!(changes.has_changed()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn watch_policies(&self) -> watch::Receiver<()> {
+        self.policies.watch()
     }
 
     /// Records that policies were rejected, and why. The policies in force do not change.

@@ -1,7 +1,7 @@
 //! `atlasent guard`: stands between a client and a server of the Model Context Protocol.
 
 mod accept;
-mod authority;
+pub(crate) mod authority;
 mod settings;
 
 use std::ffi::OsString;
@@ -168,7 +168,11 @@ async fn serve(arguments: &GuardArgs, settings: Settings) -> Result<Output, Fail
         .max_wait(settings.wait)
         .build();
     let pins = Pins::open(&pins_folder(&data), &settings.name).map_err(Failure::misuse)?;
+    let announces_lists = authority.announce_lists(&gate);
     let mut guard = Guard::new(gate, pins);
+    if announces_lists {
+        guard = guard.announcing_lists();
+    }
     if let Some(paths) = &settings.paths {
         let rules = PathRules::new(&paths.root, &paths.arguments).map_err(|error| {
             Failure::misuse(format!("`paths.root`: `{}`: {error}", paths.root.display()))

@@ -12,5 +12,6 @@ mod accept;
 mod files;
 mod killed;
 mod peers;
+mod reload;
 mod settings;
 mod support;

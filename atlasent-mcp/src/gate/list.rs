@@ -84,10 +84,21 @@ impl Gate {
     /// Announces that lists may have changed, because policies did. Answers that are kept for lists
     /// are forgotten, and the sessions of guarded servers notify their clients.
     ///
-    /// Call it after the policies of an embedded authority were replaced.
+    /// Call it after the policies of an embedded authority were replaced, or let
+    /// [`announce_lists`](Self::announce_lists) call it. A server with an authority does not tell
+    /// when its policies change.
     pub fn lists_changed(&self) {
         self.shared.shadow.forget();
         self.shared.lists_changed.send_replace(());
+    }
+
+    /// Calls [`lists_changed`](Self::lists_changed) each time that `changes` is notified, until its
+    /// sender is gone. For an embedded authority, pass `LocalAuthority::watch_policies`, and spawn
+    /// the future.
+    pub async fn announce_lists<T>(&self, mut changes: watch::Receiver<T>) {
+        while changes.changed().await.is_ok() {
+            self.lists_changed();
+        }
     }
 
     /// Returns a receiver that is notified by [`lists_changed`](Self::lists_changed).

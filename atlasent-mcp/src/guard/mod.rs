@@ -69,6 +69,7 @@ pub struct Guard {
     tools: KnownTools,
     paths: Option<PathRules>,
     secret: Option<Arc<HostSecret>>,
+    announces_lists: bool,
 }
 
 impl Guard {
@@ -82,7 +83,16 @@ impl Guard {
             tools: KnownTools::default(),
             paths: None,
             secret: None,
+            announces_lists: false,
         }
+    }
+
+    /// Tells clients that their lists may have changed when [`Gate::lists_changed`] is called. The
+    /// guard then declares `listChanged` for each list that the server has.
+    #[must_use]
+    pub fn announcing_lists(mut self) -> Self {
+        self.announces_lists = true;
+        self
     }
 
     /// Confines path arguments of tools.
@@ -155,6 +165,7 @@ impl fmt::Debug for Guard {
             .field("pins", &self.pins)
             .field("paths", &self.paths)
             .field("secret", &self.secret)
+            .field("announces_lists", &self.announces_lists)
             .finish_non_exhaustive()
     }
 }

@@ -1,11 +1,12 @@
 //! Requests in both directions, cancellation, progress, and lists.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use atlasent::testing::MockAuthority;
 use serde_json::json;
 
-use super::support::{Stage, allowing, holding};
+use super::support::{Client, Stage, allowing, holding};
 
 #[tokio::test]
 async fn only_what_is_allowed_runs_and_only_that_is_listed() {
@@ -186,4 +187,32 @@ async fn a_method_that_is_not_mapped_is_refused() {
         .await;
     client.request(2, "ping", json!({})).await;
     assert!(!stage.noted("").join("").contains("acme"));
+}
+
+#[tokio::test]
+async fn clients_are_told_when_the_policies_change_and_only_if_that_is_known() {
+    for is_known in [true, false] {
+        let stage = Stage::new("static-tools");
+        let guard = stage.new_guard(allowing());
+        let guard = Arc::new(match is_known {
+            true => guard.announcing_lists(),
+            false => guard,
+        });
+        let mut client = Client::start(Arc::clone(&guard), stage.upstream());
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}});
+        let response = client.request(0, "initialize", params).await;
+        let server = json!({
+            "protocolVersion": "2025-11-25", "serverInfo": {"name": "fake", "version": "1"},
+            "capabilities": {"tools": if is_known { json!({"listChanged": true}) } else { json!({}) }},
+        });
+        assert_eq!(response["result"], server);
+        client.request(1, "ping", json!({})).await;
+        guard.gate().lists_changed();
+        if is_known {
+            // The server has no prompts and no resources.
+            let told = client.next().await;
+            assert_eq!(told["method"], "notifications/tools/list_changed");
+        }
+        client.hears_nothing().await;
+    }
 }

@@ -122,9 +122,10 @@ async fn clients_are_told_when_policies_change() {
     let gate = shop(authority.clone());
     let (mut client, _) = connect(gate.clone()).await;
     client.request("tools/list", json!({})).await.unwrap();
+    let changes = authority.watch_policies();
+    tokio::spawn(async move { gate.announce_lists(changes).await });
     let none = Policies::parse(r#"permit (principal, action == Action::"x", resource);"#);
     authority.replace_policies(none.unwrap()).await.unwrap();
-    gate.lists_changed();
     let mut told = Vec::new();
     while told.len() < 3 {
         let message = client.next().await;

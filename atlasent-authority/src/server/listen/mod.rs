@@ -89,6 +89,41 @@ impl<S: Store + RateCounter> Listening<S> {
     ///
     /// [`ServeError`] when the socket fails.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let socket = Socket {
+            listener: self.listener,
+            certificate: self.certificate,
+        };
+        self.server.run(Some(socket), stop).await
+    }
+}
+
+/// Where the requests of a server come from.
+struct Socket {
+    listener: TcpListener,
+    certificate: Option<Certificate>,
+}
+
+impl<S: Store + RateCounter> Server<S> {
+    /// Runs what runs beside the requests until `stop` resolves, and listens nowhere: for a program
+    /// that asks the [authority](Self::authority) in its own process. Changed policies are read
+    /// again, approvals expire, and the head of the chain is saved.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`] when a log cannot be started.
+    pub async fn run_without_listener(
+        self,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), ServeError> {
+        tasks::keep_running_on_hangup();
+        self.run(None, stop).await
+    }
+
+    async fn run(
+        self,
+        socket: Option<Socket>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), ServeError> {
         #[cfg_attr(
             not(feature = "console"),
             allow(unused_mut, reason = "the console alone is told of TLS")
@@ -104,10 +139,13 @@ impl<S: Store + RateCounter> Listening<S> {
             otlp_log,
             #[cfg(feature = "webhooks")]
             webhooks,
-        } = self.server;
+        } = self;
+        let certificate = socket
+            .as_ref()
+            .and_then(|socket| socket.certificate.clone());
         #[cfg(feature = "console")]
         if let Some(console) = &mut app.console {
-            console.is_tls = self.certificate.is_some();
+            console.is_tls = certificate.is_some();
         }
         let app = Arc::new(app);
         app.organizations.accept_chains().await;
@@ -121,16 +159,23 @@ impl<S: Store + RateCounter> Listening<S> {
         #[cfg(feature = "webhooks")]
         logs.extend(webhooks.start(&app).await);
         let handle = Handle::new();
-        let serving = serve(
-            self.listener,
-            router(Arc::clone(&app)),
-            &app.settings,
-            self.certificate.as_ref(),
-            handle.clone(),
-        );
+        let listens = socket.is_some();
+        let serving = async {
+            match socket {
+                Some(Socket {
+                    listener,
+                    certificate,
+                }) => {
+                    let routes = router(Arc::clone(&app));
+                    let certificate = certificate.as_ref();
+                    serve(listener, routes, &app.settings, certificate, handle.clone()).await
+                }
+                None => std::future::pending().await,
+            }
+        };
         // The tasks run until the last request has its answer, so that a key that is revoked
         // during the shutdown is refused.
-        let mut tasks = tasks::start(&app, policies, shadow, self.certificate.clone());
+        let mut tasks = tasks::start(&app, policies, shadow, certificate);
         tasks.spawn(retention::run(retention, Arc::clone(&app)));
         let saving_heads = chain_head::run(head.as_ref(), &app);
         tokio::pin!(serving);
@@ -141,6 +186,7 @@ impl<S: Store + RateCounter> Listening<S> {
         };
         let served = match ended {
             Some(served) => served,
+            None if !listens => Ok(()),
             None => {
                 handle.graceful_shutdown(Some(app.settings.shutdown_timeout));
                 serving.await

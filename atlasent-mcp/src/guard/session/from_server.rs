@@ -78,6 +78,11 @@ impl Session {
                 },
             );
         }
+        if &*open.method == "initialize"
+            && let Some(text) = self.announcements.declare(&id, &message)
+        {
+            return self.respond(&id, text);
+        }
         self.respond(&id, message.to_shared_text());
     }
 

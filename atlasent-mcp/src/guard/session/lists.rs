@@ -31,14 +31,22 @@ impl<'a> Members<'a> {
 
     /// Writes the object with other items in one member.
     pub(crate) fn with_items(&self, name: &str, items: &[&str]) -> String {
+        self.with(name, &format!("[{}]", items.join(",")))
+    }
+
+    /// Writes the object with another value, as JSON, in one member. A member that the object lacks
+    /// comes last.
+    pub(crate) fn with(&self, name: &str, json: &str) -> String {
+        let quoted = |member: &str| serde_json::Value::from(member).to_string();
         let members = self.0.iter().map(|(member, value)| {
-            let value = match member == name {
-                true => format!("[{}]", items.join(",")),
-                false => value.get().to_owned(),
-            };
-            format!("{}:{value}", serde_json::Value::from(member.as_str()))
+            let value = if member == name { json } else { value.get() };
+            format!("{}:{value}", quoted(member))
         });
-        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        let mut members: Vec<String> = members.collect();
+        if self.get(name).is_none() {
+            members.push(format!("{}:{json}", quoted(name)));
+        }
+        format!("{{{}}}", members.join(","))
     }
 }
 

@@ -15,6 +15,7 @@
 //! What a session holds is bounded: requests in each direction, and messages that wait for a side
 //! that does not read. A side whose messages cannot be passed on is not read from.
 
+mod announcements;
 mod from_client;
 mod from_server;
 pub(super) mod lists;
@@ -34,6 +35,7 @@ use super::connection::Connection;
 use super::link::{ClientLink, FromClient, FromServer, Part, ServerLink, ToClient, ToServer};
 use super::message::{Malformed, RequestId, error_response};
 use crate::Caller;
+use announcements::Announcements;
 use requests::{Asked, Requests};
 use tasks::{Done, Tasks};
 use tools::ToolList;
@@ -58,6 +60,7 @@ pub(crate) struct Session {
     /// The caller of the client's last message, in whose name the server's requests are asked.
     last_caller: Option<Caller>,
     tools: ToolList,
+    announcements: Announcements,
     tasks: Tasks,
     /// The permit to be connected, where the server asks for credentials.
     connection: Arc<Connection>,
@@ -78,6 +81,7 @@ pub(crate) enum Ended {
 impl Session {
     pub(crate) fn new(guard: Arc<Guard>) -> Self {
         Self {
+            announcements: Announcements::new(&guard),
             guard,
             open: Requests::default(),
             asked: Asked::default(),
@@ -142,6 +146,9 @@ impl Session {
                         break Ended::ByServer;
                     }
                 },
+                () = self.announcements.changed(), if reads_server && self.announcements.is_declared() => {
+                    self.on_lists_changed();
+                }
                 done = self.tasks.next(), if !self.tasks.is_empty() => self.on_done(done),
                 () = sleep_until(drain.unwrap_or_else(Instant::now)), if drain.is_some() => {
                     break Ended::ByClient;
