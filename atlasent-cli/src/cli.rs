@@ -11,6 +11,7 @@ use crate::completions::{self, Completions};
 use crate::evaluate::{self, Evaluate};
 use crate::exit::Failure;
 use crate::guard::{self, GuardCommand};
+use crate::hook::{self, HookArgs};
 use crate::key::{self, Key};
 use crate::org::{self, Org};
 use crate::output::Output;
@@ -47,6 +48,7 @@ struct Cli {
 enum Command {
     Serve(Box<Serve>),
     Guard(Box<GuardCommand>),
+    Hook(Box<HookArgs>),
     Policy(Policy),
     Evaluate(Evaluate),
     Boundary(Boundary),
@@ -80,6 +82,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Outpu
     match cli.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Guard(arguments) => guard::run(&arguments),
+        Command::Hook(arguments) => hook::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Boundary(arguments) => boundary::run(&arguments),

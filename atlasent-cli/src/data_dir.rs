@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::output;
 
 /// The option `--data-dir`, shared by the commands that read or write the data directory.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct DataDir {
     /// The data directory [default: `atlasent` in the platform's data directory]
     #[arg(long, value_name = "DIR")]

@@ -4,6 +4,8 @@
 use std::io;
 use std::process::ExitCode;
 
+use atlasent_mcp::hook::BLOCKED;
+
 use crate::output::{self, Output};
 
 /// The reason of an exit code other than 0. Scripts distinguish a negative result (1) from a
@@ -19,6 +21,9 @@ pub(crate) enum Failure {
     Undecided(Output),
     /// Bad usage, keys or configuration, with the reason for standard error: exit code 2.
     Misuse(String),
+    /// A tool call that a hook blocks, with the answer for standard output and the reason for
+    /// standard error: exit code 2. Agents read one of the two.
+    Blocked { answer: Output, reason: String },
 }
 
 impl Failure {
@@ -30,6 +35,14 @@ impl Failure {
     /// Creates [`Misuse`](Self::Misuse) with a reason.
     pub(crate) fn misuse(reason: impl ToString) -> Self {
         Self::Misuse(reason.to_string())
+    }
+
+    /// Returns the reason of a failure that has no findings.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::Refused(reason) | Self::Misuse(reason) | Self::Blocked { reason, .. } => reason,
+            _ => "see the findings",
+        }
     }
 
     /// Creates the failure of a write to standard output.
@@ -47,6 +60,11 @@ pub(crate) fn finish(result: Result<Output, Failure>) -> ExitCode {
         Err(Failure::Undecided(findings)) => (findings, ExitCode::from(2)),
         Err(Failure::Refused(reason)) => return print_failure("refused", &reason, 1),
         Err(Failure::Misuse(reason)) => return print_failure("error", &reason, 2),
+        Err(Failure::Blocked { answer, reason }) => {
+            // An answer that cannot be written changes nothing: the exit code blocks the tool.
+            let _ = answer.print();
+            return print_failure("blocked", &reason, BLOCKED);
+        }
     };
     match output.print() {
         Ok(()) => code,

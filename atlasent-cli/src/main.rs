@@ -16,6 +16,7 @@ mod evaluate;
 mod exit;
 mod files;
 mod guard;
+mod hook;
 mod json;
 mod key;
 mod location;

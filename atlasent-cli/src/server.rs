@@ -45,13 +45,12 @@ impl ServerAddress {
         if let Some(url) = &self.base_url {
             return Ok(url.clone());
         }
-        match env::var(BASE_URL_VARIABLE) {
-            Ok(url) if !url.is_empty() => Ok(url),
-            _ => Err(Failure::misuse(format!(
+        url_from_environment().ok_or_else(|| {
+            Failure::misuse(format!(
                 "missing server URL: set `--base-url` or {BASE_URL_VARIABLE}, such as \
                  `http://127.0.0.1:8080`, to the server that gets the API key"
-            ))),
-        }
+            ))
+        })
     }
 
     /// Converts the error of a call into a failure that names the server.
@@ -63,6 +62,13 @@ impl ServerAddress {
             with_cause(error)
         ))
     }
+}
+
+/// Returns the value of `ATLASENT_BASE_URL`, if it is set.
+pub(crate) fn url_from_environment() -> Option<String> {
+    env::var(BASE_URL_VARIABLE)
+        .ok()
+        .filter(|url| !url.is_empty())
 }
 
 /// Formats an error with its cause. Only the text of a configuration error lacks the cause.

@@ -19,6 +19,7 @@
 //! | [`schema`] | arguments checked before anybody is asked; fields that not every caller may set |
 //! | `server` | a server of `rmcp` behind a gate (feature `rmcp`, on by default) |
 //! | [`tool_gate`] | tool calls as models emit them, without the protocol |
+//! | [`hook`] | tool calls of coding agents, decided on in their pre-tool hooks |
 //! | `guard` (feature `guard`) | a guard between any client and any server: `atlasent guard` |
 //! | `credential` (feature `credential`) | a secret for one host that only a permit puts on a request |
 
@@ -29,6 +30,7 @@ pub mod credential;
 pub mod gate;
 #[cfg(feature = "guard")]
 pub mod guard;
+pub mod hook;
 pub mod mapping;
 pub mod operation;
 pub mod refusal;

@@ -15,6 +15,7 @@ mod completions;
 mod coverage;
 mod delegate;
 mod evaluate;
+mod hook;
 mod hostile;
 mod inspect;
 mod issue;

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{SECRET, atlasent};
 
-const COMMANDS: [&[&str]; 52] = [
+const COMMANDS: [&[&str]; 53] = [
     &[],
     &["approvals"],
     &["approvals", "list"],
@@ -24,6 +24,7 @@ const COMMANDS: [&[&str]; 52] = [
     &["evaluate"],
     &["guard"],
     &["guard", "accept"],
+    &["hook"],
     &["key"],
     &["key", "create"],
     &["key", "list"],
@@ -174,7 +175,7 @@ fn a_mistake_is_one_line_that_says_what_and_where_to_read_on() {
     for (arguments, line) in [
         (
             vec![],
-            "missing command, one of `serve`, `guard`, `policy`, `evaluate`, `boundary`, `approvals`, `audit`, `key`, `org`, `signing-key`, `stop`, `resume`, `store`, `token`, `webhook`, `completions`, `help`; see `atlasent --help`",
+            "missing command, one of `serve`, `guard`, `hook`, `policy`, `evaluate`, `boundary`, `approvals`, `audit`, `key`, `org`, `signing-key`, `stop`, `resume`, `store`, `token`, `webhook`, `completions`, `help`; see `atlasent --help`",
         ),
         (
             vec!["tokn"],

@@ -11,6 +11,7 @@ mod approvals;
 mod audit_log;
 mod commands;
 mod full;
+mod hooks;
 mod http;
 mod killed;
 mod organizations;

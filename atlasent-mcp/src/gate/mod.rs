@@ -20,9 +20,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlasent::authority::DynAuthority;
+use atlasent::authority::{DynAuthority, PermitWithAnswers};
 use atlasent::wire::RequestOptions;
-use atlasent::{Action, AuthorityExt};
+use atlasent::{Action, AuthorityExt, Permit};
 use tokio::sync::watch;
 
 use arguments::Catalogue;
@@ -122,6 +122,33 @@ impl Gate {
         if operation.is_open() {
             return Ok(Clearance::open(operation));
         }
+        let granted = self.granted(operation, caller, progress).await?;
+        Ok(Clearance::permitted(granted))
+    }
+
+    /// Obtains the permit for one execution of an operation that runs in another process, so that
+    /// nobody here knows how it ends, and no receipt is sent. Otherwise as
+    /// [`authorize`](Self::authorize). An operation that needs no permit is asked about, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] for every operation that must not run now.
+    pub async fn permit<P: Progress + ?Sized>(
+        &self,
+        operation: &Operation,
+        caller: &Caller,
+        progress: &P,
+    ) -> Result<Permit<AuthorizedOperation>, Refusal> {
+        let granted = self.granted(operation, caller, progress).await?;
+        Ok(granted.permit)
+    }
+
+    async fn granted<P: Progress + ?Sized>(
+        &self,
+        operation: &Operation,
+        caller: &Caller,
+        progress: &P,
+    ) -> Result<PermitWithAnswers<AuthorizedOperation>, Refusal> {
         let action = self.action(operation)?;
         let name = action.name().to_owned();
         self.require_scope(operation, caller)?;
@@ -145,10 +172,8 @@ impl Gate {
             (None, Some(claims)) => ask.claims(claims),
             (_, None) => ask,
         };
-        match ask.gate().await {
-            Ok(granted) => Ok(Clearance::permitted(granted)),
-            Err(error) => Err(Refusal::from_error(&error, &name)),
-        }
+        let granted = ask.gate().await;
+        granted.map_err(|error| Refusal::from_error(&error, &name))
     }
 
     /// Returns the action that an operation is.
