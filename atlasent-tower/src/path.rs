@@ -7,49 +7,35 @@
 
 use http::Uri;
 use http::request::Parts;
-use http::uri::PathAndQuery;
 
 use crate::Refusal;
 
-/// A path that was checked and is in normal form. Only this module creates it. It vouches for this
-/// path only: a request whose path has changed since is checked again.
-#[derive(Clone)]
-struct CheckedPath(PathAndQuery);
-
-/// Refuses a request whose whole path is not in normal form. A path that passes is recorded in the
-/// extensions, so that it is checked once. The layers, the guards of routes, and the extractors of
-/// `atlasent-axum` all start with this check.
+/// Refuses a request whose whole path is not in normal form. The layers, the guards of routes, and
+/// the extractors of `atlasent-axum` all start with this check: reading a path again costs less
+/// than remembering it in the request.
 ///
 /// Inside `axum::Router::nest`, the path of a request is the rest of the [whole path](whole_path),
-/// and both are checked. A path that a middleware rewrote after the check is checked again.
+/// and both are checked.
 ///
 /// ```
 /// use atlasent_tower::check_request_path;
 ///
-/// let (mut request, ()) = http::Request::get("/acme/..%2Fetc").body(()).unwrap().into_parts();
-/// assert!(check_request_path(&mut request).is_err());
+/// let (request, ()) = http::Request::get("/acme/..%2Fetc").body(()).unwrap().into_parts();
+/// assert!(check_request_path(&request).is_err());
 /// ```
 ///
 /// # Errors
 ///
 /// Returns the errors of [`check_path`].
-pub fn check_request_path(request: &mut Parts) -> Result<(), Refusal> {
-    let whole = whole_uri(request);
-    let (whole_path, path) = (whole.path(), request.uri.path());
-    let checked = request.extensions.get::<CheckedPath>();
-    let checked = checked.is_some_and(|CheckedPath(checked)| checked.path() == whole_path);
-    if !checked {
-        check_path(whole_path)?;
-    }
+pub fn check_request_path(request: &Parts) -> Result<(), Refusal> {
+    let (whole, path) = (whole_path(request), request.uri.path());
+    check_path(whole)?;
     // Routers strip whole segments from the front, and the rest of a path in normal form is in
     // normal form.
-    if !(path.starts_with('/') && whole_path.ends_with(path)) {
-        check_path(path)?;
+    match path.starts_with('/') && whole.ends_with(path) {
+        true => Ok(()),
+        false => check_path(path),
     }
-    if !checked && let Some(path) = whole.path_and_query().cloned() {
-        request.extensions.insert(CheckedPath(path));
-    }
-    Ok(())
 }
 
 /// Returns the path of a request as the service received it, also inside `axum::Router::nest`,
@@ -224,27 +210,15 @@ mod tests {
     }
 
     #[test]
-    fn a_checked_path_is_remembered_and_good_for_no_other() {
+    fn a_path_that_is_rewritten_after_the_check_is_checked_again() {
         let mut request = request("/acme/x?a=b");
-        check_request_path(&mut request).unwrap();
-        let CheckedPath(checked) = request.extensions.get().unwrap();
-        assert_eq!(checked.path(), "/acme/x");
+        check_request_path(&request).unwrap();
         for uri in ["/acme/%2e%2e", "//acme/x", "/acme/x/..", "/%61cme/x"] {
             request.uri = uri.parse().unwrap();
-            assert!(check_request_path(&mut request).is_err(), "{uri}");
+            assert!(check_request_path(&request).is_err(), "{uri}");
         }
         request.uri = "/acme/y".parse().unwrap();
-        check_request_path(&mut request).unwrap();
-        let CheckedPath(checked) = request.extensions.get().unwrap();
-        assert_eq!(checked.path(), "/acme/y");
-    }
-
-    #[test]
-    fn a_path_that_is_refused_is_not_remembered() {
-        let mut request = request("/acme/..");
-        assert!(check_request_path(&mut request).is_err());
-        assert!(request.extensions.get::<CheckedPath>().is_none());
-        assert!(check_request_path(&mut request).is_err());
+        check_request_path(&request).unwrap();
     }
 
     #[cfg(feature = "axum")]
@@ -272,10 +246,8 @@ mod tests {
                 .extensions
                 .insert(OriginalUri(whole.parse().unwrap()));
             assert_eq!(whole_path(&request), whole);
-            for _ in 0..2 {
-                let checked = check_request_path(&mut request).is_ok();
-                assert_eq!(checked, passes, "{whole}, {rest}");
-            }
+            let checked = check_request_path(&request).is_ok();
+            assert_eq!(checked, passes, "{whole}, {rest}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Carries a permit in the extensions of a request.
 
-use std::any::type_name;
+use std::any::{TypeId, type_name};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,6 +31,10 @@ pub struct PermitSlot<A = AnyAction>(Arc<Mutex<Option<Permit<A>>>>);
 /// Puts a permit into a slot in the extensions.
 pub(crate) fn put<A: Action>(permit: Permit<A>, extensions: &mut Extensions) {
     extensions.insert(PermitSlot::new(permit));
+    // The slot of untyped actions, the usual one, is found without the chain.
+    if TypeId::of::<A>() == TypeId::of::<AnyAction>() {
+        return;
+    }
     let outer = extensions.remove::<SlotChain>().map(Box::new);
     let remove = |extensions: &mut Extensions| drop(extensions.remove::<PermitSlot<A>>());
     extensions.insert(SlotChain { remove, outer });
@@ -38,6 +42,7 @@ pub(crate) fn put<A: Action>(permit: Permit<A>, extensions: &mut Extensions) {
 
 /// Removes all slots from the extensions. Their permits can no longer be taken from this request.
 pub(crate) fn remove_all(extensions: &mut Extensions) {
+    extensions.remove::<PermitSlot>();
     let mut next = extensions.remove::<SlotChain>().map(Box::new);
     while let Some(slots) = next {
         (slots.remove)(extensions);
@@ -45,7 +50,7 @@ pub(crate) fn remove_all(extensions: &mut Extensions) {
     }
 }
 
-/// The slots in the extensions, of all types, innermost first. It makes them removable, since
+/// The slots of typed actions in the extensions, innermost first. It makes them removable, since
 /// extensions are accessed by type only.
 #[derive(Clone)]
 struct SlotChain {
