@@ -112,7 +112,7 @@ impl PreparedPolicy {
             holds,
             principal,
             resource,
-            conditions: policy.as_ref().non_scope_constraints_arc().cloned(),
+            conditions: conditions_of(policy).map(|written| without_positions(policy, written)),
             policy: policy.clone(),
         }
     }
@@ -166,6 +166,21 @@ impl PreparedPolicy {
     }
 }
 
+fn conditions_of(policy: &Policy) -> Option<Arc<Expr>> {
+    policy.as_ref().non_scope_constraints_arc().cloned()
+}
+
+/// Returns the conditions of a policy without the positions in its text. Cedar copies the position
+/// of each expression into its value, and only errors need it, which come from the whole policy.
+///
+/// Cedar's JSON has no positions. What is read from it is taken only if it equals what was written.
+fn without_positions(policy: &Policy, written: Arc<Expr>) -> Arc<Expr> {
+    let json = policy.to_json().ok();
+    let read = json.and_then(|json| Policy::from_json(Some(policy.id().clone()), json).ok());
+    let read = read.as_ref().and_then(conditions_of);
+    read.filter(|read| *read == written).unwrap_or(written)
+}
+
 impl Membership {
     /// Returns what is left of `is name` or `is name in group`, where requests have `requested`.
     fn of_type(
@@ -188,5 +203,28 @@ impl Membership {
             // Requests always have a principal and a resource.
             (Self::In(_), None) | (Self::Never, _) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prepared_conditions_have_no_positions() {
+        let text = r#"permit (principal, action, resource)
+            when { context.region == "eu" && context.tags.contains("a") || context.n * 2 < -7 }
+            unless { context has "odd key" && context["odd key"].lessThan(decimal("1.5")) }
+            when { if principal in Role::"ops" then resource is Resource else ip("::1").isLoopback() };"#;
+        let policy: Policy = text.parse().unwrap();
+        let prepared = PreparedPolicy::new(&policy, false, &EntityTypes::new().unwrap());
+        let conditions = prepared.conditions.unwrap();
+        assert_eq!(Some(&conditions), conditions_of(&policy).as_ref());
+        assert!(conditions_of(&policy).unwrap().source_loc().is_some());
+        assert!(
+            conditions
+                .subexpressions()
+                .all(|part| part.source_loc().is_none())
+        );
     }
 }
