@@ -2,6 +2,8 @@
 //! id is not a token: it cannot be verified or used.
 
 pub use crate::ledger::{InvalidPermitId, PermitId};
+use std::sync::Arc;
+
 use atlasent::Error;
 use atlasent::wire::{PermitInfo, PermitStatus, PermitToken};
 use jiff::Timestamp;
@@ -72,7 +74,7 @@ impl PermitFilter {
 
     fn passes(&self, entry: &PermitEntry) -> bool {
         let agent = (self.agent.as_deref()).is_none_or(|agent| agent == entry.grant.agent.as_str());
-        let action = (self.action.as_deref()).is_none_or(|action| action == entry.grant.action);
+        let action = (self.action.as_deref()).is_none_or(|action| action == &*entry.grant.action);
         let until = self.until.is_none_or(|until| entry.issued_at <= until);
         agent && action && until
     }
@@ -92,7 +94,7 @@ pub struct PermitPage {
 
 /// The time and the stops that the status of a permit depends on.
 pub(crate) struct StatusContext {
-    org_id: String,
+    org_id: Arc<str>,
     pub(crate) now: Timestamp,
     stops: Stops,
 }
@@ -291,15 +293,16 @@ impl StatusContext {
     pub(crate) fn info(&self, key: PermitKey, entry: &PermitEntry) -> PermitInfo {
         let mut info = PermitInfo::new(
             key.id().to_string(),
-            self.org_id.clone(),
+            &*self.org_id,
             entry.grant.agent.as_str(),
-            entry.grant.action.clone(),
+            &*entry.grant.action,
             self.status(entry),
             format_time(entry.issued_at),
             format_time(entry.expires_at),
         );
-        info.target_id.clone_from(&entry.grant.resource);
-        info.environment.clone_from(&entry.grant.environment);
+        let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
+        info.target_id = text(&entry.grant.resource);
+        info.environment = text(&entry.grant.environment);
         info.consumed_at = entry.consumed_at.map(format_time);
         if let Some(revoked) = &entry.revoked {
             info.revoked_at = Some(format_time(revoked.at));
@@ -312,8 +315,8 @@ impl StatusContext {
             info.revoked_by = killed.by;
             info.revoke_reason = Some(killed.reason);
         }
-        info.payload_hash = Some(entry.grant.execution_hash.clone());
-        info.decision_id = PermitToken::new(entry.evaluation_id.clone()).ok();
+        info.payload_hash = Some((*entry.grant.execution_hash).to_owned());
+        info.decision_id = PermitToken::new(Arc::clone(&entry.evaluation_id)).ok();
         info
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::Error;
 
@@ -25,8 +25,8 @@ pub(crate) const MAX_NAME: usize = 256;
 /// assert!(Agent::new("").is_err());
 /// # Ok::<(), atlasent::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Agent(Arc<str>);
 
 impl Agent {
@@ -122,6 +122,18 @@ impl TryFrom<String> for Agent {
 impl From<Agent> for String {
     fn from(agent: Agent) -> Self {
         agent.0.as_ref().to_owned()
+    }
+}
+
+impl From<Agent> for Arc<str> {
+    fn from(agent: Agent) -> Self {
+        agent.0
+    }
+}
+
+impl Serialize for Agent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -1,12 +1,13 @@
 //! The context of an action: the JSON object that policies read and the permit is bound to.
 
 use std::fmt;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::Error;
-use crate::canonical::{Spelling, canonical_json};
+use crate::canonical::{Spelling, canonical_digest, canonical_json, digest_as_written, to_string};
 use crate::json::unique;
 use crate::json::value::to_value;
 use crate::text::redact::excerpt;
@@ -29,8 +30,16 @@ use crate::written::{self, Exact, WrittenNumbers};
 /// assert_eq!(context.canonical_json(), r#"{"environment":"production","replicas":3}"#);
 /// # Ok::<(), atlasent::Error>(())
 /// ```
-#[derive(Clone, Default, PartialEq, Eq)]
+///
+/// Clones share the fields until one of them changes.
+#[derive(Clone, Default)]
 pub struct Context {
+    /// Unset for a context that never had a field.
+    contents: Option<Arc<Contents>>,
+}
+
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Contents {
     fields: Map<String, Value>,
     /// The texts of numbers whose value in `fields` has another text.
     written: Option<Box<WrittenNumbers>>,
@@ -96,7 +105,7 @@ impl Context {
         let (fields, written) = written::read(text)
             .map_err(|error| Error::invalid(format!("the context cannot be read: {error}")))?;
         let written = written.map(Box::new);
-        Ok(Self { fields, written })
+        Ok(Contents { fields, written }.into())
     }
 
     /// Sets the value of `key`. A second call with the same key replaces its value.
@@ -118,42 +127,43 @@ impl Context {
                 "context field `{key}` cannot be written as JSON: {why}"
             ))
         })?;
-        if let Some(written) = &mut self.written {
+        let contents = Arc::make_mut(self.contents.get_or_insert_default());
+        if let Some(written) = &mut contents.written {
             written.forget(&key);
         }
-        self.fields.insert(key, json);
+        contents.fields.insert(key, json);
         Ok(())
     }
 
     /// Returns the value of `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.fields.get(key)
+        self.as_object().get(key)
     }
 
     /// Returns the numbers of a [parsed](Self::parse) context whose text differs from that of their
     /// value in [`as_object`](Self::as_object), or `None` if all texts are the same.
     #[must_use]
     pub fn written_numbers(&self) -> Option<&WrittenNumbers> {
-        self.written.as_deref()
+        self.contents().written.as_deref()
     }
 
     /// Returns the fields as a JSON object.
     #[must_use]
     pub fn as_object(&self) -> &Map<String, Value> {
-        &self.fields
+        &self.contents().fields
     }
 
     /// Returns the number of fields.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.fields.len()
+        self.as_object().len()
     }
 
     /// Returns whether the context has no fields.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.fields.is_empty()
+        self.as_object().is_empty()
     }
 
     /// Returns the context in canonical JSON: compact, keys sorted by code point at every depth,
@@ -162,7 +172,33 @@ impl Context {
     /// [kept text](Self::written_numbers) as that text.
     #[must_use]
     pub fn canonical_json(&self) -> String {
-        canonical_json(self, self.spelling())
+        match self.is_written_canonically() {
+            true => to_string(self),
+            false => canonical_json(self, self.spelling()),
+        }
+    }
+
+    /// Returns the SHA-256 of the [canonical JSON](Self::canonical_json).
+    ///
+    /// ```
+    /// # use atlasent::Context;
+    /// let digest = Context::new().canonical_digest();
+    /// assert_eq!(digest[..4], [0x44, 0x13, 0x6f, 0xa3], "the SHA-256 of `{}`");
+    /// ```
+    #[must_use]
+    pub fn canonical_digest(&self) -> [u8; 32] {
+        match self.is_written_canonically() {
+            true => digest_as_written(self),
+            false => canonical_digest(self, self.spelling()),
+        }
+    }
+
+    /// Returns whether `serde_json` writes the context as canonical JSON: every key is in its
+    /// place, and no number is a fraction or spelled in its own way.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_written_canonically(&self) -> bool {
+        self.written_numbers().is_none() && is_canonical_object(self.as_object())
     }
 
     /// Returns how the numbers of the context are spelled in its canonical JSON.
@@ -172,22 +208,61 @@ impl Context {
             Some(_) => Spelling::AsWritten,
         }
     }
+
+    fn contents(&self) -> &Contents {
+        static EMPTY: LazyLock<Contents> = LazyLock::new(Contents::default);
+        self.contents.as_deref().unwrap_or_else(|| &EMPTY)
+    }
+}
+
+/// Contexts compare by their contents.
+impl PartialEq for Context {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.contents, &other.contents) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
+            _ => self.contents() == other.contents(),
+        }
+    }
+}
+
+impl Eq for Context {}
+
+impl From<Contents> for Context {
+    fn from(contents: Contents) -> Self {
+        Self {
+            contents: Some(Arc::new(contents)),
+        }
+    }
 }
 
 impl From<Map<String, Value>> for Context {
     fn from(fields: Map<String, Value>) -> Self {
-        Self {
-            fields,
-            written: None,
-        }
+        let written = None;
+        Contents { fields, written }.into()
+    }
+}
+
+/// Returns whether `serde_json` writes an object as canonical JSON. Its maps keep the order of
+/// insertion if any crate of the program asks for that.
+fn is_canonical_object(object: &Map<String, Value>) -> bool {
+    object.keys().is_sorted() && object.values().all(is_canonical)
+}
+
+fn is_canonical(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+        // The canonical spelling of floats is that of Python.
+        Value::Number(number) => number.is_i64() || number.is_u64(),
+        Value::Array(values) => values.iter().all(is_canonical),
+        Value::Object(object) => is_canonical_object(object),
     }
 }
 
 impl Serialize for Context {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.written_numbers() {
-            None => self.fields.serialize(serializer),
-            Some(written) => Exact::serialize_object(&self.fields, written, serializer),
+            None => self.as_object().serialize(serializer),
+            Some(written) => Exact::serialize_object(self.as_object(), written, serializer),
         }
     }
 }
@@ -202,7 +277,7 @@ impl<'de> Deserialize<'de> for Context {
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Context")?;
-        f.debug_set().entries(self.fields.keys()).finish()
+        f.debug_set().entries(self.as_object().keys()).finish()
     }
 }
 
@@ -219,6 +294,8 @@ fn kind_of(value: &Value) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -275,6 +352,61 @@ mod tests {
                 .to_string();
             assert!(error.contains("the key `amount` is repeated"), "{error}");
         }
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,6}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((".{0,3}", inner), 0..4)
+                    .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// The keys come in any order, which maps keep if a crate of the build asks for that.
+        #[test]
+        fn what_is_written_canonically_at_once_is_what_the_canonical_form_is(
+            pairs in prop::collection::vec((".{0,3}", json()), 0..5),
+        ) {
+            let mut context = Context::new();
+            for (key, value) in &pairs {
+                context.insert(key.clone(), value).unwrap();
+            }
+            let canonical = canonical_json(&context, context.spelling());
+            prop_assert_eq!(&context.canonical_json(), &canonical);
+            prop_assert_eq!(context.canonical_digest(), digest_of(&canonical));
+            let text = serde_json::to_string(&context).unwrap();
+            let parsed = Context::parse(&text).unwrap();
+            let canonical = canonical_json(&parsed, parsed.spelling());
+            prop_assert_eq!(&parsed.canonical_json(), &canonical);
+            prop_assert_eq!(parsed.canonical_digest(), digest_of(&canonical));
+        }
+    }
+
+    fn digest_of(text: &str) -> [u8; 32] {
+        use sha2::Digest;
+        sha2::Sha256::digest(text).into()
+    }
+
+    #[test]
+    fn a_clone_that_changes_leaves_the_other_context_as_it_was() {
+        let mut one = Context::parse(r#"{"a": 1.50, "b": 2}"#).unwrap();
+        let other = one.clone();
+        one.insert("a", &3).unwrap();
+        assert_eq!(one.canonical_json(), r#"{"a":3,"b":2}"#);
+        assert_eq!(other.canonical_json(), r#"{"a":1.50,"b":2}"#);
+        assert_ne!(one, other);
+        assert_eq!(Context::new(), Context::from(Map::new()));
     }
 
     #[test]

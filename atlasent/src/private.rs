@@ -209,8 +209,7 @@ async fn ask<P: Authority, A: Action>(request: PermitRequest<P, A>) -> Result<Pe
         action,
         conditions,
     } = request;
-    let answers = crate::protect::obtain(&authority?, Ok(agent?), action?, conditions).await?;
-    Ok(answers.permit)
+    crate::protect::obtain(&authority?, Ok(agent?), action?, conditions).await
 }
 
 /// The [`AnyAction`] of a literal `action`, built argument by argument. It keeps the first error,

@@ -11,15 +11,13 @@ fuzz_target!(|body: &[u8]| {
     let Some(answer) = read::<Verification>(body) else {
         return;
     };
-    let is = |word: &Option<String>, known: &[&str]| {
-        word.as_deref().is_none_or(|word| known.contains(&word))
-    };
+    let is = |word: Option<&str>, known: &[&str]| word.is_none_or(|word| known.contains(&word));
     let is_consistent_yes = answer.valid
         && answer.verify_error_code.is_none()
-        && is(&answer.outcome, &["allow", "verified"])
-        && is(&answer.decision, &["allow"])
-        && is(&answer.action_type, &[ACTION])
-        && is(&answer.actor_id, &[AGENT]);
+        && is(answer.outcome.as_deref(), &["allow", "verified"])
+        && is(answer.decision.as_deref(), &["allow"])
+        && is(answer.action_type.as_deref(), &[ACTION])
+        && is(answer.actor_id.as_deref(), &[AGENT]);
 
     let authority = MockAuthority::new().on_verify(ACTION, Reply::Answer(answer));
     assert_eq!(permit(&authority).is_some(), is_consistent_yes);

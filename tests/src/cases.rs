@@ -171,12 +171,12 @@ pub fn verifications() -> Vec<Case<Verification>> {
     }));
     cases.extend(refusing().into_iter().map(|answer| {
         let word = match (&answer.outcome, &answer.verify_error_code) {
-            (Some(word), _) if !["allow", "verified", ""].contains(&word.as_str()) => Some(word),
-            (None, Some(word)) if !word.is_empty() => Some(word),
+            (Some(word), _) if !["allow", "verified", ""].contains(&&**word) => Some(&**word),
+            (None, Some(word)) if !word.is_empty() => Some(word.as_str()),
             _ => None,
         };
-        let known = |word: &Option<String>| {
-            let word = word.as_deref()?;
+        let known = |word: Option<&str>| {
+            let word = word?;
             let at = [
                 ["permit_consumed", "PERMIT_ALREADY_USED"],
                 ["permit_expired", "PERMIT_EXPIRED"],
@@ -195,7 +195,8 @@ pub fn verifications() -> Vec<Case<Verification>> {
                     None => "Permit failed verification (".into(),
                 },
                 code: answer.verify_error_code.clone(),
-                outcome: known(&answer.outcome).or_else(|| known(&answer.verify_error_code)),
+                outcome: known(answer.outcome.as_deref())
+                    .or_else(|| known(answer.verify_error_code.as_deref())),
             }),
             reply: Reply::Answer(answer),
         }
@@ -209,7 +210,7 @@ fn genuine() -> Vec<Verification> {
     for outcome in [None, Some("allow"), Some("verified")] {
         for echoed in [false, true] {
             let mut answer = valid();
-            answer.outcome = outcome.map(str::to_owned);
+            answer.outcome = outcome.map(Into::into);
             answer.permit_hash = Some("f0".into());
             if echoed {
                 answer.decision = Some("allow".into());
@@ -251,7 +252,7 @@ fn refusing() -> Vec<Verification> {
     for outcome in some(&[&words[..], &["allow", "verified"]].concat()) {
         for code in some(&codes) {
             let mut answer = Verification::default();
-            answer.outcome.clone_from(&outcome);
+            answer.outcome = outcome.clone().map(Into::into);
             answer.verify_error_code = code;
             answer.decision = outcome.is_none().then(|| "allow".into());
             answers.push(answer);
@@ -266,13 +267,13 @@ fn refusing() -> Vec<Verification> {
     // Valid, but not consumed.
     for outcome in [None, Some("allow"), Some("verified")] {
         let mut answer = valid();
-        answer.outcome = outcome.map(str::to_owned);
+        answer.outcome = outcome.map(Into::into);
         answer.consumed = Some(false);
         answers.push(answer);
     }
     // Valid, with an error code.
     for code in codes {
-        for outcome in [None, Some("allow".to_owned())] {
+        for outcome in [None, Some("allow".into())] {
             let mut answer = valid();
             answer.outcome = outcome;
             answer.verify_error_code = Some(code.into());

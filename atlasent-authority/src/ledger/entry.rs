@@ -1,5 +1,7 @@
 //! A permit in the ledger: its states, and the changes between them.
 
+use std::sync::Arc;
+
 use atlasent::error::PermitOutcome;
 use atlasent::wire::{PermitStatus, VerifyRequest};
 use jiff::Timestamp;
@@ -8,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::budget::{BudgetKey, Charge};
 use crate::ledger::{PermitGrant, RecordedEnd, VerifyRefusal};
 
-/// A permit in the ledger.
+/// A permit in the ledger. Clones share its texts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PermitEntry {
     /// What the permit authorizes.
@@ -18,7 +20,7 @@ pub struct PermitEntry {
     pub sequence: u64,
     /// The id of the event that issued the permit.
     #[serde(default)]
-    pub evaluation_id: String,
+    pub evaluation_id: Arc<str>,
     /// When the permit was issued.
     #[serde(default)]
     pub issued_at: Timestamp,
@@ -42,10 +44,10 @@ pub struct PermitEntry {
     pub burnt: bool,
     /// How the permit's body ended. Unset until its receipt arrives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<Box<RecordedEnd>>,
+    pub end: Option<Arc<RecordedEnd>>,
     /// When and why the permit was revoked. Unset for a permit that was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revoked: Option<Revoked>,
+    pub revoked: Option<Box<Revoked>>,
 }
 
 /// When, by which key and why a permit was revoked.
@@ -81,7 +83,7 @@ impl PermitEntry {
     #[must_use]
     pub fn issue(
         grant: PermitGrant,
-        (evaluation_id, sequence): (impl Into<String>, u64),
+        (evaluation_id, sequence): (impl Into<Arc<str>>, u64),
         issued_at: Timestamp,
         expires_at: Timestamp,
     ) -> Self {
@@ -159,11 +161,11 @@ impl PermitEntry {
             PermitState::Consumed => PermitState::Recalled,
             PermitState::Revoked | PermitState::Recalled => return false,
         };
-        self.revoked = Some(Revoked {
+        self.revoked = Some(Box::new(Revoked {
             at: now,
             by,
             reason: reason.to_owned(),
-        });
+        }));
         self.state = state;
         state == PermitState::Revoked
     }

@@ -124,7 +124,11 @@ impl Outstanding {
 
     /// Counts a permit that was issued.
     pub fn add(&mut self, entry: &PermitEntry, now: Timestamp) {
-        self.slots = self.slots.split_off(&(now.as_second() + 1));
+        while let Some(first) = self.slots.first_entry()
+            && *first.key() <= now.as_second()
+        {
+            first.remove();
+        }
         *self.slots.entry(slot(entry)).or_default() += 1;
     }
 

@@ -1,5 +1,7 @@
 //! The receipt of a permit in the ledger: when one is accepted.
 
+use std::sync::Arc;
+
 use atlasent::wire::{Receipt, ReceiptOutcome, ResultHash};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,9 +12,9 @@ use crate::ledger::{PermitEntry, PermitState};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedEnd {
     /// The id of the event that recorded the receipt.
-    pub receipt_id: String,
+    pub receipt_id: Arc<str>,
     /// The hash of that event.
-    pub audit_hash: String,
+    pub audit_hash: Arc<str>,
     /// When the receipt was recorded.
     pub at: Timestamp,
     /// How the body ended.
@@ -70,12 +72,15 @@ impl PermitEntry {
     ///
     /// [`ReceiptRefusal::NotUsed`] for a permit that no verification passed, and
     /// [`ReceiptRefusal::Conflict`] where another receipt was recorded.
-    pub fn check_receipt(&self, receipt: &Receipt) -> Result<Option<&RecordedEnd>, ReceiptRefusal> {
+    pub fn check_receipt(
+        &self,
+        receipt: &Receipt,
+    ) -> Result<Option<&Arc<RecordedEnd>>, ReceiptRefusal> {
         let was_verified = match self.state {
             PermitState::Consumed | PermitState::Recalled => !self.burnt,
             PermitState::Issued | PermitState::Revoked => false,
         };
-        match self.end.as_deref() {
+        match self.end.as_ref() {
             _ if !was_verified => Err(ReceiptRefusal::NotUsed),
             None => Ok(None),
             Some(end) if end.is(receipt) => Ok(Some(end)),

@@ -128,9 +128,19 @@ impl Nonce {
             .chain_update(self.0)
             .finalize()
             .into_bytes();
-        PermitToken::new(format!("permit_{}", lower::encode_string(&bits)))
+        let mut text = [0; PREFIX.len() + 64];
+        let (prefix, digits) = text.split_at_mut(PREFIX.len());
+        prefix.copy_from_slice(PREFIX);
+        #[expect(clippy::expect_used, reason = "32 bytes have 64 digits")]
+        lower::encode(&bits, digits).expect("64 digits");
+        #[expect(clippy::expect_used, reason = "the prefix and the digits are ASCII")]
+        let text = str::from_utf8(&text).expect("ASCII");
+        PermitToken::new(text)
     }
 }
+
+/// What the text of a permit token begins with.
+const PREFIX: &[u8] = b"permit_";
 
 /// Returns 256 unguessable bits.
 pub(crate) fn random_bits() -> Result<[u8; 32], Error> {

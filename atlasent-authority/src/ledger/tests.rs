@@ -134,7 +134,7 @@ fn a_permit_without_an_environment_is_not_good_for_one() {
 fn a_permit_of_a_test_key_does_not_exist_for_a_live_key() {
     let mut grant = PermitGrant::new(&request(), None, "digest");
     assert!(grant.is_known_to(Some("live")) && grant.is_known_to(None));
-    grant.key_environment = Some("test".to_owned());
+    grant.key_environment = Some("test".into());
     assert!(!grant.is_known_to(Some("live")));
     assert!(grant.is_known_to(Some("test")) && grant.is_known_to(None));
 }

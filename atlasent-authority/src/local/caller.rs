@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::ledger::approval::Asker;
 use crate::trail::chain::NewEvent;
@@ -124,11 +125,11 @@ impl<'a> Caller<'a> {
     /// Returns what the events of this call record about the caller.
     pub(crate) fn attribution(&self) -> Attribution {
         Attribution {
-            key_id: (!self.is_embedded).then(|| self.id.to_owned()),
-            environment: self.environment.map(str::to_owned),
+            key_id: (!self.is_embedded).then(|| self.id.into()),
+            environment: self.environment.map(Arc::from),
             client: self.address,
-            request_id: self.request_id.map(str::to_owned),
-            principal: self.principal.map(str::to_owned),
+            request_id: self.request_id.map(Arc::from),
+            principal: self.principal.map(Arc::from),
         }
     }
 }
@@ -139,24 +140,25 @@ impl fmt::Debug for Caller<'_> {
     }
 }
 
-/// What an event records about its caller.
+/// What an event records about its caller. Clones share its texts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Attribution {
     /// The id of the API key. Unset for code of this process.
-    pub(crate) key_id: Option<String>,
+    pub(crate) key_id: Option<Arc<str>>,
     /// The environment of the API key: `live` or `test`.
-    pub(crate) environment: Option<String>,
+    pub(crate) environment: Option<Arc<str>>,
     client: Option<IpAddr>,
-    pub(crate) request_id: Option<String>,
+    pub(crate) request_id: Option<Arc<str>>,
     /// The person that the API key belongs to.
-    principal: Option<String>,
+    principal: Option<Arc<str>>,
 }
 
 impl Attribution {
     /// Returns who asks, for a pending decision: none of them may approve it.
     pub(crate) fn askers(&self) -> Vec<Asker> {
-        let key = self.key_id.clone().map(Asker::Key);
-        let principal = self.principal.clone().map(Asker::Principal);
+        let key = self.key_id.as_deref().map(|id| Asker::Key(id.to_owned()));
+        let principal = self.principal.as_deref();
+        let principal = principal.map(|name| Asker::Principal(name.to_owned()));
         key.into_iter().chain(principal).collect()
     }
 
@@ -166,12 +168,12 @@ impl Attribution {
     }
 
     /// Adds the caller to an event (contract, part B).
-    pub(crate) fn sign(self, event: NewEvent) -> NewEvent {
+    pub(crate) fn sign(&self, event: NewEvent) -> NewEvent {
         event
-            .with_some("key_id", self.key_id)
-            .with_some("key_environment", self.environment)
+            .with_some("key_id", self.key_id.clone())
+            .with_some("key_environment", self.environment.clone())
             .with_some("client", self.client.map(|address| address.to_string()))
-            .with_some("x_request_id", self.request_id)
+            .with_some("x_request_id", self.request_id.clone())
     }
 }
 

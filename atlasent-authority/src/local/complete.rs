@@ -70,10 +70,10 @@ impl<S: Store> LocalAuthority<S> {
         let end = record_receipt(&*self.store, &*self.clock, attribution, receipt).await?;
         Ok(end.map(|end| {
             RecordedReceipt::new(
-                end.receipt_id,
+                &*end.receipt_id,
                 permit_id,
                 end.outcome,
-                end.audit_hash,
+                &*end.audit_hash,
                 format_time(end.at),
             )
         }))
@@ -132,7 +132,7 @@ async fn record_receipt<S: Store>(
     clock: &dyn Clock,
     attribution: Attribution,
     receipt: Receipt,
-) -> Result<Result<RecordedEnd, ReceiptRefusal>, Error> {
+) -> Result<Result<Arc<RecordedEnd>, ReceiptRefusal>, Error> {
     let key = PermitKey::from_token(&receipt.permit_token);
     if receipt.permit_id.parse() != Ok(key.id()) {
         return Ok(Err(ReceiptRefusal::OtherToken));
@@ -155,27 +155,28 @@ fn record_once(
     key: PermitKey,
     attribution: Attribution,
     receipt: Receipt,
-) -> Result<RecordedEnd, ReceiptRefusal> {
+) -> Result<Arc<RecordedEnd>, ReceiptRefusal> {
     let environment = attribution.environment.as_deref();
-    let known = changeset.permit(key).cloned();
+    let known = changeset.permit(key);
     let known = known.filter(|entry| entry.grant.is_known_to(environment));
-    let mut entry = known.ok_or(ReceiptRefusal::UnknownPermit)?;
+    let entry = known.ok_or(ReceiptRefusal::UnknownPermit)?;
     if let Some(end) = entry.check_receipt(&receipt)? {
-        return Ok(end.clone());
+        return Ok(Arc::clone(end));
     }
+    let mut entry = entry.clone();
     let event = record::receipt(&receipt, key, &entry);
-    let receipt_id = event.id.clone();
+    let receipt_id = Arc::clone(&event.id);
     let event = changeset.record(attribution.sign(event));
-    let end = RecordedEnd {
+    let end = Arc::new(RecordedEnd {
         receipt_id,
-        audit_hash: event.hash.clone(),
+        audit_hash: Arc::clone(&event.hash),
         at: changeset.time(),
         outcome: receipt.outcome,
         duration_ms: receipt.duration_ms,
         result_hash: receipt.result_hash,
         error: receipt.error,
-    };
-    entry.end = Some(Box::new(end.clone()));
+    });
+    entry.end = Some(Arc::clone(&end));
     changeset.keep_permit(key, entry);
     Ok(end)
 }

@@ -29,7 +29,8 @@ impl CurrentPolicies {
 
     /// Returns whether `policies` are still in force.
     pub(crate) fn are(&self, policies: &Arc<Policies>) -> bool {
-        Arc::ptr_eq(&self.get(), policies)
+        let current = self.policies.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::ptr_eq(&current, policies)
     }
 
     /// Puts `policies` in force, and returns the former ones.

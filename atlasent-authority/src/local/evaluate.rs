@@ -262,11 +262,18 @@ impl<S: Store> LocalAuthority<S> {
         }
         let mut new_permit = None;
         if verdict.decision.is_allow() && request.shadow != Some(true) || rules.is_some() {
-            let digest = policies.action_digest(&request.action_type);
-            let mut grant = PermitGrant::new(request, execution_hash.map(str::to_owned), digest);
+            let digest = policies.shared_action_digest(&request.action_type);
+            let mut grant = PermitGrant::new(request, execution_hash, digest);
             grant.key_environment.clone_from(&attribution.environment);
             new_permit = Some(NewPermit::new(caller, grant)?);
         }
+        let (action, resource) = match &new_permit {
+            Some(NewPermit { grant, .. }) => (Arc::clone(&grant.action), grant.resource.clone()),
+            None => (
+                request.action_type.as_str().into(),
+                request.resource_id.as_deref().map(Arc::from),
+            ),
+        };
         let mut held = None;
         if let Some(rules) = rules
             && let Some(permit) = new_permit.take()
@@ -291,11 +298,6 @@ impl<S: Store> LocalAuthority<S> {
             agent: AgentKey::new(request.actor_id.as_str(), key_environment),
             total,
         };
-        let event = record::evaluation(request, &verdict, permit, self.record_context)
-            .with("policy_version", policies.shared_digest());
-        let environment = attribution.environment.clone();
-        let event = attribution.sign(event);
-
         let mut evaluation = Evaluation::new(verdict.decision);
         evaluation.permit_token = new_permit
             .as_ref()
@@ -305,12 +307,17 @@ impl<S: Store> LocalAuthority<S> {
         if !verdict.decision.is_allow() {
             let explain = request.options.explain == Some(true);
             evaluation.explanation = policies.explanation(&verdict, explain);
-            evaluation.code = verdict.code.map(|code| code.as_ref().to_owned());
+            evaluation.code = verdict.code.as_deref().map(str::to_owned);
             evaluation.retry_after = verdict.retry_after;
         }
         evaluation.policy_version = Some(policies.digest().to_owned());
-        let request_id = request.options.request_id.clone();
-        evaluation.request_id = request_id.or_else(|| Some(event.id.clone()));
+
+        let about = (Arc::clone(&action), resource);
+        let event = record::evaluation(request, about, verdict, permit, self.record_context)
+            .with("policy_version", policies.shared_digest());
+        let event = attribution.sign(event);
+        let request_id = request.options.request_id.as_deref().unwrap_or(&event.id);
+        evaluation.request_id = Some(request_id.to_owned());
 
         let (charges, bad_amount) = match charges {
             Ok(charges) => (charges, None),
@@ -323,8 +330,8 @@ impl<S: Store> LocalAuthority<S> {
             limits,
             counts,
             actors: request.actors.clone(),
-            action: request.action_type.clone(),
-            environment,
+            action,
+            environment: attribution.environment,
             repeat: None,
             event,
             evaluation,
@@ -360,7 +367,7 @@ impl<S: Store> LocalAuthority<S> {
         }
         let status = self.store.status().await;
         let status = status.map_err(|error| unavailable(failed::APPROVALS, error))?;
-        Ok(Some(status.head.org_id))
+        Ok(Some((*status.head.org_id).to_owned()))
     }
 
     /// Returns what releases a held request. `None` for a request that is not held, and for

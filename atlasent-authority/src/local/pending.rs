@@ -95,9 +95,9 @@ pub(super) struct PendingDecision {
     pub(super) counts: PermitCounts,
     /// The agents that act for the agent.
     pub(super) actors: Vec<Agent>,
-    pub(super) action: String,
+    pub(super) action: Arc<str>,
     /// The environment of the caller's API key.
-    pub(super) environment: Option<String>,
+    pub(super) environment: Option<Arc<str>>,
     pub(super) repeat: Option<RepeatableRequest>,
     pub(super) event: NewEvent,
     pub(super) evaluation: Evaluation,
@@ -310,13 +310,12 @@ impl PendingDecision {
 
     /// Denies the request if there are as many unused permits as there may be.
     fn check_permits(&mut self, changeset: &Changeset<'_>) {
-        let count = |key| changeset.outstanding(key).count(changeset.time());
-        let waiting = count(self.counts.agent);
+        let waiting = changeset.unused_permits(self.counts.agent);
         if waiting >= self.limits.permits_per_agent {
             return self.deny_by_agent_limit(waiting);
         }
         if let (Some(limit), Some(total)) = (self.limits.max_permits, self.counts.total) {
-            let waiting = count(total);
+            let waiting = changeset.unused_permits(total);
             if waiting >= limit.get() {
                 let reason = format!(
                     "the organization has {waiting} unused permits, and the limit is {limit}: \
@@ -390,10 +389,10 @@ impl PendingDecision {
         let now = changeset.time();
         let expires_at = now.saturating_add(life).unwrap_or(Timestamp::MAX);
         evaluation.expires_at = new_permit.as_ref().map(|_| format_time(expires_at));
-        let id = event.id.clone();
+        let id = Arc::clone(&event.id);
         let event = changeset.record(event.with_some("expires_at", evaluation.expires_at.clone()));
         evaluation.timestamp = Some(event.occurred_at.clone());
-        evaluation.audit_hash = Some(event.hash.clone());
+        evaluation.audit_hash = Some((*event.hash).to_owned());
         let Some(new_permit) = new_permit else {
             return evaluation;
         };
@@ -401,9 +400,7 @@ impl PendingDecision {
         entry.in_total = counts.total.is_some();
         entry.charges = budgets::take(&charges, &entry, changeset);
         for count in counts.keys() {
-            let mut outstanding = changeset.outstanding(count);
-            outstanding.add(&entry, now);
-            changeset.keep_outstanding(count, outstanding);
+            changeset.change_outstanding(count, |outstanding| outstanding.add(&entry, now));
         }
         changeset.keep_permit(new_permit.key, entry);
         if !changeset.stops().knows_life(life) {

@@ -148,9 +148,9 @@ impl<S: Store> LocalAuthority<S> {
             scope,
             reason: reason.to_owned(),
             set_at: Timestamp::UNIX_EPOCH,
-            set_by: attribution.key_id.clone(),
+            set_by: attribution.key_id.as_deref().map(str::to_owned),
             expires_at: None,
-            request_id: attribution.request_id.clone(),
+            request_id: attribution.request_id.as_deref().map(str::to_owned),
             test_only: attribution.is_test(),
         };
         let change = move |changeset: &mut Changeset<'_>| {
@@ -211,7 +211,7 @@ fn revoke_one(
     }
     let now = changeset.time();
     let state = entry.as_ref().map(|entry| entry.state);
-    let by = attribution.key_id.clone();
+    let by = attribution.key_id.as_deref().map(str::to_owned);
     let revoked = entry
         .as_mut()
         .is_some_and(|entry| entry.revoke(now, by, &reason));
@@ -224,7 +224,7 @@ fn revoke_one(
         now: revoked,
         entry,
         occurred_at: event.occurred_at.clone(),
-        audit_hash: event.hash.clone(),
+        audit_hash: (*event.hash).to_owned(),
     })
 }
 

@@ -62,9 +62,9 @@ impl<S: Store> LocalAuthority<S> {
             scope,
             reason: reason.to_owned(),
             set_at: Timestamp::UNIX_EPOCH,
-            set_by: attribution.key_id.clone(),
+            set_by: attribution.key_id.as_deref().map(str::to_owned),
             expires_at: until,
-            request_id: attribution.request_id.clone(),
+            request_id: attribution.request_id.as_deref().map(str::to_owned),
             test_only: attribution.is_test(),
         };
         let change = move |changeset: &mut Changeset<'_>| {

@@ -231,8 +231,8 @@ pub(super) fn answer(
     let mut verification = match result {
         Ok(approvals) => {
             let mut good = Verification::valid().with_approvals(approvals);
-            good.decision = Some(Decision::Allow.to_string());
-            good.reason = Some("the permit is valid, and is used up now".to_owned());
+            good.decision = Some(Decision::Allow.as_str().into());
+            good.reason = Some("the permit is valid, and is used up now".into());
             good
         }
         Err(refusal) => {

@@ -1,5 +1,6 @@
 //! Building the Cedar record for the context of a request.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use atlasent::wire::WrittenNumbers;
@@ -8,7 +9,7 @@ use cedar_policy_core::ast::{Context as CedarContext, Value as CedarValue};
 use serde_json::{Map, Value};
 
 use super::PolicyInput;
-use super::convert::{self, Attributes, ConvertError};
+use super::convert::{self, ConvertError};
 use super::types::{ContextTypes, Record};
 use crate::policy::fields::Field;
 
@@ -71,7 +72,11 @@ fn untyped(
     object: &Map<String, Value>,
     written: Option<&WrittenNumbers>,
 ) -> Result<Context, ContextError> {
-    let mut attributes = convert::attributes(object, written, 0)?;
+    // Filled one by one: collecting into a map allocates a list to sort first.
+    let mut record = BTreeMap::new();
+    convert::each_attribute(object, written, 0, |key, value| {
+        record.insert(key.into(), value);
+    })?;
     for (name, field) in missing_fields(input) {
         let value = match field {
             Field::Text(text) => CedarValue::from(text),
@@ -81,9 +86,9 @@ fn untyped(
                 None,
             ),
         };
-        attributes.push((name, value));
+        record.insert(name.into(), value);
     }
-    Ok(record_of(attributes))
+    Ok(CedarContext::Value(Arc::new(record)).into())
 }
 
 fn typed(
@@ -92,13 +97,9 @@ fn typed(
     record: &Record,
 ) -> Result<Context, ContextError> {
     let attributes = convert::typed_attributes(object, written, record);
-    Ok(record_of(attributes.map_err(ConvertError::TypeMismatch)?))
-}
-
-fn record_of(attributes: Attributes<'_>) -> Context {
-    let attributes = attributes.into_iter();
+    let attributes = attributes.map_err(ConvertError::TypeMismatch)?.into_iter();
     let record = attributes.map(|(key, value)| (key.into(), value)).collect();
-    CedarContext::Value(Arc::new(record)).into()
+    Ok(CedarContext::Value(Arc::new(record)).into())
 }
 
 #[cfg(test)]

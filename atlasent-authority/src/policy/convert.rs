@@ -162,22 +162,34 @@ fn key_step(key: &str) -> String {
 }
 
 /// The attributes of a record, each with another key.
-pub(super) type Attributes<'v> = Vec<(&'v str, CedarValue)>;
+type Attributes<'v> = Vec<(&'v str, CedarValue)>;
 
-/// Converts values that have no declared type.
-pub(super) fn attributes<'v>(
+fn attributes<'v>(
     object: &'v Map<String, Value>,
     written: Option<&WrittenNumbers>,
     depth: usize,
 ) -> Result<Attributes<'v>, ConvertError> {
     let mut attributes = Vec::with_capacity(object.len());
+    each_attribute(object, written, depth, |key, value| {
+        attributes.push((key, value));
+    })?;
+    Ok(attributes)
+}
+
+/// Converts values that have no declared type, and passes each on with its key.
+pub(super) fn each_attribute<'v>(
+    object: &'v Map<String, Value>,
+    written: Option<&WrittenNumbers>,
+    depth: usize,
+    mut pass: impl FnMut(&'v str, CedarValue),
+) -> Result<(), ConvertError> {
     for (key, value) in object {
         let written = written.and_then(|written| written.member(key));
         if let Some(value) = untyped(value, written, depth)? {
-            attributes.push((&**key, value));
+            pass(key, value);
         }
     }
-    Ok(attributes)
+    Ok(())
 }
 
 /// Returns `None` for `null`: Cedar has no such value, and `has` should be false for the key.

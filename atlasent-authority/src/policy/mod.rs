@@ -336,6 +336,11 @@ impl Policies {
         self.digests.of_action(action)
     }
 
+    /// Returns [`action_digest`](Self::action_digest), to be shared.
+    pub(crate) fn shared_action_digest(&self, action: &str) -> Arc<str> {
+        Arc::clone(self.digests.of_action(action))
+    }
+
     /// Returns whether the scope of a policy, the schema or the entities name an action.
     #[cfg(feature = "server")]
     pub(crate) fn names_action(&self, action: &str) -> bool {

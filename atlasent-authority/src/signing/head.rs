@@ -45,9 +45,9 @@ pub async fn signed_head<S: Store>(
     let (head, key) = (status.head, keys.active());
     let signed_at = format_time(clock.now());
     let mut head = SignedHead::unsigned(
-        head.org_id,
+        &*head.org_id,
         head.sequence,
-        head.hash,
+        &*head.hash,
         signed_at,
         key.key_id(),
     );

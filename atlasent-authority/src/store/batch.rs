@@ -68,7 +68,7 @@ pub enum CellKey {
 #[non_exhaustive]
 pub enum Cell {
     /// A permit.
-    Permit(Box<PermitEntry>),
+    Permit(Arc<PermitEntry>),
     /// The replay of a request with an id.
     Replay(Box<Replay>),
     /// How many unused permits an agent holds, or all agents.
@@ -193,14 +193,16 @@ impl Batch {
     /// Creates a batch without changes, for a chain that holds all its events. `cells` holds the
     /// existing cells among those that the changes name.
     pub fn new(head: ChainHead, cells: impl IntoIterator<Item = (CellKey, Cell)>) -> Self {
-        let unchanged = |(key, cell)| {
+        // One by one: collecting them allocates a list to sort first.
+        let mut loaded = BTreeMap::new();
+        for (key, cell) in cells {
             let changed = false;
-            (key, Loaded { cell, changed })
-        };
+            loaded.insert(key, Loaded { cell, changed });
+        }
         Self {
             head,
             dropped_before: 0,
-            cells: cells.into_iter().map(unchanged).collect(),
+            cells: loaded,
             events: Vec::new(),
             dropped: None,
         }
@@ -299,7 +301,7 @@ impl Changeset<'_> {
     /// Sets the organization of the chain. A chain that has events keeps its organization.
     pub fn set_org_id(&mut self, org_id: &str) {
         if self.batch.head.sequence == 0 {
-            org_id.clone_into(&mut self.batch.head.org_id);
+            self.batch.head.org_id = org_id.into();
         }
     }
 
@@ -327,6 +329,15 @@ impl Changeset<'_> {
         match self.cell(CellKey::Agent(key)) {
             Some(Cell::Agent(outstanding)) => outstanding.clone(),
             _ => Outstanding::default(),
+        }
+    }
+
+    /// Returns the number of unused permits of an agent, or of all agents. The change must name the
+    /// count's cell among its reads.
+    pub(crate) fn unused_permits(&self, key: AgentKey) -> u64 {
+        match self.cell(CellKey::Agent(key)) {
+            Some(Cell::Agent(outstanding)) => outstanding.count(self.time),
+            _ => 0,
         }
     }
 
@@ -366,7 +377,7 @@ impl Changeset<'_> {
 
     /// Writes a permit.
     pub fn keep_permit(&mut self, key: PermitKey, entry: PermitEntry) {
-        self.keep(CellKey::Permit(key), Cell::Permit(Box::new(entry)));
+        self.keep(CellKey::Permit(key), Cell::Permit(Arc::new(entry)));
     }
 
     /// Writes a permit that was in the state `before`. If it was unused before, it is removed from
@@ -380,9 +391,7 @@ impl Changeset<'_> {
     ) {
         if before == Some(PermitState::Issued) {
             for count in PermitCounts::from_entry(&entry).keys() {
-                let mut outstanding = self.outstanding(count);
-                outstanding.remove(&entry);
-                self.keep_outstanding(count, outstanding);
+                self.change_outstanding(count, |outstanding| outstanding.remove(&entry));
             }
             for charge in &entry.charges {
                 let mut budget = self.budget(charge.key);
@@ -401,6 +410,24 @@ impl Changeset<'_> {
     /// Writes the count of an agent's unused permits, or of all agents'.
     pub fn keep_outstanding(&mut self, key: AgentKey, outstanding: Outstanding) {
         self.keep(CellKey::Agent(key), Cell::Agent(outstanding));
+    }
+
+    /// Changes the count of an agent's unused permits, or of all agents'. The change must name the
+    /// count's cell among its reads.
+    pub(crate) fn change_outstanding(
+        &mut self,
+        key: AgentKey,
+        change: impl FnOnce(&mut Outstanding),
+    ) {
+        let loaded = self.batch.cells.entry(CellKey::Agent(key));
+        let loaded = loaded.or_insert_with(|| Loaded {
+            cell: Cell::Agent(Outstanding::default()),
+            changed: true,
+        });
+        if let Cell::Agent(outstanding) = &mut loaded.cell {
+            change(outstanding);
+            loaded.changed = true;
+        }
     }
 
     /// Writes what is used up of a budget.

@@ -74,7 +74,7 @@ impl StoreCheck {
         } else if event.sequence != self.last + 1 {
             self.find(missing(self.last + 1, event.sequence - 1));
         }
-        if event.sequence == 1 && event.previous_hash != GENESIS_HASH {
+        if event.sequence == 1 && *event.previous_hash != *GENESIS_HASH {
             self.find("event 1 does not begin the chain".to_owned());
         }
         self.last = self.last.max(event.sequence);
@@ -135,7 +135,7 @@ fn repeats(event: &SealedEvent, read: &atlasent::audit::Event) -> bool {
     let said = &read.envelope;
     said.sequence == event.sequence
         && said.kind == event.kind
-        && said.actor_id == event.actor_id
+        && said.actor_id.as_deref() == event.actor_id.as_deref()
         && said.occurred_at == event.occurred_at
 }
 

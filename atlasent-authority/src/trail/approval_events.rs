@@ -93,7 +93,7 @@ fn closed(event: NewEvent, row: &ApprovalEntry) -> NewEvent {
 /// Adds the pending decision to an event.
 fn about(mut event: NewEvent, row: &ApprovalEntry) -> NewEvent {
     event.actor_id = Some(row.question.agent.clone());
-    event.resource_id.clone_from(&row.question.resource);
+    event.resource_id = row.question.resource.as_deref().map(Arc::from);
     event
         .with("escalation_id", row.id.to_string())
         .with("action_type", row.question.action.clone())

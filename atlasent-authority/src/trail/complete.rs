@@ -1,6 +1,8 @@
 //! Checks that a store still has the events that its chain counts, so that a trail with missing
 //! events is never signed.
 
+use std::sync::Arc;
+
 use atlasent::audit::GENESIS_HASH;
 
 use crate::store::{Store, StoreError, StoreStatus};
@@ -23,8 +25,8 @@ pub(crate) struct Completeness {
 #[derive(Clone, Debug)]
 struct ChainLink {
     sequence: u64,
-    hash: String,
-    previous_hash: String,
+    hash: Arc<str>,
+    previous_hash: Arc<str>,
 }
 
 /// The missing sequence numbers, from the first to the last one.
@@ -108,7 +110,7 @@ impl Completeness {
         let Some(first) = event_at(store, dropped + 1).await? else {
             return Ok(Some(Gap(dropped + 1, dropped + 1)));
         };
-        if dropped == 0 && first.previous_hash != GENESIS_HASH {
+        if dropped == 0 && *first.previous_hash != *GENESIS_HASH {
             return Err(unlinked(1, "does not begin the chain"));
         }
         match event_at(store, head.sequence).await? {
@@ -182,7 +184,7 @@ impl Completeness {
 pub(crate) async fn event_at<S: Store>(
     store: &S,
     sequence: u64,
-) -> Result<Option<std::sync::Arc<SealedEvent>>, StoreError> {
+) -> Result<Option<Arc<SealedEvent>>, StoreError> {
     let Some(before) = sequence.checked_sub(1) else {
         return Ok(None);
     };
@@ -199,8 +201,8 @@ impl From<&SealedEvent> for ChainLink {
     fn from(event: &SealedEvent) -> Self {
         Self {
             sequence: event.sequence,
-            hash: event.hash.clone(),
-            previous_hash: event.previous_hash.clone(),
+            hash: Arc::clone(&event.hash),
+            previous_hash: Arc::clone(&event.previous_hash),
         }
     }
 }

@@ -155,9 +155,9 @@ impl HeadFile {
             None => store.status().await?.head,
         };
         let now = SavedHead {
-            org_id: head.org_id,
+            org_id: (*head.org_id).to_owned(),
             sequence: head.sequence,
-            hash: head.hash,
+            hash: (*head.hash).to_owned(),
         };
         if seen.as_ref() == Some(&now) {
             return Ok(());
@@ -219,7 +219,7 @@ impl HeadFile {
             });
         }
         // The organization is fixed by the first event.
-        if seen.sequence > 0 && head.org_id != seen.org_id {
+        if seen.sequence > 0 && *head.org_id != *seen.org_id {
             return Err(differs());
         }
         let hash = if head.sequence == seen.sequence {
@@ -238,7 +238,7 @@ impl HeadFile {
             None
         };
         match hash {
-            Some(hash) if hash != seen.hash => Err(differs()),
+            Some(hash) if *hash != *seen.hash => Err(differs()),
             _ => Ok(head),
         }
     }

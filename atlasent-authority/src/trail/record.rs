@@ -10,10 +10,11 @@ use crate::trail::chain::{NewEvent, format_time};
 use atlasent::wire::{EvaluateRequest, Receipt, ReceiptOutcome, ResultHash, VerifyRequest};
 use atlasent::{Agent, Decision};
 
-/// Records a decision.
+/// Records a decision on an action and a resource.
 pub(crate) fn evaluation(
     request: &EvaluateRequest,
-    verdict: &Verdict,
+    (action, resource): (Arc<str>, Option<Arc<str>>),
+    verdict: Verdict,
     permit: Option<PermitKey>,
     with_context: bool,
 ) -> NewEvent {
@@ -26,34 +27,34 @@ pub(crate) fn evaluation(
     let errors = verdict.errors.iter();
     let errors: Vec<Arc<str>> = errors.map(|error| error.as_str().into()).collect();
     let errors = Some(errors).filter(|errors| !errors.is_empty());
-    let context = request.context.canonical_json();
+    let context = &request.context;
     let options = &request.options;
     // The amount is a value of the caller's, as those of the context are.
     let amount = options.amount.as_ref().filter(|_| with_context);
     let mut event = NewEvent::new(kind)
-        .with("action_type", request.action_type.clone())
-        .with("reason", Arc::clone(&verdict.reason))
-        .with("policies", verdict.determining.clone())
-        .with("context_hash", sha256_hex(&context))
-        .with_some("context", with_context.then_some(context))
+        .with("action_type", action)
+        .with("reason", verdict.reason)
+        .with("policies", verdict.determining)
+        .with("context_hash", context.canonical_digest())
+        .with_some("context", with_context.then(|| context.canonical_json()))
         .with_some("amount", amount.map(ToString::to_string))
         .with_some("errors", errors)
-        .with_some("code", verdict.code.clone())
-        .with_some("permit_hash", permit.map(PermitKey::to_hex))
+        .with_some("code", verdict.code)
+        .with_some("permit_hash", permit.map(digest))
         .with_some("actors", names(&request.actors))
         .with_some("environment", options.environment.clone())
         .with_some("request_id", options.request_id.clone())
         .with_some("shadow", request.shadow);
     event.decision = Some(verdict.decision.as_str());
     event.actor_id = Some(request.actor_id.clone());
-    event.resource_id.clone_from(&request.resource_id);
+    event.resource_id = resource;
     event
 }
 
 /// Turns the event of a decision into that of a repeated request, which got the same permit.
 pub(crate) fn replayed(mut event: NewEvent, permit: PermitKey) -> NewEvent {
     event.kind = "evaluate.replayed";
-    event.with("permit_hash", permit.to_hex())
+    event.with("permit_hash", digest(permit))
 }
 
 /// Turns the event of a decision into that of a denial for a reason outside the policies.
@@ -72,7 +73,7 @@ pub(crate) fn allow_instead(event: &mut NewEvent, permit: PermitKey, reason: Str
     event.kind = "evaluate.allow";
     event.decision = Some(Decision::Allow.as_str());
     event.payload.remove("code");
-    event.payload.insert("permit_hash", permit.to_hex().into());
+    event.payload.insert("permit_hash", digest(permit).into());
     event.payload.insert("reason", reason.into());
 }
 
@@ -90,7 +91,7 @@ pub(crate) fn verification(
         Err(_) => "permit.verify_failed",
     };
     about(NewEvent::new(kind), permit, entry)
-        .with_some("presented_by", request.actor_id.map(String::from))
+        .with_some("presented_by", request.actor_id.map(Arc::<str>::from))
         .with_some("presented_for", action)
         .with_some("reason", result.err().map(VerifyRefusal::reason))
         .with_some("code", result.err().map(VerifyRefusal::code))
@@ -166,14 +167,14 @@ fn about(mut event: NewEvent, permit: PermitKey, entry: Option<&PermitEntry>) ->
     event.actor_id = grant.map(|grant| grant.agent.clone());
     event.resource_id = grant.and_then(|grant| grant.resource.clone());
     event
-        .with("permit_hash", permit.to_hex())
+        .with("permit_hash", digest(permit))
         .with_some("action_type", grant.map(|grant| grant.action.clone()))
         .with_some("actors", grant.and_then(|grant| names(&grant.actors)))
 }
 
 /// Returns the names of the actors, if there are any.
 fn names(actors: &[Agent]) -> Option<Vec<Arc<str>>> {
-    let names = actors.iter().map(|actor| actor.as_str().into());
+    let names = actors.iter().map(|actor| Arc::from(actor.clone()));
     Some(names.collect::<Vec<_>>()).filter(|names| !names.is_empty())
 }
 
@@ -182,7 +183,7 @@ pub(crate) fn policies_loaded(policies: &Policies) -> NewEvent {
     let ids: Vec<Arc<str>> = policies.ids().map(Arc::from).collect();
     NewEvent::new("policy.loaded")
         .with("policies", ids)
-        .with("policy_version", policies.digest().to_owned())
+        .with("policy_version", policies.shared_digest())
 }
 
 /// Records that policies were rejected.
@@ -192,7 +193,7 @@ pub(crate) fn policies_refused(error: &PolicyError) -> NewEvent {
     NewEvent::new("policy.error").with("problems", problems)
 }
 
-fn sha256_hex(text: &str) -> String {
-    use sha2::Digest;
-    base16ct::lower::encode_string(&sha2::Sha256::digest(text))
+/// Returns the permit's hash.
+fn digest(permit: PermitKey) -> [u8; 32] {
+    *permit.as_bytes()
 }

@@ -28,7 +28,7 @@ fn events(org_id: &str, count: u64, history: &str) -> Vec<Event> {
     (0..count)
         .map(|second| {
             let mut event = NewEvent::new("evaluate.allow").with("reason", "ü \"quoted\" \u{2028}");
-            event.id = format!("{history}-{second}");
+            event.id = format!("{history}-{second}").into();
             let time = Timestamp::from_second(1_800_000_000 + second as i64).unwrap();
             head.seal(event, time).to_event().unwrap()
         })

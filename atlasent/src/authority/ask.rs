@@ -145,8 +145,8 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
     ///
     /// [`Error::Denied`] for every refusal, another [`Error`] when the authority gave no usable
     /// answer.
-    pub async fn protect(self) -> Result<Permit<A>, Error> {
-        self.gate().await.map(|gate| gate.permit)
+    pub fn protect(self) -> impl Future<Output = Result<Permit<A>, Error>> + use<'a, P, A> {
+        obtain(self.authority, self.agent, self.action, self.conditions)
     }
 
     /// Obtains the permit with both answers: [`AuthorityExt::gate`](crate::AuthorityExt::gate).
@@ -173,7 +173,7 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
         F: Future<Output = Result<T, E>>,
         E: From<Error>,
     {
-        ObtainThenRun::new(self.gate(), body)
+        ObtainThenRun::new(self.protect(), body)
     }
 
     /// Returns the outcome as data, a refusal included:

@@ -437,7 +437,7 @@ mod tests {
         let (issuer, question) = (Issuer::new(), question());
         let mut answer = issuer.vouch(&question, Verification::refuse(None, "no"));
         answer.valid = true;
-        answer.outcome = Some("allow".to_owned());
+        answer.outcome = Some("allow".into());
         answer.consumed = Some(true);
         assert!(answer.is_good());
         assert_eq!(answer.mark.issuer_for(&question), None);

@@ -8,6 +8,7 @@
 //! Python SDK writes them, in the hash and on the wire.
 
 use std::borrow::Cow;
+use std::io;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -32,10 +33,36 @@ pub(crate) fn canonical_json(value: &impl Serialize, spelling: Spelling) -> Stri
     canonical(&Tape::parse(&json), spelling).into_owned()
 }
 
-/// Returns the lower-case hex SHA-256 of [`canonical_json`].
-pub(crate) fn canonical_hash(value: &impl Serialize, spelling: Spelling) -> String {
+/// Returns the SHA-256 of [`canonical_json`].
+pub(crate) fn canonical_digest(value: &impl Serialize, spelling: Spelling) -> [u8; 32] {
     let json = written(value, spelling);
-    sha256_hex(&[canonical(&Tape::parse(&json), spelling).as_bytes()])
+    Sha256::digest(&*canonical(&Tape::parse(&json), spelling)).into()
+}
+
+/// Returns the SHA-256 of the compact JSON of a value, keys in the order of its fields. The text is
+/// hashed as it is written.
+#[expect(
+    clippy::expect_used,
+    reason = "string keys, finite numbers and a hash as the sink: serializing cannot fail"
+)]
+pub(crate) fn digest_as_written(value: &(impl Serialize + ?Sized)) -> [u8; 32] {
+    let mut writer = HashWriter(Sha256::new());
+    serde_json::to_writer(&mut writer, value).expect("JSON values serialize to JSON");
+    writer.0.finalize().into()
+}
+
+/// Hashes what is written to it.
+struct HashWriter(Sha256);
+
+impl io::Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn written(value: &impl Serialize, spelling: Spelling) -> String {

@@ -99,7 +99,7 @@ impl Drop for Execution {
         let Some(pending) = self.receipt.take() else {
             return;
         };
-        let mut receipt = pending.receipt(&self.record.id, outcome, duration);
+        let mut receipt = pending.receipt(&self.record, outcome, duration);
         let Details { result_hash, error } = self.details.take().map(|d| *d).unwrap_or_default();
         receipt.result_hash = result_hash;
         if has_panicked {
@@ -107,6 +107,6 @@ impl Drop for Execution {
         } else if let Some(error) = error {
             receipt = receipt.with_error(&error);
         }
-        pending.send(receipt);
+        pending.send(receipt, &self.record);
     }
 }

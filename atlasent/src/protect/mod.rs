@@ -16,6 +16,7 @@ use std::fmt;
 
 use tracing::Instrument;
 
+use crate::authority::IssuerId;
 use crate::error::{Code, Failure, PermitOutcome};
 use crate::permit::PermitRecord;
 use crate::receipts::PendingReceipt;
@@ -70,15 +71,91 @@ pub async fn protect<P: Authority + ?Sized, A: Action>(
     authority.protect(agent, action).await
 }
 
+/// What a request for a permit returns: the permit, or the permit with both answers.
+pub(crate) trait Granted<A>: Sized {
+    /// Makes the permit from the answers.
+    fn from_answers(action: A, request: EvaluateRequest, answers: Answers) -> Self;
+
+    /// Returns the permit that a guard handed on.
+    fn from_handed(answers: PermitWithAnswers<A>) -> Self;
+
+    fn permit(&self) -> &Permit<A>;
+}
+
+/// The checked answers to a request, which grant its permit.
+pub(crate) struct Answers {
+    evaluation: Evaluation,
+    token: PermitToken,
+    verification: Verification,
+    granted_by: Option<IssuerId>,
+    receipt: Option<PendingReceipt>,
+    /// Whether the request has optional fields.
+    has_options: bool,
+}
+
+impl Answers {
+    fn into_permit<A: Action>(self, action: A, request: EvaluateRequest) -> Permit<A> {
+        let record = record(request, self.evaluation, self.token, self.verification);
+        Permit::mint(action, record, self.granted_by, self.receipt)
+    }
+}
+
+impl<A: Action> Granted<A> for Permit<A> {
+    fn from_answers(action: A, request: EvaluateRequest, answers: Answers) -> Self {
+        answers.into_permit(action, request)
+    }
+
+    fn from_handed(answers: PermitWithAnswers<A>) -> Self {
+        answers.permit
+    }
+
+    fn permit(&self) -> &Permit<A> {
+        self
+    }
+}
+
+impl<A: Action> Granted<A> for PermitWithAnswers<A> {
+    fn from_answers(action: A, mut request: EvaluateRequest, mut answers: Answers) -> Self {
+        let options = answers.has_options;
+        let options = options.then(|| Box::new(std::mem::take(&mut request.options)));
+        let actors = std::mem::take(&mut request.actors);
+        // The clone that stays behind has no mark. It makes the record only.
+        let evaluation = answers.evaluation.clone();
+        let verification = answers.verification.clone();
+        let evaluation = std::mem::replace(&mut answers.evaluation, evaluation);
+        let verification = std::mem::replace(&mut answers.verification, verification);
+        Self {
+            permit: answers.into_permit(action, request),
+            // The verification consumed the token. What is handed out does not show it; the permit
+            // keeps it for the receipt only.
+            evaluation: Evaluation {
+                permit_token: None,
+                ..evaluation
+            },
+            verification,
+            options,
+            actors,
+        }
+    }
+
+    fn from_handed(answers: Self) -> Self {
+        answers
+    }
+
+    fn permit(&self) -> &Permit<A> {
+        &self.permit
+    }
+}
+
 /// Checks the conditions, evaluates, checks the answer, verifies, checks that answer, and only then
 /// makes the permit. If the caller waits for approvers, a held request is evaluated twice at most.
 /// Otherwise the authority may give both answers in one step. The checks are the same.
-pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
+pub(crate) async fn obtain<P: Authority + ?Sized, A: Action, G: Granted<A>>(
     authority: &P,
     agent: Result<Agent, Error>,
     action: A,
     mut conditions: Conditions,
-) -> Result<PermitWithAnswers<A>, Error> {
+) -> Result<G, Error> {
     let mut request = EvaluateRequest::new(agent?, &action)?;
     let has_options = conditions.has_options();
     if let Some(options) = conditions.take_options() {
@@ -90,7 +167,8 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
     let action = match conditions.check_claims(&request) {
         Ok(()) => match handed::take(&request, || authority.issuer(), action) {
             Ok(handed) => {
-                return handed.inspect(|answers| span.permitted(answers.permit.shared_record()));
+                let granted = handed.map(G::from_handed);
+                return granted.inspect(|granted| span.permitted(granted.permit().shared_record()));
             }
             Err(action) => action,
         },
@@ -126,32 +204,23 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
         require_unchanged(&request, &evaluation, &action)?;
         let granted_by = verification.mark.issuer_for(&verify_request);
         let receipts = verification.mark.receipts_for(&verify_request);
-        let receipt = receipts.map(|queue| PendingReceipt::new(queue, token.clone()));
-        let verification = verification.scrubbed(token);
-        let token = verify_request.permit_token;
-        Ok((evaluation, token, verification, granted_by, receipt))
+        Ok(Answers {
+            receipt: receipts.map(|queue| PendingReceipt::new(queue, token.clone())),
+            verification: verification.scrubbed(token),
+            token: verify_request.permit_token,
+            evaluation,
+            granted_by,
+            has_options,
+        })
     }
     .instrument(span.span())
     .await
     .inspect_err(|error| span.refused(error))
-    .map(
-        |(mut evaluation, token, verification, granted_by, receipt)| {
-            let options = has_options.then(|| Box::new(std::mem::take(&mut request.options)));
-            let actors = std::mem::take(&mut request.actors);
-            let record = record(request, &evaluation, token, &verification);
-            // The verification consumed the token. What is handed out does not show it; the permit
-            // keeps it for the receipt only.
-            evaluation.permit_token = None;
-            span.permitted(&record);
-            PermitWithAnswers {
-                permit: Permit::mint(action, record, granted_by, receipt),
-                evaluation,
-                verification,
-                options,
-                actors,
-            }
-        },
-    )
+    .map(|answers| {
+        let granted = G::from_answers(action, request, answers);
+        span.permitted(granted.permit().shared_record());
+        granted
+    })
 }
 
 /// Evaluates a request and returns the allow. An allow without a token is an error.
@@ -194,10 +263,13 @@ fn require_valid(
     if passes {
         return Ok(());
     }
-    let outcome = [&verification.outcome, &verification.verify_error_code]
+    let words = [
+        verification.outcome.as_deref(),
+        verification.verify_error_code.as_deref(),
+    ];
+    let outcome = words
         .into_iter()
         .flatten()
-        .map(String::as_str)
         .find(|word| !matches!(*word, "" | "allow" | "verified"))
         .unwrap_or(if verification.valid {
             "the answer contradicts itself or the request"
@@ -280,24 +352,24 @@ pub(crate) fn is_public_id(id: &str) -> bool {
 
 fn record(
     request: EvaluateRequest,
-    evaluation: &Evaluation,
+    evaluation: Evaluation,
     token: PermitToken,
-    verification: &Verification,
+    verification: Verification,
 ) -> PermitRecord {
     // Older services send no public id (contract, part D).
-    let public_id = evaluation.permit_id.clone().filter(|id| is_public_id(id));
+    let public_id = evaluation.permit_id.filter(|id| is_public_id(id));
     PermitRecord {
         id: public_id.unwrap_or_else(|| token.into()),
         agent: request.actor_id,
         action: request.action_type,
         resource: request.resource_id,
-        reason: evaluation.reason.clone(),
-        hash: verification.permit_hash.clone(),
-        audit_hash: evaluation.audit_hash.clone(),
-        timestamp: verification.timestamp.clone(),
-        expires_at: evaluation.expires_at.clone(),
-        budgets: evaluation.budgets.clone(),
+        reason: evaluation.reason,
         approvals: verification.approvals(),
+        hash: verification.permit_hash,
+        audit_hash: evaluation.audit_hash,
+        timestamp: verification.timestamp,
+        expires_at: evaluation.expires_at,
+        budgets: evaluation.budgets,
     }
 }
 
@@ -352,7 +424,7 @@ mod tests {
             let mut allow = Evaluation::allow(token());
             allow.permit_id = sent.map(str::to_owned);
             let allow = allow.scrubbed();
-            let record = record(request(), &allow, token(), &Verification::valid());
+            let record = record(request(), allow, token(), Verification::valid());
             assert_eq!(Some(&*record.id), id.or(sent), "{sent:?}");
         }
     }
@@ -394,7 +466,8 @@ mod tests {
         let text = || Some(format!("hash of {SECRET}"));
         let token = PermitToken::new(SECRET).unwrap();
         let mut valid = Verification::valid();
-        (valid.reason, valid.permit_hash, valid.timestamp) = (text(), text(), text());
+        (valid.reason, valid.permit_hash, valid.timestamp) =
+            (text().map(Into::into), text(), text());
         valid.request_id = text();
         let told = format!("{:?}", valid.scrubbed(&token));
         assert!(!told.contains(SECRET), "{told}");

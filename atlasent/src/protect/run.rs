@@ -17,7 +17,6 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use crate::authority::PermitWithAnswers;
 use crate::permit::Execution;
 use crate::wire::ResultHash;
 use crate::{Action, Error, Permit};
@@ -214,7 +213,7 @@ impl<O, B, F, R: Fallible> ObtainThenRun<O, B, F, R> {
 
 impl<O, A, B, F, R> Future for ObtainThenRun<O, B, F, R>
 where
-    O: Future<Output = Result<PermitWithAnswers<A>, Error>>,
+    O: Future<Output = Result<Permit<A>, Error>>,
     A: Action,
     B: FnOnce(Permit<A>) -> F,
     F: Future<Output = R>,
@@ -230,7 +229,7 @@ where
                     body,
                     returns,
                 } => {
-                    let permit = ready!(obtain.poll(context)).map(|answers| answers.permit);
+                    let permit = ready!(obtain.poll(context));
                     let Some(body) = body.take() else {
                         // An earlier poll called `body`, which panicked.
                         return Poll::Pending;

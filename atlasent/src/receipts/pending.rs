@@ -1,9 +1,11 @@
 //! The receipt that a permit still owes.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::ReceiptQueue;
+use crate::permit::PermitRecord;
 use crate::wire::{PermitToken, Receipt, ReceiptOutcome};
 
 /// What a permit needs to send its receipt. The executions of a permit share it, and the first one
@@ -31,14 +33,14 @@ impl PendingReceipt {
         !self.is_claimed.swap(true, Ordering::Relaxed)
     }
 
-    /// Creates the receipt.
+    /// Creates the receipt of a permit.
     pub(crate) fn receipt(
         &self,
-        permit_id: &str,
+        permit: &PermitRecord,
         outcome: ReceiptOutcome,
         duration: Duration,
     ) -> Receipt {
-        Receipt::new(permit_id, self.token.clone(), outcome, duration)
+        Receipt::new(&*permit.id, self.token.clone(), outcome, duration)
     }
 
     /// Returns a text without the token.
@@ -46,8 +48,8 @@ impl PendingReceipt {
         self.token.scrub(text)
     }
 
-    /// Hands the receipt over to be delivered.
-    pub(crate) fn send(&self, receipt: Receipt) {
-        self.queue.send(receipt);
+    /// Hands the receipt of a permit over to be delivered.
+    pub(crate) fn send(&self, receipt: Receipt, permit: &Arc<PermitRecord>) {
+        self.queue.send(receipt, permit);
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::Error;
 use crate::blocking;
+use crate::permit::PermitRecord;
 use crate::trace;
 use crate::wire::{PermitToken, Receipt};
 
@@ -155,10 +156,10 @@ impl ReceiptQueue {
         }
     }
 
-    /// Takes a receipt to deliver it. It never blocks and never panics, since bodies end in `Drop`
-    /// and during panics.
-    pub(crate) fn send(&self, receipt: Receipt) {
-        let Some(entry) = Entry::new(&self.shared, &receipt) else {
+    /// Takes the receipt of a permit to deliver it. It never blocks and never panics, since bodies
+    /// end in `Drop` and during panics.
+    pub(crate) fn send(&self, receipt: Receipt, permit: &Arc<PermitRecord>) {
+        let Some(entry) = Entry::new(&self.shared, &receipt, permit) else {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             let (id, token) = (&receipt.permit_id, &receipt.permit_token);
             trace::receipt_lost(id, &token.scrub("too many receipts are waiting"));
@@ -194,14 +195,14 @@ enum Attempt {
 /// unknown then counts as failed.
 struct Entry {
     shared: Arc<Shared>,
-    permit_id: String,
+    permit: Arc<PermitRecord>,
     token: PermitToken,
     is_finished: bool,
 }
 
 impl Entry {
     /// Takes a place in the queue, if it has room.
-    fn new(shared: &Arc<Shared>, receipt: &Receipt) -> Option<Self> {
+    fn new(shared: &Arc<Shared>, receipt: &Receipt, permit: &Arc<PermitRecord>) -> Option<Self> {
         let free = |waiting| (waiting < CAPACITY).then_some(waiting + 1);
         let counter = &shared.waiting;
         counter
@@ -209,7 +210,7 @@ impl Entry {
             .ok()?;
         Some(Self {
             shared: Arc::clone(shared),
-            permit_id: receipt.permit_id.clone(),
+            permit: Arc::clone(permit),
             token: receipt.permit_token.clone(),
             is_finished: false,
         })
@@ -257,7 +258,7 @@ impl Entry {
     fn lose(&mut self, why: &str) {
         self.is_finished = true;
         self.shared.failed.fetch_add(1, Ordering::Relaxed);
-        trace::receipt_lost(&self.permit_id, why);
+        trace::receipt_lost(&self.permit.id, why);
     }
 }
 
@@ -287,12 +288,20 @@ mod tests {
     use futures_executor::block_on;
 
     use super::*;
+    use crate::AnyAction;
     use crate::error::{Code, Failure};
     use crate::wire::ReceiptOutcome;
 
     fn receipt(id: &str) -> Receipt {
         let token = PermitToken::new(format!("permit_of_{id}")).unwrap();
         Receipt::new(id, token, ReceiptOutcome::Completed, Duration::ZERO)
+    }
+
+    /// Sends the receipt of a permit.
+    fn send(queue: &ReceiptQueue, id: &str) {
+        let action = AnyAction::new("deploy").unwrap();
+        let permit = crate::testing::permit(action).unwrap();
+        queue.send(receipt(id), &Arc::new(permit.record()));
     }
 
     fn failure() -> Error {
@@ -306,7 +315,7 @@ mod tests {
             assert_eq!(std::thread::current().id(), thread);
             Ok(())
         });
-        queue.send(receipt("a"));
+        send(&queue, "a");
         assert_eq!((queue.counts().delivered, queue.counts().waiting), (1, 0));
     }
 
@@ -322,7 +331,7 @@ mod tests {
                 Ok(())
             }
         });
-        queue.send(receipt("a"));
+        send(&queue, "a");
         block_on(queue.flush());
         assert_eq!(*heard.lock().unwrap(), ["a"]);
         assert_eq!(queue.counts().delivered, 1);
@@ -334,7 +343,7 @@ mod tests {
             tokio::task::yield_now().await;
             Ok(())
         });
-        queue.send(receipt("a"));
+        send(&queue, "a");
         block_on(queue.flush());
         assert_eq!(queue.counts().delivered, 1);
     }
@@ -352,7 +361,7 @@ mod tests {
                 at_once,
             );
             for queue in [failing, panicking, refusing] {
-                queue.send(receipt("a"));
+                send(&queue, "a");
                 block_on(queue.flush());
                 assert_eq!((queue.counts().failed, queue.counts().waiting), (1, 0));
             }
@@ -364,7 +373,7 @@ mod tests {
         struct Sends(ReceiptQueue);
         impl Drop for Sends {
             fn drop(&mut self) {
-                self.0.send(receipt("a"));
+                send(&self.0, "a");
             }
         }
         let queue = ReceiptQueue::at_once(|_| -> std::future::Ready<_> { panic!("in the drop") });
@@ -389,7 +398,7 @@ mod tests {
             }
         });
         for _ in 0..CAPACITY + 3 {
-            queue.send(receipt("a"));
+            send(&queue, "a");
         }
         assert_eq!(
             (queue.counts().waiting, queue.counts().dropped),
@@ -398,7 +407,7 @@ mod tests {
         gate.add_permits(1);
         block_on(queue.flush());
         assert_eq!(queue.counts().delivered, CAPACITY);
-        queue.send(receipt("a"));
+        send(&queue, "a");
         block_on(queue.flush());
         assert_eq!(
             (queue.counts().delivered, queue.counts().dropped),
@@ -421,7 +430,7 @@ mod tests {
             }
         });
         for _ in 0..100 {
-            queue.send(receipt("a"));
+            send(&queue, "a");
         }
         block_on(queue.flush());
         assert_eq!(queue.counts().delivered, 100);

@@ -21,7 +21,8 @@ const LAYERS: usize = 4;
 ///
 /// A text with more layers of escapes than [`LAYERS`] counts as containing the secret.
 pub(crate) fn holds(text: &str, secret: &str) -> bool {
-    if secret.is_empty() {
+    // What an escape stands for is never longer than the escape, so a shorter text holds no secret.
+    if secret.is_empty() || text.len() < secret.len() {
         return false;
     }
     let mut text = Cow::Borrowed(text);
@@ -149,5 +150,15 @@ mod tests {
             let _ = unescaped(text);
         }
         assert!(!holds("anything", ""));
+    }
+
+    proptest::proptest! {
+        /// So a text that is shorter than a secret need not be read.
+        #[test]
+        fn no_escape_is_shorter_than_what_it_stands_for(
+            text in r#"([\%]?[\%ux0-9a-fA-F{}"/nt]{0,6}|\PC){0,6}"#,
+        ) {
+            proptest::prop_assert!(unescaped(&text).len() <= text.len());
+        }
     }
 }

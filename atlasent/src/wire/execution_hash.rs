@@ -3,7 +3,9 @@
 use serde::Serialize;
 use serde::de::IgnoredAny;
 
-use crate::canonical::{Spelling, Tape, canonical, canonical_hash, sha256_hex, to_string};
+use crate::canonical::{
+    Spelling, Tape, canonical, canonical_digest, digest_as_written, sha256_hex, to_string,
+};
 use crate::{Context, Error};
 
 /// Returns the hash that binds a permit to its action, agent and context, sent as `execution_hash`:
@@ -26,6 +28,11 @@ use crate::{Context, Error};
 /// ```
 #[must_use]
 pub fn execution_hash(action: &str, agent: &str, context: &Context) -> String {
+    base16ct::lower::encode_string(&execution_digest(action, agent, context))
+}
+
+/// Returns the bytes of the [`execution_hash`].
+pub(crate) fn execution_digest(action: &str, agent: &str, context: &Context) -> [u8; 32] {
     #[derive(Serialize)]
     struct Execution<'a> {
         action_type: &'a str,
@@ -37,10 +44,10 @@ pub fn execution_hash(action: &str, agent: &str, context: &Context) -> String {
         actor_id: agent,
         context,
     };
-    // With an empty context, the keys are in order and no number occurs: the text is canonical.
-    match context.is_empty() {
-        true => sha256_hex(&[to_string(&execution).as_bytes()]),
-        false => canonical_hash(&execution, context.spelling()),
+    // The three keys are in order, so the text is canonical where that of the context is.
+    match context.is_written_canonically() {
+        true => digest_as_written(&execution),
+        false => canonical_digest(&execution, context.spelling()),
     }
 }
 
@@ -88,16 +95,20 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_request_without_a_context_is_canonical_as_it_is_written(
+        fn a_hash_made_without_a_text_is_that_of_the_text(
             action in proptest::arbitrary::any::<String>(),
             agent in proptest::arbitrary::any::<String>(),
+            members in proptest::collection::vec((".{0,3}", proptest::arbitrary::any::<i64>()), 0..4),
         ) {
+            let context: Map<String, Value> =
+                members.into_iter().map(|(key, number)| (key, number.into())).collect();
             let fields = [("action_type", action.as_str()), ("actor_id", agent.as_str())];
             let mut object: Map<String, Value> =
                 fields.map(|(key, text)| (key.to_owned(), text.into())).into_iter().collect();
-            object.insert("context".to_owned(), Value::Object(Map::new()));
-            let hash = sha256_hex(&[Context::from(object).canonical_json().as_bytes()]);
-            proptest::prop_assert_eq!(execution_hash(&action, &agent, &Context::new()), hash);
+            object.insert("context".to_owned(), Value::Object(context.clone()));
+            let text = to_string(&object);
+            let hash = sha256_hex(&[canonical(&Tape::parse(&text), Spelling::Python).as_bytes()]);
+            proptest::prop_assert_eq!(execution_hash(&action, &agent, &context.into()), hash);
         }
     }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::agent::check_name;
 use crate::wire::RequestOptions;
+use crate::wire::execution_hash::execution_digest;
 use crate::{Action, Agent, Context, Error};
 
 /// The request of an evaluation: may the agent `actor_id` do the action `action_type` in `context`?
@@ -89,6 +90,12 @@ impl EvaluateRequest {
     #[must_use]
     pub fn execution_hash(&self) -> String {
         crate::wire::execution_hash(&self.action_type, self.actor_id.as_str(), &self.context)
+    }
+
+    /// Returns the bytes of the [execution hash](Self::execution_hash).
+    #[must_use]
+    pub fn execution_digest(&self) -> [u8; 32] {
+        execution_digest(&self.action_type, self.actor_id.as_str(), &self.context)
     }
 }
 

@@ -1,8 +1,10 @@
 //! The permit token: the secret that identifies a permit to its authority.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use serde_json::Value;
 
@@ -22,9 +24,11 @@ const MAX_LEN: usize = 8 * 1024;
 /// assert_eq!(format!("{token:?}"), r#""…456789""#);
 /// # Ok::<(), atlasent::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct PermitToken(String);
+///
+/// Clones share the text.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PermitToken(Arc<str>);
 
 impl PermitToken {
     /// Creates a token from its text. The empty token can occur on the wire and is accepted; it
@@ -33,7 +37,7 @@ impl PermitToken {
     /// # Errors
     ///
     /// [`Error::Invalid`] when the text is longer than 8 KiB.
-    pub fn new(token: impl Into<String>) -> Result<Self, Error> {
+    pub fn new(token: impl Into<Arc<str>>) -> Result<Self, Error> {
         let token = token.into();
         if token.len() > MAX_LEN {
             return Err(Error::invalid(format!(
@@ -46,7 +50,7 @@ impl PermitToken {
 
     /// Creates the empty token, which belongs to no permit.
     pub(crate) fn empty() -> Self {
-        Self(String::new())
+        Self(Arc::default())
     }
 
     /// Returns the secret.
@@ -67,7 +71,7 @@ impl PermitToken {
         if self.is_empty() {
             return text.to_owned();
         }
-        let scrubbed = text.replace(&self.0, &Redacted(&self.0).to_string());
+        let scrubbed = text.replace(&*self.0, &Redacted(&self.0).to_string());
         match holds(&scrubbed, &self.0) {
             true => "…".to_owned(),
             false => scrubbed,
@@ -80,6 +84,13 @@ impl PermitToken {
             true => self.scrub(&text),
             false => text,
         })
+    }
+
+    /// [Scrubs](Self::scrub) a text that may be borrowed.
+    pub(crate) fn scrub_cow(&self, text: &mut Cow<'_, str>) {
+        if holds(text, &self.0) {
+            *text = self.scrub(text).into();
+        }
     }
 
     /// [Scrubs](Self::scrub) a text in place.
@@ -121,7 +132,13 @@ impl TryFrom<String> for PermitToken {
 
 impl From<PermitToken> for String {
     fn from(token: PermitToken) -> Self {
-        token.0
+        token.0.as_ref().to_owned()
+    }
+}
+
+impl Serialize for PermitToken {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The answer to a verification.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -26,13 +27,13 @@ pub struct Verification {
     pub valid: bool,
     /// `allow` or `verified` for a good permit; otherwise one of the `permit_*` words, or `deny`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<String>,
+    pub outcome: Option<Cow<'static, str>>,
     /// The code of the problem, for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify_error_code: Option<String>,
     /// The authority's reason.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub reason: Option<Cow<'static, str>>,
     /// The hash that identifies the permit in audit trails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permit_hash: Option<String>,
@@ -54,7 +55,7 @@ pub struct Verification {
     pub request_id: Option<String>,
     /// The decision behind the permit, if the answer repeats it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub decision: Option<String>,
+    pub decision: Option<Cow<'static, str>>,
     /// The action of the permit, if the answer repeats it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action_type: Option<String>,
@@ -84,7 +85,7 @@ impl Verification {
     pub fn valid() -> Self {
         Self {
             valid: true,
-            outcome: Some("allow".to_owned()),
+            outcome: Some("allow".into()),
             consumed: Some(true),
             ..Self::default()
         }
@@ -102,9 +103,9 @@ impl Verification {
     #[must_use]
     pub fn refuse(outcome: Option<PermitOutcome>, reason: impl Into<String>) -> Self {
         Self {
-            outcome: Some(outcome.map_or("deny", PermitOutcome::as_str).to_owned()),
+            outcome: Some(outcome.map_or("deny", PermitOutcome::as_str).into()),
             verify_error_code: outcome.map(|outcome| outcome.error_code().to_owned()),
-            reason: Some(reason.into()),
+            reason: Some(reason.into().into()),
             consumed: Some(false),
             ..Self::default()
         }
@@ -116,7 +117,7 @@ impl Verification {
     /// Absent fields contradict nothing. `consumed: false` does: the permit could be used again.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        let is = |word: &Option<String>, good: &[&str]| {
+        let is = |word: &Option<Cow<'_, str>>, good: &[&str]| {
             word.as_deref().is_none_or(|word| good.contains(&word))
         };
         self.valid
@@ -130,10 +131,10 @@ impl Verification {
     /// known ones.
     #[must_use]
     pub fn permit_outcome(&self) -> Option<PermitOutcome> {
-        [&self.outcome, &self.verify_error_code]
+        [self.outcome.as_deref(), self.verify_error_code.as_deref()]
             .into_iter()
             .flatten()
-            .find_map(|word| PermitOutcome::from_wire(word))
+            .find_map(PermitOutcome::from_wire)
     }
 
     /// Sets the approvals that the permit was granted on.
@@ -170,7 +171,9 @@ impl Verification {
 
     /// Returns the answer without the token in the texts that are logged or returned.
     pub(crate) fn scrubbed(mut self, token: &PermitToken) -> Self {
-        self.reason = token.scrub_option(self.reason);
+        if let Some(reason) = &mut self.reason {
+            token.scrub_cow(reason);
+        }
         self.permit_hash = token.scrub_option(self.permit_hash);
         self.timestamp = token.scrub_option(self.timestamp);
         self.request_id = token.scrub_option(self.request_id);
@@ -261,15 +264,15 @@ impl TryFrom<ObjectAndOthers<WireVerification>> for Verification {
             .ok_or("there is neither a boolean `valid` nor a boolean `verified`")?;
         Ok(Self {
             valid,
-            outcome: wire.outcome,
+            outcome: wire.outcome.map(Cow::Owned),
             verify_error_code: wire.verify_error_code,
-            reason: wire.reason,
+            reason: wire.reason.map(Cow::Owned),
             permit_hash: wire.permit_hash,
             timestamp: wire.timestamp,
             consumed: wire.consumed,
             approval: wire.approval,
             approvals: take_records(&mut other),
-            decision: wire.decision,
+            decision: wire.decision.map(Cow::Owned),
             action_type: agreeing(wire.action_type, wire.action)
                 .ok_or("`action_type` and `action` contradict each other")?,
             actor_id: agreeing(wire.actor_id, wire.agent)

@@ -193,5 +193,5 @@ async fn organizations_from_before_the_registry_are_registered() {
     let created = store.create_organization_record(&organization("b-1")).await;
     assert!(!created.unwrap());
     assert_eq!(intact(&store.organization(&org("a_2"))).await, 1);
-    assert_eq!(store.status().await.unwrap().head.org_id, "local");
+    assert_eq!(&*store.status().await.unwrap().head.org_id, "local");
 }

@@ -141,7 +141,7 @@ async fn tables_of_an_older_version_become_those_of_this_one() {
         medium.sql(undo).await;
         let store = medium.open().await;
         assert_eq!(intact(&store).await, 5);
-        assert_eq!(store.status().await.unwrap().head.org_id, "local");
+        assert_eq!(&*store.status().await.unwrap().head.org_id, "local");
         assert_eq!(store.status().await.unwrap().cells, 5);
         // Version 1 did not keep what lists of permits need.
         assert_eq!(store.permits(u64::MAX, 9).await.unwrap().len(), permits);

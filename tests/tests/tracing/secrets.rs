@@ -101,15 +101,15 @@ fn careless() -> Vec<Scripted> {
     allow.decision_id = Some(TOKEN.into());
     allow.constraint_trace = Some(trace());
     let mut valid = Verification::valid();
-    valid.reason = said();
+    valid.reason = said().map(Into::into);
     valid.approval = Some(json!({"by": TOKEN, TOKEN: [{"x": format!("of {TOKEN}")}]}));
     add(&allow, Ok(valid.clone()));
 
     type Change = fn(&mut Verification, Option<String>);
     let changes: [Change; 6] = [
-        |v, said| v.outcome = said,
+        |v, said| v.outcome = said.map(Into::into),
         |v, said| v.verify_error_code = said,
-        |v, said| v.decision = said,
+        |v, said| v.decision = said.map(Into::into),
         |v, said| v.action_type = said,
         |v, said| v.actor_id = said,
         |v, _| v.valid = false,

@@ -13,7 +13,7 @@ use atlasent::wire::EvaluateRequest;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Due;
-use super::settle::{attributed, keep, settle};
+use super::settle::{keep, settle};
 use super::shown::Shown;
 use super::signed::PresentedApprovals;
 use crate::ledger::approval::{
@@ -96,13 +96,13 @@ impl HeldRequest {
                 actors: request.actors.clone(),
                 action: request.action_type.clone(),
                 resource: request.resource_id.clone(),
-                environment: grant.environment.clone(),
+                environment: grant.environment.as_deref().map(str::to_owned),
                 action_hash: action_hash(&ActionBinding::from(request)),
-                key_environment: grant.key_environment.clone(),
+                key_environment: grant.key_environment.as_deref().map(str::to_owned),
             },
             agent: AgentKey::from_grant(grant),
             reason: reason.to_owned(),
-            policy: grant.policy.clone().unwrap_or_default(),
+            policy: grant.policy.as_deref().unwrap_or_default().to_owned(),
             shown: authority.sealing.seal(shown.text, new_id, &shown.hash)?,
             shown_hash: shown.hash,
             rules,
@@ -213,7 +213,7 @@ impl HeldRequest {
 
     /// Records that a decision waits for approvers.
     fn record_opening(&self, row: &mut ApprovalEntry, changeset: &mut Changeset<'_>) {
-        let event = attributed(approval_events::requested(row), &self.attribution);
+        let event = self.attribution.sign(approval_events::requested(row));
         row.sequence = changeset.record(event).sequence;
         self.due.sooner(row.timeout_at);
     }

@@ -8,7 +8,7 @@ use serde_json::Number;
 use sha2::{Digest, Sha256};
 
 use super::ApprovalError;
-use super::settle::{attributed, keep};
+use super::settle::keep;
 use super::vote::check_note;
 use crate::ledger::approval::{ApprovalEntry, EscalationId, Question, ttl};
 use crate::local::caller::Caller;
@@ -119,7 +119,7 @@ impl NewApproval {
             agent: self.agent,
             actors: Vec::new(),
             action_hash: hash.clone(),
-            key_environment: attribution.environment.clone(),
+            key_environment: attribution.environment.as_deref().map(str::to_owned),
         };
         let timeout_at = self.timeout_at.unwrap_or(Timestamp::MAX);
         let mut row =
@@ -171,7 +171,7 @@ impl<S: Store> LocalAuthority<S> {
                 let text = "`timeout_at` must be in the future, and within 30 days";
                 return Err(ApprovalError::Invalid(text.to_owned()));
             }
-            let event = attributed(approval_events::requested(&row), &attribution);
+            let event = attribution.sign(approval_events::requested(&row));
             row.sequence = changeset.record(event).sequence;
             keep(row.clone(), changeset);
             Ok(row)

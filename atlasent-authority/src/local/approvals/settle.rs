@@ -4,11 +4,9 @@
 use atlasent::wire::ExpiredReason;
 
 use crate::ledger::approval::{ApprovalEntry, ApprovalState};
-use crate::local::caller::Attribution;
 use crate::policy::Policies;
 use crate::store::Changeset;
 use crate::trail::approval_events;
-use crate::trail::chain::NewEvent;
 
 /// The note of a decision that ended because the policies changed.
 const POLICIES_CHANGED: &str = "the policies of this action changed, so the question is a new one";
@@ -77,9 +75,4 @@ pub(super) fn keep(row: ApprovalEntry, changeset: &mut Changeset<'_>) {
     // It is never open again once it was closed, so this is not refused.
     let is_kept = changeset.keep_approval(row);
     debug_assert!(is_kept, "a closed decision was opened again");
-}
-
-/// Adds the caller to an event.
-pub(super) fn attributed(event: NewEvent, attribution: &Attribution) -> NewEvent {
-    attribution.clone().sign(event)
 }

@@ -9,7 +9,6 @@ use atlasent::wire::EvaluateRequest;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::settle::attributed;
 use crate::ledger::approval::{ApprovalEntry, Approver, NonceKey, Vote, VoteOutcome};
 use crate::local::caller::Attribution;
 use crate::policy::ApprovalRule;
@@ -155,7 +154,7 @@ impl PresentedApprovals {
         for (vote, nonce, outcome) in cast {
             changeset.claim(NonceKey::new(&nonce), nonce.expires_at);
             let event = approval_events::voted(&voted, &vote);
-            changeset.record(attributed(event, attribution));
+            changeset.record(attribution.sign(event));
             if outcome == VoteOutcome::Granted {
                 changeset.record(approval_events::granted(&voted));
             }

@@ -7,7 +7,6 @@ use jiff::SignedDuration;
 use uuid::Uuid;
 
 use super::ApprovalError;
-use super::settle::attributed;
 use crate::ledger::approval::{
     ApprovalEntry, ApprovalState, Approver, EscalationId, GrantedUse, ShownText, Vote, VoteOutcome,
     VoteRefusal,
@@ -150,7 +149,7 @@ impl<S: Store> LocalAuthority<S> {
             let outcome = row.vote(vote.clone(), call)?;
             if outcome != VoteOutcome::Repeated {
                 let event = approval_events::voted(row, &vote);
-                changeset.record(attributed(event, &attribution));
+                changeset.record(attribution.sign(event));
             }
             match outcome {
                 VoteOutcome::Granted => drop(changeset.record(approval_events::granted(row))),
@@ -203,7 +202,7 @@ impl<S: Store> LocalAuthority<S> {
             }
             if let Some(step) = row.steps.last() {
                 let event = approval_events::escalated(row, step);
-                changeset.record(attributed(event, &attribution));
+                changeset.record(attribution.sign(event));
             }
             Ok(())
         };
@@ -242,10 +241,10 @@ impl<S: Store> LocalAuthority<S> {
                     return Err(VoteRefusal::Closed(row.state));
                 }
             }
-            let by = attribution.key_id.clone();
+            let by = attribution.key_id.as_deref().map(str::to_owned);
             row.time_out(ExpiredReason::ManualExpire, by, note, changeset.time());
             let event = approval_events::expired(row);
-            changeset.record(attributed(event, &attribution));
+            changeset.record(attribution.sign(event));
             Ok(())
         };
         let (row, ()) = self.change_approval(caller, id, change).await?;

@@ -76,7 +76,7 @@ impl<S: Store> Trail<S> {
             let status = app.local().authority.store().status().await?;
             Ok(Position {
                 sequence: status.head.sequence,
-                hash: status.head.hash,
+                hash: (*status.head.hash).to_owned(),
             })
         })
         .await
@@ -117,7 +117,7 @@ async fn continued<S: Store>(store: &S, last: Position) -> Result<Position, Stor
         sequence if sequence > status.head.sequence => false,
         sequence => {
             let event = event_at(store, sequence).await?;
-            event.is_some_and(|event| event.hash == last.hash)
+            event.is_some_and(|event| *event.hash == *last.hash)
         }
     };
     if continues {
@@ -157,7 +157,7 @@ async fn page<S: Store, T>(
         };
         let position = Position {
             sequence: event.sequence,
-            hash: event.hash.clone(),
+            hash: (*event.hash).to_owned(),
         };
         page.entries.push((position, converted));
     }

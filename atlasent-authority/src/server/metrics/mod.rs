@@ -401,7 +401,7 @@ mod tests {
         let metrics = Metrics::new();
         let mut verification = Verification::valid();
         for outcome in OUTCOMES.into_iter().chain(["\"} 1\nforged 1", ""]) {
-            verification.outcome = Some(outcome.to_owned());
+            verification.outcome = Some(outcome.into());
             metrics.count_verification(&verification);
         }
         let text = text(&metrics);

@@ -265,7 +265,7 @@ impl<S: Store> Loader<S> {
     async fn make(&self, id: &OrgId, store: S) -> Result<ServedOrg<S>, Failure> {
         // Two chains with one name could not be told apart in exports.
         let local = self.local.authority.store().status().await?.head.org_id;
-        if local == id.as_str() {
+        if *local == *id.as_str() {
             return Err("the chain of `local` has this id".into());
         }
         let head = self.check_head(id, &store).await?;

@@ -28,8 +28,8 @@ const METRICS_WAIT: Duration = Duration::from_secs(2);
 #[derive(Serialize)]
 pub(super) struct KeySelf {
     key_id: String,
-    organization_id: String,
-    org_id: String,
+    organization_id: Arc<str>,
+    org_id: Arc<str>,
     environment: &'static str,
     scopes: Vec<ApiScope>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +53,7 @@ pub(super) async fn key_self<S: Store>(
     let cidrs: Vec<_> = key.allowed_cidrs.iter().map(ToString::to_string).collect();
     Ok(JsonBody(KeySelf {
         key_id: key.key_id.clone(),
-        organization_id: organization.clone(),
+        organization_id: Arc::clone(&organization),
         org_id: organization,
         environment: key.environment.as_str(),
         scopes: key.scopes.clone(),
@@ -66,7 +66,7 @@ pub(super) async fn key_self<S: Store>(
 }
 
 /// Reads the organization's id from the head of the chain.
-async fn organization<S: Store>(app: &App<S>, caller: &ApiCaller<S>) -> Result<String, ApiError> {
+async fn organization<S: Store>(app: &App<S>, caller: &ApiCaller<S>) -> Result<Arc<str>, ApiError> {
     let deadline = Deadline::after(app.settings.request_timeout);
     let status = deadline.run(caller.authority().store().status()).await?;
     let status = status.map_err(|error| {

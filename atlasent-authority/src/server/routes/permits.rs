@@ -174,7 +174,7 @@ pub(super) async fn inspect<S: Store>(
             action_id: permit.action_id.clone(),
             expires_at: permit.expires_at.clone(),
             payload_hash: permit.payload_hash.clone(),
-            decision_id: entry.evaluation_id.clone(),
+            decision_id: (*entry.evaluation_id).to_owned(),
         },
         permit,
     }))

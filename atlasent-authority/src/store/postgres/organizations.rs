@@ -41,7 +41,7 @@ pub(super) async fn create(session: &Session, org: &OrgId) -> Result<bool, Error
     let time = head.time.to_string();
     let client = &session.client;
     let rows = client
-        .execute(insert, &[&org.as_str(), &head.hash, &time])
+        .execute(insert, &[&org.as_str(), &&*head.hash, &time])
         .await?;
     Ok(rows == 1)
 }

@@ -1,5 +1,7 @@
 //! Listing permits, the newest first, and finding them by public id.
 
+use std::sync::Arc;
+
 use tokio_postgres::{Error, Row};
 
 use super::connector::Connector;
@@ -43,7 +45,7 @@ pub(super) fn read(
         let cell = serde_json::from_str(value)
             .map_err(|_| connector.refused("an entry of the ledger cannot be read"))?;
         if let (Some(key), Cell::Permit(entry)) = (key_in(key), cell) {
-            permits.push((key, *entry));
+            permits.push((key, Arc::unwrap_or_clone(entry)));
         }
     }
     Ok(permits)

@@ -17,10 +17,10 @@ pub(super) fn sealed(row: &Row) -> Result<SealedEvent, tokio_postgres::Error> {
     Ok(SealedEvent {
         sequence: unsigned(row.try_get(0)?),
         kind: from_text(kind).into(),
-        actor_id: actor_id.map(from_text),
+        actor_id: actor_id.map(|actor| from_text(actor).into()),
         occurred_at: row.try_get(3)?,
-        previous_hash: row.try_get(4)?,
-        hash: row.try_get(5)?,
+        previous_hash: row.try_get::<_, &str>(4)?.into(),
+        hash: row.try_get::<_, &str>(5)?.into(),
         payload: row.try_get(6)?,
     })
 }
@@ -35,9 +35,9 @@ pub(super) fn head_of(connector: &Connector, row: &Row) -> Result<ChainHead, Sto
     })?;
     let head = || {
         Ok(ChainHead {
-            org_id: row.try_get(0)?,
+            org_id: row.try_get::<_, &str>(0)?.into(),
             sequence: unsigned(row.try_get(1)?),
-            hash: row.try_get(2)?,
+            hash: row.try_get::<_, &str>(2)?.into(),
             time,
         })
     };

@@ -108,7 +108,7 @@ async fn step(connector: &Connector, session: &Session) -> Result<(), StoreError
                 "INSERT INTO atlasent_head (org_id, sequence, hash, time) VALUES ($1, 0, $2, $3)";
             let time = head.time.to_string();
             client
-                .execute(insert, &[&head.org_id, &head.hash, &time])
+                .execute(insert, &[&&*head.org_id, &&*head.hash, &time])
                 .await?;
         }
         let insert = "INSERT INTO atlasent_schema (version) VALUES ($1)";

@@ -1,5 +1,7 @@
 //! Listing permits, the newest first, and finding them by public id.
 
+use std::sync::Arc;
+
 use redb::{Database, ReadableDatabase};
 
 use super::tables::{Tables, parse};
@@ -30,7 +32,7 @@ pub(super) fn before(
             continue;
         };
         if let (Some(key), Cell::Permit(entry)) = (key_in(key.value()), parse(cell.value())?) {
-            permits.push((key, *entry));
+            permits.push((key, Arc::unwrap_or_clone(entry)));
         }
     }
     Ok(permits)

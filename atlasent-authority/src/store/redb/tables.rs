@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
@@ -253,11 +254,11 @@ pub(super) fn sealed(sequence: u64, event: StoredEvent<'_>) -> SealedEvent {
     SealedEvent {
         sequence,
         kind: kind.to_owned().into(),
-        actor_id: Some(actor.to_owned()).filter(|actor| !actor.is_empty()),
+        actor_id: Some(actor).filter(|actor| !actor.is_empty()).map(Arc::from),
         occurred_at: occurred_at.to_owned(),
         payload: payload.to_owned(),
-        previous_hash: previous_hash.to_owned(),
-        hash: hash.to_owned(),
+        previous_hash: previous_hash.into(),
+        hash: hash.into(),
     }
 }
 

@@ -95,7 +95,7 @@ impl Authority for Echoing {
     async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> {
         let mut verification = Verification::refuse(None, format!("{PERMIT} is used up"));
         let text = Some(format!("used_up:{PERMIT}"));
-        verification.outcome.clone_from(&text);
+        verification.outcome = text.clone().map(Into::into);
         verification.verify_error_code.clone_from(&text);
         verification.permit_hash.clone_from(&text);
         Ok(verification)

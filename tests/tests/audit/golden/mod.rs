@@ -111,7 +111,7 @@ fn sealing_makes_the_golden_event() {
     let mut head = ChainHead {
         org_id: "org-1".into(),
         sequence: 1,
-        hash: golden.previous_hash.clone(),
+        hash: golden.previous_hash.as_str().into(),
         time: Timestamp::MIN,
     };
     let mut event = NewEvent::new("evaluate.allow")
@@ -125,7 +125,7 @@ fn sealing_makes_the_golden_event() {
     event.resource_id = Some("prod-1".into());
     let sealed = head.seal(event, "2026-01-01T00:00:01Z".parse().unwrap());
     assert_eq!(sealed.to_event().unwrap(), golden);
-    assert_eq!((head.sequence, head.hash), (2, golden.hash));
+    assert_eq!((head.sequence, &*head.hash), (2, &*golden.hash));
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub(crate) async fn an_organization_sees_nothing_of_another(medium: impl Medium)
         (status.head.sequence, status.dropped, status.cells),
         (0, 0, 0)
     );
-    assert_eq!(status.head.org_id, "two");
+    assert_eq!(&*status.head.org_id, "two");
 
     // What the other one writes under the same names changes nothing either.
     let overwrite = move |changeset: &mut Changeset<'_>| {
@@ -248,7 +248,7 @@ pub(crate) async fn changes_of_many_organizations_make_a_chain_of_each(medium: i
     .await;
     for (store, id) in stores.iter().zip(&ids) {
         assert_eq!(intact(&**store).await, 32);
-        assert_eq!(store.status().await.unwrap().head.org_id, id.as_str());
+        assert_eq!(&*store.status().await.unwrap().head.org_id, id.as_str());
         assert_eq!(store.permits(u64::MAX, 99).await.unwrap().len(), 32);
     }
 }
