@@ -50,10 +50,6 @@ impl OtherFields {
         self.0.is_empty()
     }
 
-    pub(crate) fn into_map(self) -> Map<String, Value> {
-        self.0
-    }
-
     /// Returns the fields without the token in their texts.
     pub(crate) fn scrubbed(self, token: &PermitToken) -> Self {
         let mut fields = Value::Object(self.0);
@@ -119,7 +115,7 @@ mod tests {
         })));
         let scrubbed = other.scrubbed(&token);
         assert_eq!(
-            Value::from(scrubbed.into_map()),
+            Value::from(scrubbed.0),
             json!({"permit": {"token": "…456789", "list": [["is …456789"]]}, "…456789": true})
         );
     }

@@ -27,7 +27,8 @@
 //! of later servers (`permit_id`, `reasons` and others) never do: with an unexpected type they stay
 //! among the unknown fields.
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::Decision;
@@ -37,46 +38,26 @@ use crate::wire::other::{take_string, take_strings};
 use crate::wire::{BudgetState, ConstraintTrace, Evaluation, OtherFields, PermitToken};
 
 /// The answer on the wire, with the fields of several generations of servers.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct WireEvaluation {
-    #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<Decision>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     permitted: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     permit_token: Option<PermitToken>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     decision_id: Option<PermitToken>,
     // Of any type: a refusal is a refusal, whatever the form of its reason.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "unique::optional_of_answer"
-    )]
+    #[serde(deserialize_with = "unique::optional_of_answer")]
     denial: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     deny_reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     deny_code: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     audit_hash: Option<String>,
-    #[serde(skip_serializing)]
     audit_entry_hash: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     risk_score: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     constraint_trace: Option<ConstraintTrace>,
-    // Written by serde, but read by `ObjectAndOthers`.
-    #[serde(flatten, skip_deserializing)]
-    other: Map<String, Value>,
 }
 
 impl TryFrom<ObjectAndOthers<WireEvaluation>> for Evaluation {
@@ -177,74 +158,88 @@ fn take_budgets(fields: &mut Map<String, Value>) -> Vec<BudgetState> {
     }
 }
 
-impl From<Evaluation> for WireEvaluation {
-    fn from(evaluation: Evaluation) -> Self {
-        let permitted = evaluation.decision.is_allow();
-        let mut other = evaluation.other.into_map();
-        let texts = [
-            ("permit_id", evaluation.permit_id),
-            ("escalation_id", evaluation.escalation_id),
-            ("approval_url", evaluation.approval_url),
-            ("risk_class", evaluation.risk_class),
-            ("policy_version", evaluation.policy_version),
-        ];
-        other.extend(
-            texts
-                .into_iter()
-                .filter_map(|(name, text)| Some((name.to_owned(), text?.into()))),
-        );
-        for (name, texts) in [
-            ("reasons", evaluation.reasons),
-            ("explanation", evaluation.explanation),
-        ] {
-            if !texts.is_empty() {
-                other.insert(name.to_owned(), texts.into());
-            }
-        }
-        let budgets = evaluation.budgets.into_iter().map(|state| {
-            let texts = [
-                ("policy", state.policy),
-                ("budget", state.budget),
-                ("amount", state.amount),
-                ("remaining", state.remaining),
-            ];
-            texts.into_iter().collect::<Value>()
-        });
-        let budgets: Vec<Value> = budgets.collect();
-        if !budgets.is_empty() {
-            other.insert(BUDGETS.to_owned(), budgets.into());
-        }
-        let mut wire = Self {
-            other,
-            decision: Some(evaluation.decision),
-            permitted: Some(permitted),
-            reason: evaluation.reason,
-            request_id: evaluation.request_id,
-            expires_at: evaluation.expires_at,
-            audit_hash: evaluation.audit_hash,
-            timestamp: evaluation.timestamp,
-            risk_score: evaluation.risk_score,
-            constraint_trace: evaluation.constraint_trace,
-            ..Self::default()
-        };
-        if permitted {
-            wire.decision_id.clone_from(&evaluation.permit_token);
-            wire.permit_token = evaluation.permit_token;
+/// Writes the answer as the current servers send it, with the older name of each field. An unset
+/// field is left out.
+impl Serialize for Evaluation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let is_allow = self.decision.is_allow();
+        let mut members = Members(serializer.serialize_map(None)?);
+        members.add("decision", Some(self.decision))?;
+        members.add("permitted", Some(is_allow))?;
+        if is_allow {
+            members.add("permit_token", self.permit_token.as_ref())?;
+            members.add("decision_id", self.permit_token.as_ref())?;
         } else {
-            wire.decision_id = evaluation
-                .decision_id
-                .and_then(|id| PermitToken::new(id).ok());
-            let denial = [("reason", &wire.reason), ("code", &evaluation.code)];
-            wire.denial = Some(
-                denial
-                    .into_iter()
-                    .filter_map(|(name, text)| Some((name, text.clone()?)))
-                    .collect(),
-            );
-            wire.deny_reason.clone_from(&wire.reason);
-            wire.deny_code = evaluation.code;
+            // It would not be read again if it were longer than a token may be.
+            let id = self.decision_id.as_deref();
+            members.add("decision_id", id.filter(|id| PermitToken::new(*id).is_ok()))?;
+            members.add("denial", Some(Denial::new(self)))?;
+            members.add("deny_reason", self.reason.as_deref())?;
+            members.add("deny_code", self.code.as_deref())?;
         }
-        wire
+        members.add("reason", self.reason.as_deref())?;
+        members.add("request_id", self.request_id.as_deref())?;
+        members.add("expires_at", self.expires_at.as_deref())?;
+        members.add("audit_hash", self.audit_hash.as_deref())?;
+        members.add("timestamp", self.timestamp.as_deref())?;
+        members.add("risk_score", self.risk_score)?;
+        members.add("constraint_trace", self.constraint_trace.as_ref())?;
+        let texts = [
+            ("permit_id", &self.permit_id),
+            ("escalation_id", &self.escalation_id),
+            ("approval_url", &self.approval_url),
+            ("risk_class", &self.risk_class),
+            ("policy_version", &self.policy_version),
+        ];
+        let lists = [
+            ("reasons", &self.reasons),
+            ("explanation", &self.explanation),
+        ];
+        for (name, value) in self.other.as_object() {
+            let is_text =
+                |(known, text): &(&str, &Option<String>)| *known == name && text.is_some();
+            let is_list = |(known, list): &(&str, &Vec<String>)| *known == name && !list.is_empty();
+            let is_known = texts.iter().any(is_text)
+                || lists.iter().any(is_list)
+                || (name == BUDGETS && !self.budgets.is_empty());
+            members.add(name, (!is_known).then_some(value))?;
+        }
+        for (name, text) in texts {
+            members.add(name, text.as_deref())?;
+        }
+        for (name, list) in lists {
+            members.add(name, Some(list).filter(|list| !list.is_empty()))?;
+        }
+        members.add(BUDGETS, Some(&self.budgets).filter(|list| !list.is_empty()))?;
+        members.0.end()
+    }
+}
+
+/// The reason and the code of a refusal.
+#[derive(Serialize)]
+struct Denial<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+}
+
+impl<'a> Denial<'a> {
+    fn new(evaluation: &'a Evaluation) -> Self {
+        Self {
+            reason: evaluation.reason.as_deref(),
+            code: evaluation.code.as_deref(),
+        }
+    }
+}
+
+/// The members of an answer that is being written.
+struct Members<M>(M);
+
+impl<M: SerializeMap> Members<M> {
+    /// Writes a member, if it is set.
+    fn add(&mut self, name: &str, value: Option<impl Serialize>) -> Result<(), M::Error> {
+        value.map_or(Ok(()), |value| self.0.serialize_entry(name, &value))
     }
 }
 
@@ -426,6 +421,27 @@ mod tests {
             serde_json::to_value(deny).unwrap(),
             json!({"decision": "deny", "permitted": false, "denial": {"reason": "no"},
                 "deny_reason": "no", "reason": "no"})
+        );
+    }
+
+    #[test]
+    fn a_field_of_another_form_is_written_again_unless_it_is_set_since() {
+        let other =
+            json!({"decision": "deny", "permit_id": 7, "reasons": {}, "budgets": 7, "x": [1]});
+        let mut evaluation = read(other).unwrap();
+        evaluation.reasons = vec!["a".to_owned()];
+        evaluation.permit_id = Some("pt_1".to_owned());
+        evaluation.budgets = vec![BudgetState::new("p", "b", "1", "2")];
+        evaluation.code = Some("C".to_owned());
+        let text = serde_json::to_string(&evaluation).unwrap();
+        for name in ["permit_id", "reasons", "budgets"] {
+            assert_eq!(text.matches(&format!("\"{name}\"")).count(), 1, "{text}");
+        }
+        assert_eq!(
+            serde_json::to_value(&evaluation).unwrap(),
+            json!({"decision": "deny", "permitted": false, "denial": {"code": "C"}, "deny_code": "C",
+                "permit_id": "pt_1", "reasons": ["a"], "x": [1],
+                "budgets": [{"policy": "p", "budget": "b", "amount": "1", "remaining": "2"}]})
         );
     }
 

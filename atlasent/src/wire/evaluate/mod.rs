@@ -5,7 +5,7 @@ mod answer;
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::Decision;
 use crate::json::object::ObjectAndOthers;
@@ -20,8 +20,8 @@ use answer::WireEvaluation;
 ///
 /// It is data. The token of an allow has to be verified before the action may run, which `protect`
 /// does.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "ObjectAndOthers<WireEvaluation>", into = "WireEvaluation")]
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(try_from = "ObjectAndOthers<WireEvaluation>")]
 #[non_exhaustive]
 pub struct Evaluation {
     /// The decision.
