@@ -59,10 +59,7 @@ impl EvaluateInput {
         }
 
         let mut request = EvaluateRequest::new(Agent::new(agent)?, &AnyAction::new(action)?)?;
-        // Refuses a context with a repeated key, too (contract, part B).
-        let execution_hash =
-            execution_hash_of_text(&request.action_type, request.actor_id.as_str(), context)?;
-        request.context = read_context(context)?;
+        let execution_hash = set_context(&mut request, context)?;
         request.resource_id = body.resource_id;
         request.actors = body.actors.unwrap_or_default();
         request.shadow = body.shadow;
@@ -179,6 +176,23 @@ fn either(
     }
 }
 
+/// Sets the context of a request from its text. Returns the hash of the request, with the numbers
+/// of the context as they were written.
+fn set_context(request: &mut EvaluateRequest, text: &str) -> Result<String, ApiError> {
+    // Most contexts have one spelling only, and need no second reading.
+    if let Ok(context) = Context::parse(text)
+        && context.is_written_canonically()
+    {
+        request.context = context;
+        return Ok(request.execution_hash());
+    }
+    // Refuses a context with a repeated key, too (contract, part B).
+    let (action, agent) = (&request.action_type, request.actor_id.as_str());
+    let hash = execution_hash_of_text(action, agent, text)?;
+    request.context = read_context(text)?;
+    Ok(hash)
+}
+
 /// Reads a context whose keys were checked for repetition. It is still refused for its depth, for
 /// half of a surrogate pair, and for a number that is too large.
 fn read_context(text: &str) -> Result<Context, ApiError> {
@@ -203,4 +217,49 @@ fn check_length(name: &str, text: Option<&str>, most: usize) -> Result<(), ApiEr
 
 fn missing(name: &str) -> ApiError {
     ApiError::invalid(format!("`{name}` is missing"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// JSON values as programs write them, with numbers in many spellings.
+    fn json_text() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?",
+            ".{0,4}".prop_map(|text| serde_json::json!(text).to_string()),
+            r#""(\\u00[4-7][0-9a-f]|\\/|a){0,3}""#,
+            prop::sample::select(&["null", "true", "false"][..]).prop_map(str::to_owned),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            let member = ("[ab]{1,2}", inner.clone());
+            let member = member.prop_map(|(key, value)| format!("{key:?} : {value}"));
+            prop_oneof![
+                prop::collection::vec(inner, 0..4)
+                    .prop_map(|list| format!("[{}]", list.join(", "))),
+                prop::collection::vec(member, 0..4)
+                    .prop_map(|all| format!("{{{}}}", all.join(","))),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_context_that_is_read_once_has_the_hash_of_its_text(
+            members in prop::collection::vec(("[a-d]{1,2}", json_text()), 0..4),
+        ) {
+            let members = members.iter().map(|(key, value)| format!("{key:?}:{value}"));
+            let text = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
+            let action = AnyAction::new("deploy").unwrap();
+            let mut request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
+            let of_text = execution_hash_of_text("deploy", "bot", &text);
+            match set_context(&mut request, &text) {
+                Ok(hash) => prop_assert_eq!(hash, of_text.unwrap()),
+                // Repeated keys, and numbers beyond all formats.
+                Err(_) => prop_assert!(Context::parse(&text).is_err(), "{}", text),
+            }
+        }
+    }
 }
