@@ -14,6 +14,7 @@ mod group;
 mod memory;
 pub(crate) mod org_id;
 mod organizations;
+mod packed;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redb")]

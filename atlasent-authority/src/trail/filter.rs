@@ -147,14 +147,14 @@ impl EventFilter {
 
 /// Collects the events of one read, up to its limits.
 #[derive(Debug)]
-pub(crate) struct EventCollector {
-    events: Vec<Arc<SealedEvent>>,
+pub(crate) struct EventCollector<E = Arc<SealedEvent>> {
+    events: Vec<E>,
     limit: usize,
     bytes: usize,
     most_bytes: usize,
 }
 
-impl EventCollector {
+impl<E> EventCollector<E> {
     /// Starts a list of at most `limit` events, and at most as many bytes as the filter allows.
     pub(crate) fn new(limit: usize, filter: &EventFilter) -> Self {
         Self {
@@ -170,13 +170,23 @@ impl EventCollector {
         self.events.len() >= self.limit || has_bytes
     }
 
-    pub(crate) fn push(&mut self, event: Arc<SealedEvent>) {
-        self.bytes = self.bytes.saturating_add(event.payload.len());
+    /// Adds an event whose payload has so many bytes.
+    pub(crate) fn add(&mut self, event: E, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
         self.events.push(event);
     }
 
-    pub(crate) fn into_events(self) -> Vec<Arc<SealedEvent>> {
+    pub(crate) fn into_events(self) -> Vec<E> {
         self.events
+    }
+}
+
+#[cfg(any(feature = "redb", feature = "postgres"))]
+impl EventCollector {
+    /// Adds an event.
+    pub(crate) fn push(&mut self, event: Arc<SealedEvent>) {
+        let bytes = event.payload.len();
+        self.add(event, bytes);
     }
 }
 

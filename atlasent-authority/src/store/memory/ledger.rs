@@ -2,9 +2,11 @@
 //! room is needed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::digest_state::DigestState;
 use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::ledger::replay::ReplayKey;
 use crate::ledger::{ApprovalEntry, ApprovalKey, PermitEntry};
@@ -20,7 +22,7 @@ const CLOSED: usize = 10_000;
 /// The cells, with the indexes for forgetting and listing them.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    cells: HashMap<CellKey, Cell>,
+    cells: HashMap<CellKey, Cell, DigestState>,
     /// Permits and replays in the order of their expiry. They count against the limit.
     ends: BTreeSet<(Timestamp, CellKey)>,
     /// The counts and questions of agents in the order of their expiry. Each belongs to a permit or
@@ -36,7 +38,7 @@ pub(super) struct Ledger {
     /// The permits by the sequence numbers of the events that issued them.
     issued: BTreeMap<u64, PermitKey>,
     /// The replays by their permits.
-    replays: HashMap<PermitKey, ReplayKey>,
+    replays: HashMap<PermitKey, ReplayKey, DigestState>,
 }
 
 impl Ledger {
@@ -157,6 +159,18 @@ impl Ledger {
     }
 
     fn keep_one(&mut self, key: CellKey, cell: Cell) {
+        if let (CellKey::Permit(permit), Cell::Permit(entry)) = (key, &cell)
+            && let Some(Cell::Permit(known)) = self.cells.get_mut(&key)
+            && (known.expires_at, known.sequence) == (entry.expires_at, entry.sequence)
+        {
+            // It stays where it is listed.
+            let was_spent = known.is_spent();
+            *known = Arc::clone(entry);
+            if !was_spent && entry.is_spent() {
+                self.list_spent(permit);
+            }
+            return;
+        }
         if let Some(former) = self.cells.remove(&key) {
             self.unlink(key, &former);
         }
@@ -190,13 +204,20 @@ impl Ledger {
             _ => {}
         }
         self.cells.insert(key, cell);
-        if self.is_spent(key) {
-            self.spent.push_back(key);
-            if let CellKey::Permit(permit) = key {
-                let replay = self.replays.get(&permit).copied();
-                self.spent.extend(replay.map(CellKey::Replay));
-            }
+        if !is_limited(key) || !self.is_spent(key) {
+            return;
         }
+        match key {
+            CellKey::Permit(permit) => self.list_spent(permit),
+            key => self.spent.push_back(key),
+        }
+    }
+
+    /// Lists a spent permit, and its replay.
+    fn list_spent(&mut self, permit: PermitKey) {
+        self.spent.push_back(CellKey::Permit(permit));
+        let replay = self.replays.get(&permit).copied();
+        self.spent.extend(replay.map(CellKey::Replay));
     }
 
     /// Removes a cell from the indexes.

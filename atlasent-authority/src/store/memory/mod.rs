@@ -4,6 +4,7 @@
 //! oldest event is dropped: the rest of the chain still verifies, and its sequence numbers show
 //! that the beginning is missing.
 
+mod digest_state;
 mod ledger;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 
 use self::ledger::Ledger;
 use super::calls::Calls;
-use super::event_list::EventList;
+use super::event_list::{EventList, FoundEvent, PackedEvent};
 use super::{
     ApprovalEntry, ApprovalKey, ApprovalList, Batch, CellKey, Changeset, OrgId, Organizations,
     RateCounter, Store, StoreError, StoreStatus,
@@ -110,6 +111,16 @@ impl OrgMemory {
         }
     }
 
+    /// Packs events of the list.
+    fn pack(&self, events: &[Arc<SealedEvent>]) {
+        if !events.is_empty() {
+            let mut buffer = Vec::new();
+            let packed = (events.iter()).map_while(|event| PackedEvent::new(event, &mut buffer));
+            let packed: Vec<_> = packed.collect();
+            self.lock().events.put_packed(packed);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // No state is written before the last call that can panic, so a poisoned lock guards a
         // consistent state.
@@ -140,6 +151,9 @@ impl Store for MemoryStore {
             inner.ledger.make_room(&batch, cells)?;
             inner.ledger.keep(&mut batch, cells);
             inner.append_all(batch, events);
+            let to_pack = inner.events.to_pack();
+            drop(inner);
+            org.pack(&to_pack);
             Ok(result)
         })?
     }
@@ -152,7 +166,8 @@ impl Store for MemoryStore {
     ) -> Result<Vec<Arc<SealedEvent>>, StoreError> {
         let mut found = EventCollector::new(limit, filter);
         self.look(|org| org.lock().events.find(after, &mut found, filter))?;
-        Ok(found.into_events())
+        let found = found.into_events().into_iter();
+        Ok(found.map(FoundEvent::unpack).collect())
     }
 
     async fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
@@ -287,8 +302,8 @@ impl Inner {
     }
 
     fn drop_oldest(&mut self) {
-        if let Some(event) = self.events.pop() {
-            self.dropped = event.sequence;
+        if let Some(sequence) = self.events.pop() {
+            self.dropped = sequence;
         }
     }
 }
