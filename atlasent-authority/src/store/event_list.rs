@@ -4,7 +4,7 @@
 //! the store's lock, and reads unpack them, also without it:
 //!
 //! ```text
-//! under the lock      push(8), to_pack() → [1, 2, 3, 4]
+//! under the lock      push(8), next_to_pack() → [1, 2, 3, 4]
 //! without it          PackedEvent::new(1) …
 //! under the lock      put_packed([1, 2, 3, 4])      packed: 1 2 3 4   fresh: 5 6 7 8
 //! ```
@@ -121,7 +121,7 @@ impl EventList {
 
     /// Returns fresh events to be packed, once there are enough. The caller has to
     /// [put](Self::put_packed) them back. Until then, nobody else gets any.
-    pub(super) fn to_pack(&mut self) -> Vec<Arc<SealedEvent>> {
+    pub(super) fn next_to_pack(&mut self) -> Vec<Arc<SealedEvent>> {
         if self.is_packing || self.fresh.len() < FRESH + AT_A_TIME {
             return Vec::new();
         }

@@ -236,7 +236,7 @@ impl JsonObject {
             }
             EventValue::Flag(flag) => {
                 self.0
-                    .extend_from_slice(if *flag { b"true" } else { b"false" })
+                    .extend_from_slice(if *flag { b"true" } else { b"false" });
             }
             EventValue::Count(count) => self.value(count),
         }

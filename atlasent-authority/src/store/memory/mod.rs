@@ -151,7 +151,7 @@ impl Store for MemoryStore {
             inner.ledger.make_room(&batch, cells)?;
             inner.ledger.keep(&mut batch, cells);
             inner.append_all(batch, events);
-            let to_pack = inner.events.to_pack();
+            let to_pack = inner.events.next_to_pack();
             drop(inner);
             org.pack(&to_pack);
             Ok(result)
