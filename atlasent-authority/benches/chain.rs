@@ -255,6 +255,6 @@ fn event() -> NewEvent {
         .with("expires_at", "2026-11-01T10:00:00.000000Z");
     event.decision = Some("allow");
     event.actor_id = Some(Agent::new("billing-bot").unwrap());
-    event.resource_id = Some("account-12".to_owned());
+    event.resource_id = Some("account-12".into());
     event
 }

@@ -211,7 +211,7 @@ fn event(number: u64) -> NewEvent {
         .with("permit_hash", "0123456789abcdef".repeat(4))
         .with("expires_at", "2026-11-01T10:00:00.000000Z");
     event.actor_id = Some(Agent::new(format!("agent-{number}")).unwrap());
-    event.resource_id = Some("account-12".to_owned());
+    event.resource_id = Some("account-12".into());
     event
 }
 

@@ -15,7 +15,7 @@ use crate::exit::Failure;
 /// Approvers beside those with API keys.
 #[derive(Args)]
 pub(super) struct Approvers {
-    /// The settings file of an OpenID Connect issuer, whose people approve with tokens or in the
+    /// The settings file of the OpenID Connect issuer of people who approve, by token or in the
     /// console [default: none]
     #[arg(long, value_name = "FILE")]
     oidc: Option<PathBuf>,

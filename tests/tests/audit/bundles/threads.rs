@@ -44,9 +44,9 @@ impl Fault {
         match self {
             Self::Hash => events[at] = event.replace(r#""payload":{"#, r#""payload":{"new":1,"#),
             Self::PreviousHash => {
-                let named = format!(r#""previous_hash":"{}"#, "f".repeat(4));
-                let (before, after) = event.rsplit_once(r#""previous_hash":""#).unwrap();
-                events[at] = format!("{before}{named}{}", &after[4..]);
+                let (before, named) = event.rsplit_once(r#""previous_hash":""#).unwrap();
+                let other = format!(r#""previous_hash":"{}"#, "f".repeat(4));
+                events[at] = format!("{before}{other}{}", named.get(4..).unwrap());
             }
             Self::Dropped => drop(events.remove(at)),
             Self::Repeated => events.insert(at, event),
