@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::store::faulty;
-use crate::support::{Served, deploy, memory, ms, on_disk, policies, server};
+use crate::support::{Served, deploy, memory, ms, on_disk, open_store, policies, server};
 
 const DAY: i64 = 24 * 3600;
 
@@ -256,7 +256,7 @@ async fn leave_early() {
     served.stop().await.unwrap().unwrap();
 
     let path = folder.path().join("audit.jsonl");
-    let store = RedbStore::open(folder.path().join("store.redb")).unwrap();
+    let store = open_store(folder.path().join("store.redb")).await;
     let authority = LocalAuthority::builder(policies()).store(store).build();
     let log = AuditLog::open(&path).unwrap();
     let served = Served::run(server(authority.await.unwrap()).audit_log(log)).await;

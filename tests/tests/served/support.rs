@@ -67,9 +67,22 @@ pub(crate) fn memory() -> LocalAuthority {
     LocalAuthority::in_memory(policies()).unwrap()
 }
 
+/// Opens a store. The last tasks of a server that has stopped may still hold it.
+pub(crate) async fn open_store(path: impl AsRef<Path>) -> RedbStore {
+    let open = async || {
+        loop {
+            match RedbStore::open(&path) {
+                Ok(store) => return store,
+                Err(_) => tokio::time::sleep(ms(10)).await,
+            }
+        }
+    };
+    tokio::time::timeout(ms(20_000), open()).await.unwrap()
+}
+
 /// Builds an authority whose store is in this folder.
 pub(crate) async fn on_disk(folder: &Path) -> LocalAuthority<RedbStore> {
-    let store = RedbStore::open(folder.join("store")).unwrap();
+    let store = open_store(folder.join("store")).await;
     let authority = LocalAuthority::builder(policies()).store(store).build();
     authority.await.unwrap()
 }

@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
+use atlasent_authority::LocalAuthority;
 use atlasent_authority::store::{RateCounter, Store};
-use atlasent_authority::{LocalAuthority, RedbStore};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::time::timeout;
 
-use crate::support::{AGENT, Served, Time, deploy, ms, names, policies, server, token_of, with};
+use crate::support::{
+    AGENT, Served, Time, deploy, names, on_disk, policies, server, token_of, with,
+};
 
 async fn is_good(served: &Served, token: &str) -> bool {
     let answer = served.verify(&json!({"permit_token": token})).await;
@@ -102,7 +103,7 @@ async fn race<S: Store + RateCounter>(authority: LocalAuthority<S>) {
 async fn of_many_who_use_a_permit_at_once_one_may() {
     race(crate::support::memory()).await;
     let folder = tempfile::tempdir().unwrap();
-    race(crate::support::on_disk(folder.path()).await).await;
+    race(on_disk(folder.path()).await).await;
 }
 
 #[tokio::test]
@@ -292,20 +293,7 @@ async fn a_permit_that_was_taken_back_is_not_good() {
 #[tokio::test]
 async fn permits_and_answers_outlive_the_server() {
     let folder = tempfile::tempdir().unwrap();
-    let open = async || {
-        loop {
-            // The last connection may still hold the store.
-            match RedbStore::open(folder.path().join("store")) {
-                Ok(store) => return store,
-                Err(_) => tokio::time::sleep(ms(10)).await,
-            }
-        }
-    };
-    let start = async || {
-        let store = timeout(ms(20_000), open()).await.unwrap();
-        let authority = LocalAuthority::builder(policies()).store(store);
-        Served::run(server(authority.build().await.unwrap())).await
-    };
+    let start = async || Served::run(server(on_disk(folder.path()).await)).await;
     let served = start().await;
     let body = with(deploy(), &json!({"request_id": "before"}));
     let first = served.evaluate(&body).await.json();

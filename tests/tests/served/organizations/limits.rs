@@ -2,15 +2,15 @@
 
 use std::num::NonZeroU64;
 
+use atlasent_authority::RedbStore;
 use atlasent_authority::keys::ApiScope;
 use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
-use atlasent_authority::{LocalAuthority, RedbStore};
 use reqwest::Method;
 use serde_json::json;
 
 use super::support::{ACME, Folder, GLOBEX};
-use crate::support::{KEY, Served, deploy, ms, on_disk, policies, stored};
+use crate::support::{KEY, Served, deploy, on_disk, stored};
 
 #[tokio::test]
 async fn all_keys_of_an_organization_share_its_rate() {
@@ -115,15 +115,7 @@ async fn a_backup_of_all_organizations_takes_a_scope_of_its_own() {
     // Also without a registry: the file has both organizations.
     served.caller(ACME).token().await;
     served.stop().await.unwrap().unwrap();
-    // The store that was just dropped may still be closing the file.
-    let store = loop {
-        match RedbStore::open(folder.path().join("store")) {
-            Ok(store) => break store,
-            Err(_) => tokio::time::sleep(ms(10)).await,
-        }
-    };
-    let authority = LocalAuthority::builder(policies()).store(store);
-    let authority = authority.build().await.unwrap();
+    let authority = on_disk(folder.path()).await;
     let served = Served::run(Server::new(authority, keys(), ring())).await;
     let local = served.caller(KEY);
     let refused = local.send(Method::POST, "/v1/store/backup", None).await;
