@@ -17,6 +17,7 @@ use super::session::{random_token, same_token};
 use super::text::shown;
 use super::visit::Visit;
 use super::{Console, check_approver, layout, see};
+use crate::keys::ApiKey;
 use crate::server::api_error::ApiError;
 use crate::server::app::App;
 use crate::server::entry::caller::{self, Credentials};
@@ -134,21 +135,26 @@ pub(super) async fn log_in<S: Store + RateCounter>(
     let now = app.clock.now();
     end_session(console, &headers, now);
     let id = console.sessions.start(&credentials.key, now)?;
-    tracing::info!(target: "atlasent", key_id = credentials.key.key_id, "an approver has logged in to the console");
     let next = form.text("next", LONGEST_PATH)?;
     let next = next.filter(|next| is_ours(next));
     let mut response = see(next.as_deref().unwrap_or("/console/approvals"));
-    let cookies = [
-        cookie::set(
-            cookie::SESSION,
-            id.expose_secret(),
-            is_secure,
-            Lasting::Session,
-        ),
-        cookie::set(cookie::LOGIN, "", is_secure, Lasting::Removed),
-    ];
-    set_cookies(&mut response, cookies);
+    begin_session(&mut response, &credentials.key, &id, is_secure);
     Ok(response)
+}
+
+/// Gives the browser the id of its session in place of the token of the login form, and logs the
+/// login.
+pub(super) fn begin_session(
+    response: &mut Response,
+    key: &ApiKey,
+    id: &SecretString,
+    is_secure: bool,
+) {
+    tracing::info!(target: "atlasent", key_id = key.key_id, "an approver has logged in to the console");
+    let id = id.expose_secret();
+    let session = cookie::set(cookie::SESSION, id, is_secure, Lasting::Session);
+    let form = cookie::set(cookie::LOGIN, "", is_secure, Lasting::Removed);
+    set_cookies(response, [session, form]);
 }
 
 /// Ends the session of a browser that logs in anew.

@@ -13,14 +13,15 @@ use axum::http::header::{LOCATION, REFRESH};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use maud::html;
-use secrecy::ExposeSecret;
 
 use binding::LIFETIME;
 pub(super) use binding::Logins;
 
-use super::cookie::{self, Lasting};
+use super::cookie;
 use super::csrf::is_from_elsewhere;
-use super::login::{LONGEST_PATH, console, end_session, is_ours, is_secure, set_cookies};
+use super::login::{
+    LONGEST_PATH, begin_session, console, end_session, is_ours, is_secure, set_cookies,
+};
 use super::{layout, see};
 use crate::keys::ApiKey;
 use crate::server::api_error::ApiError;
@@ -42,8 +43,8 @@ const LONGEST_PARAMETER: usize = 512;
 /// Answers `GET /console/login/oidc`: leads to the issuer.
 ///
 /// A link of another site leads to the login page instead, so that no site logs people in without
-/// their doing. A session that the browser has ends here: on the way back, the browser does not send
-/// its cookie.
+/// their doing. A session that the browser has ends here: on the way back, the browser does not
+/// send its cookie.
 pub(super) async fn begin<S: Store>(
     State(app): State<Arc<App<S>>>,
     request: Request,
@@ -103,19 +104,9 @@ pub(super) async fn finish<S: Store + RateCounter>(
     let key = Arc::new(key);
     count_call(&app, &key).await?;
     let id = console.sessions.start_of_person(Arc::clone(&key), now)?;
-    tracing::info!(target: "atlasent", key_id = key.key_id, "an approver has logged in to the console");
     let mut response = welcome(next.as_deref().unwrap_or("/console/approvals"))?;
-    let cookies = [
-        cookie::set(
-            cookie::SESSION,
-            id.expose_secret(),
-            is_secure,
-            Lasting::Session,
-        ),
-        cookie::set(cookie::LOGIN, "", is_secure, Lasting::Removed),
-        cookie::set_issuer_login("", is_secure, 0),
-    ];
-    set_cookies(&mut response, cookies);
+    begin_session(&mut response, &key, &id, is_secure);
+    set_cookies(&mut response, [cookie::set_issuer_login("", is_secure, 0)]);
     Ok(response)
 }
 
