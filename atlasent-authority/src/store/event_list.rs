@@ -120,7 +120,7 @@ impl EventList {
     }
 
     /// Returns fresh events to be packed, once there are enough. The caller has to
-    /// [put](Self::put_packed) them back. Until then, nobody else gets any.
+    /// [put](Self::put_packed) them back. Until then, no other caller gets any.
     pub(super) fn next_to_pack(&mut self) -> Vec<Arc<SealedEvent>> {
         if self.is_packing || self.fresh.len() < FRESH + AT_A_TIME {
             return Vec::new();
@@ -135,11 +135,12 @@ impl EventList {
         for mut event in events {
             let oldest = self.fresh.front().map(|fresh| fresh.sequence);
             if oldest == Some(event.sequence) {
-                let actor = event.actor.as_deref().unwrap_or_default();
-                let listed = (self.places.get(""))
-                    .and_then(|of_any| of_any.get_key_value(actor))
-                    .map(|(actor, _)| Arc::clone(actor));
-                event.actor = event.actor.and(listed);
+                if let Some(actor) = &mut event.actor
+                    && let Some((listed, _)) =
+                        (self.places.get("")).and_then(|of_any| of_any.get_key_value(&**actor))
+                {
+                    *actor = Arc::clone(listed);
+                }
                 self.packed.push_back(event);
                 self.fresh.pop_front();
             }
