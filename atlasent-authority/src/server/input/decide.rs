@@ -179,30 +179,26 @@ fn either(
 /// Sets the context of a request from its text. Returns the hash of the request, with the numbers
 /// of the context as they were written.
 fn set_context(request: &mut EvaluateRequest, text: &str) -> Result<String, ApiError> {
-    // Most contexts have one spelling only, and need no second reading.
-    if let Ok(context) = Context::parse(text)
-        && context.is_written_canonically()
-    {
-        request.context = context;
-        return Ok(request.execution_hash());
-    }
+    let context = match Context::parse(text) {
+        // Most contexts have one spelling only, so that their text need not be read again.
+        Ok(context) if context.is_written_canonically() => {
+            request.context = context;
+            return Ok(request.execution_hash());
+        }
+        read => read,
+    };
     // Refuses a context with a repeated key, too (contract, part B).
     let (action, agent) = (&request.action_type, request.actor_id.as_str());
     let hash = execution_hash_of_text(action, agent, text)?;
-    request.context = read_context(text)?;
-    Ok(hash)
-}
-
-/// Reads a context whose keys were checked for repetition. It is still refused for its depth, for
-/// half of a surrogate pair, and for a number that is too large.
-fn read_context(text: &str) -> Result<Context, ApiError> {
-    Context::parse(text).map_err(|error| {
+    // What is left is its depth, half of a surrogate pair, and a number that is too large.
+    request.context = context.map_err(|error| {
         let why = match error {
             Error::Invalid(why) => why,
             error => error.to_string(),
         };
         ApiError::unreadable("INVALID_JSON", why)
-    })
+    })?;
+    Ok(hash)
 }
 
 /// Refuses a text that is longer than the contract allows (part B), which keeps events small.
