@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::digest_state::DigestState;
 use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::ledger::replay::ReplayKey;
 use crate::ledger::{ApprovalEntry, ApprovalKey, PermitEntry};
@@ -22,7 +21,7 @@ const CLOSED: usize = 10_000;
 /// The cells, with the indexes for forgetting and listing them.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    cells: HashMap<CellKey, Cell, DigestState>,
+    cells: HashMap<CellKey, Cell>,
     /// Permits and replays in the order of their expiry. They count against the limit.
     ends: BTreeSet<(Timestamp, CellKey)>,
     /// The counts and questions of agents in the order of their expiry. Each belongs to a permit or
@@ -38,7 +37,7 @@ pub(super) struct Ledger {
     /// The permits by the sequence numbers of the events that issued them.
     issued: BTreeMap<u64, PermitKey>,
     /// The replays by their permits.
-    replays: HashMap<PermitKey, ReplayKey, DigestState>,
+    replays: HashMap<PermitKey, ReplayKey>,
 }
 
 impl Ledger {

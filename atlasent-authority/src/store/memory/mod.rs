@@ -4,7 +4,6 @@
 //! oldest event is dropped: the rest of the chain still verifies, and its sequence numbers show
 //! that the beginning is missing.
 
-mod digest_state;
 mod ledger;
 
 use std::collections::BTreeMap;
