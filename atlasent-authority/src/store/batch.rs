@@ -407,11 +407,6 @@ impl Changeset<'_> {
         self.keep(CellKey::Replay(key), Cell::Replay(Box::new(replay)));
     }
 
-    /// Writes the count of an agent's unused permits, or of all agents'.
-    pub fn keep_outstanding(&mut self, key: AgentKey, outstanding: Outstanding) {
-        self.keep(CellKey::Agent(key), Cell::Agent(outstanding));
-    }
-
     /// Changes the count of an agent's unused permits, or of all agents'. The change must name the
     /// count's cell among its reads.
     pub(crate) fn change_outstanding(

@@ -3,13 +3,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use atlasent::Agent;
 use atlasent::audit::{Event, GENESIS_HASH};
 use base16ct::lower;
 use jiff::Timestamp;
-use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -192,7 +192,8 @@ impl NewEvent {
             ("sequence", Some(EventValue::Count(sequence))),
             ("type", Some(self.kind.into())),
         ];
-        // Longer than most payloads. What is returned has the exact size, since it is kept for long.
+        // Longer than most payloads. What is returned has the exact size, since it is kept for
+        // long.
         let mut json = JsonObject(Vec::with_capacity(1000));
         let mut further = self.payload.iter().peekable();
         for (key, value) in own {
@@ -294,29 +295,9 @@ value_from!(&'a str => Text, String => Text, Arc<str> => Shared, [u8; 32] => Dig
 
 /// Formats a time as ISO 8601 in UTC, to the microsecond, which the parser of every SDK accepts.
 pub(crate) fn format_time(time: Timestamp) -> String {
-    let civil = Offset::UTC.to_datetime(time);
-    let Ok(year @ 0..=9999) = u32::try_from(civil.year()) else {
-        return format!("{time:.6}");
-    };
-    // Written by hand, since each event has its time.
-    let part = |part: i8| u32::from(part.unsigned_abs());
-    let micros = civil.subsec_nanosecond().unsigned_abs() / 1_000;
     let mut text = String::with_capacity("2026-11-01T00:00:00.000000Z".len());
-    for (digits, number, end) in [
-        (4, year, '-'),
-        (2, part(civil.month()), '-'),
-        (2, part(civil.day()), 'T'),
-        (2, part(civil.hour()), ':'),
-        (2, part(civil.minute()), ':'),
-        (2, part(civil.second()), '.'),
-        (6, micros, 'Z'),
-    ] {
-        for place in (0..digits).rev() {
-            let digit = number / 10_u32.pow(place) % 10;
-            text.push(char::from_digit(digit, 10).unwrap_or('0'));
-        }
-        text.push(end);
-    }
+    // Writing into memory cannot fail.
+    let _ = write!(text, "{time:.6}");
     text
 }
 
