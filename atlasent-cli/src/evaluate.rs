@@ -1,7 +1,7 @@
 //! `atlasent evaluate`: evaluates one request against policies and explains the decision, without
 //! recording an event or issuing a permit.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 
 use atlasent::wire::{EvaluateRequest, PolicyTrace};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::data_dir::{self, DataDir};
 use crate::exit::Failure;
+use crate::files::read_at_most;
 use crate::json;
 use crate::output::{Output, escaped};
 use crate::policy;
@@ -138,17 +139,13 @@ fn context(text: &str) -> Result<Context, Failure> {
 }
 
 fn standard_input() -> Result<String, Failure> {
-    let mut bytes = Vec::new();
-    io::stdin()
-        .lock()
-        .take(MAX_CONTEXT_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
+    let bytes = read_at_most(io::stdin().lock(), MAX_CONTEXT_BYTES)
         .map_err(|error| Failure::misuse(format!("cannot read standard input: {error}")))?;
-    if bytes.len() > MAX_CONTEXT_BYTES {
-        return Err(Failure::misuse(format!(
+    let bytes = bytes.ok_or_else(|| {
+        Failure::misuse(format!(
             "standard input exceeds the limit of {MAX_CONTEXT_BYTES} bytes for a request"
-        )));
-    }
+        ))
+    })?;
     String::from_utf8(bytes).map_err(|_| Failure::misuse("standard input is not UTF-8"))
 }
 

@@ -1,8 +1,17 @@
-//! New files that overwrite no existing ones, and errors of settings files.
+//! Bounded input, new files that overwrite no existing ones, and errors of settings files.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
+
+/// Reads input to its end. Returns `None` if it is longer than `most` bytes.
+pub(crate) fn read_at_most(input: impl Read, most: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    // One byte more shows that the input is too long.
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    input.take(limit).read_to_end(&mut bytes)?;
+    Ok(Some(bytes).filter(|bytes| bytes.len() <= most))
+}
 
 /// Creates a file and writes its content. Fails if the path exists, also as a symbolic link. A file
 /// that could not be written completely is removed.

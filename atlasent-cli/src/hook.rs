@@ -5,7 +5,7 @@
 //! agent runs the tool if its hook crashes, or takes longer than the agent waits.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
@@ -22,6 +22,7 @@ use clap::{Args, ValueEnum};
 
 use crate::data_dir::{self, DataDir};
 use crate::exit::Failure;
+use crate::files::read_at_most;
 use crate::guard::authority::LocalParts;
 use crate::output::Output;
 use crate::runtime;
@@ -29,7 +30,7 @@ use crate::serve::store::AnyStore;
 use crate::server::url_from_environment;
 
 /// The largest input, in bytes. Agents pass whole files to tools that write them.
-const MAX_INPUT_BYTES: u64 = 16 << 20;
+const MAX_INPUT_BYTES: usize = 16 << 20;
 
 /// Decide on a tool call of a coding agent, as its pre-tool hook
 #[derive(Args, Clone)]
@@ -202,17 +203,11 @@ fn decide(arguments: &HookArgs, found: &OnceLock<HookFormat>) -> Result<Output, 
 }
 
 fn standard_input() -> Result<String, String> {
-    let mut bytes = Vec::new();
-    io::stdin()
-        .lock()
-        .take(MAX_INPUT_BYTES + 1)
-        .read_to_end(&mut bytes)
+    let bytes = read_at_most(io::stdin().lock(), MAX_INPUT_BYTES)
         .map_err(|error| format!("the hook cannot read standard input: {error}"))?;
-    if bytes.len() as u64 > MAX_INPUT_BYTES {
-        return Err(format!(
-            "the input of the hook exceeds the limit of {MAX_INPUT_BYTES} bytes"
-        ));
-    }
+    let bytes = bytes.ok_or_else(|| {
+        format!("the input of the hook exceeds the limit of {MAX_INPUT_BYTES} bytes")
+    })?;
     String::from_utf8(bytes).map_err(|_| "the input of the hook is not UTF-8".to_owned())
 }
 

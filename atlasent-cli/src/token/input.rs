@@ -8,6 +8,7 @@ use ati_client::MAX_TOKEN_BYTES;
 use clap::Args;
 
 use crate::exit::Failure;
+use crate::files::read_at_most;
 
 /// The length of the longest line end, in bytes.
 const LINE_END: usize = "\r\n".len();
@@ -41,17 +42,13 @@ impl TokenInput {
 /// Reads standard input, at most up to the length of the longest token.
 fn read_bounded(stdin: impl Read) -> Result<Vec<u8>, Failure> {
     let longest = MAX_TOKEN_BYTES + LINE_END;
-    let mut bytes = Vec::new();
-    stdin
-        .take(longest as u64 + 1)
-        .read_to_end(&mut bytes)
+    let bytes = read_at_most(stdin, longest)
         .map_err(|error| Failure::misuse(format!("cannot read standard input: {error}")))?;
-    if bytes.len() > longest {
-        return Err(Failure::refused(format!(
+    bytes.ok_or_else(|| {
+        Failure::refused(format!(
             "standard input exceeds the limit of {MAX_TOKEN_BYTES} bytes for a token"
-        )));
-    }
-    Ok(bytes)
+        ))
+    })
 }
 
 /// Removes one line end, as `echo` adds it. Further white space stays, and makes the token invalid.

@@ -11,11 +11,12 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::exit::Failure;
+use crate::files::read_at_most;
 use crate::output::Output;
 use atlasent_authority::duration::parse_duration;
 
 /// The longest body, and the longest file of headers, in bytes.
-const LONGEST: u64 = 1024 * 1024;
+const LONGEST: usize = 1024 * 1024;
 
 /// Verify a notification, whose body is read from standard input
 #[derive(Args)]
@@ -156,14 +157,7 @@ fn read_text(path: &Path) -> Result<String, Failure> {
 }
 
 fn read_bounded(from: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    from.take(LONGEST + 1)
-        .read_to_end(&mut bytes)
+    let bytes = read_at_most(from, LONGEST)
         .map_err(|error| Failure::misuse(format!("cannot read {name}: {error}")))?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(Failure::refused(format!(
-            "{name} exceeds the limit of {LONGEST} bytes"
-        )));
-    }
-    Ok(bytes)
+    bytes.ok_or_else(|| Failure::refused(format!("{name} exceeds the limit of {LONGEST} bytes")))
 }
