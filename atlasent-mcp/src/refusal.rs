@@ -32,7 +32,7 @@ pub enum Verdict {
     Hold,
     /// A person with more authority has to decide.
     Escalate,
-    /// Nobody could decide. Asking again later may succeed.
+    /// The authority could not decide. A later attempt may succeed.
     Unavailable,
     /// The message or its arguments are malformed. Corrected ones may be allowed.
     Invalid,
@@ -101,7 +101,7 @@ impl Refusal {
         }
     }
 
-    /// Creates the refusal of a call that nobody could decide on.
+    /// Creates the refusal of a call because the authority could not decide.
     #[must_use]
     pub fn unavailable(code: &str, reason: impl Into<String>) -> Self {
         Self::new(Verdict::Unavailable, code, reason)

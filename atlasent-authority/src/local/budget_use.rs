@@ -1,7 +1,7 @@
-//! How much of each budget is used up, for people who look.
+//! Reads how much of each budget is used up, for the console.
 //!
-//! What is used up has a digest as its key, so nobody can list the holders of budgets. Those of the
-//! newest permits are known by name, and any other one can be asked for.
+//! The ledger knows the holders of budgets by digests only, and cannot list their names. The names
+//! of the newest permits are tried, or one that the caller gives.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The cost of `atlasent guard`: the duration of a tool call through it, of a list of 100 tools, and
-//! the memory of its sessions.
+//! The cost of `atlasent guard`: the duration of a tool call through it, of a list of 100 tools,
+//! and the memory of its sessions.
 //!
 //! Each process is a real one: the guard is the built command, and server and proxy are this
 //! executable again. A client calls one tool after the other.

@@ -126,9 +126,9 @@ impl Gate {
         Ok(Clearance::permitted(granted))
     }
 
-    /// Obtains the permit for one execution of an operation that runs in another process, so that
-    /// nobody here knows how it ends, and no receipt is sent. Otherwise as
-    /// [`authorize`](Self::authorize). An operation that needs no permit is asked about, too.
+    /// Obtains the permit for one execution of an operation that runs in another process. No
+    /// receipt is sent, because this process does not learn how the operation ends. Unlike
+    /// [`authorize`](Self::authorize), it also asks about operations that need no permit.
     ///
     /// # Errors
     ///

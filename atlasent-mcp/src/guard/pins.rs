@@ -49,7 +49,7 @@ pub struct PinnedTool {
     pub definition: Value,
     /// When the definition was first seen, or accepted (RFC 3339).
     pub first_seen: String,
-    /// Another definition that the server sent since, and nobody accepted.
+    /// A newer definition of the server that was not accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<ChangedTool>,
 }

@@ -6,9 +6,8 @@ use serde_json::{Value, json};
 
 /// A coding agent, whose hooks have a format of their own.
 ///
-/// None of the answers asks the user of the agent: a policy that holds a call says who releases it,
-/// and that is not whoever sits in front of the agent. Codex and Cursor also run tools about which
-/// a hook wants the user to be asked.
+/// No answer asks the user of the agent to decide: a policy that holds a call names its approvers,
+/// and the user need not be one. Codex and Cursor also run the tool where a hook asks for the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HookFormat {

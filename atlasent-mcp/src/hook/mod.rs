@@ -138,8 +138,8 @@ impl HookBuilder {
     }
 
     /// Sets the argument that names the resource of a tool. `tool` is the name by which the agent
-    /// calls it, such as `Bash` or `mcp__files__write_file`. A call in which the argument is absent,
-    /// or is no string, is refused.
+    /// calls it, such as `Bash` or `mcp__files__write_file`. A call in which the argument is
+    /// absent, or is no string, is refused.
     pub fn resource(mut self, tool: impl Into<String>, argument: impl Into<String>) -> Self {
         self.resources.insert(tool.into(), argument.into());
         self

@@ -105,7 +105,7 @@ impl Operation {
     ///
     /// [`OperationError`] if `params` are no object, repeat a member at any depth, lack what the
     /// method needs or hold it with another type, or if those of `tools/call` or `prompts/get` have
-    /// a member that the protocol does not know: a server could read it, and nobody decided on it.
+    /// a member that the protocol does not know: a server could read it, and no policy saw it.
     pub fn parse(method: &str, params: Option<&RawValue>) -> Result<Self, OperationError> {
         let params = Params::parse(method, params)?;
         let kind = match method {

@@ -1,8 +1,8 @@
 //! Each fault of the authority, the server and the client, at each message.
 //!
 //! In every cell the server counts what it runs, and the authority counts the permits that were
-//! used up. No cell has more runs than permits, and no cell leaves a client waiting: it is answered,
-//! its stream ends, or it stops to wait for a server that hangs.
+//! used up. No cell has more runs than permits, and no cell leaves a client waiting: it is
+//! answered, its stream ends, or it stops to wait for a server that hangs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +21,8 @@ use super::support::{Client, PATIENCE, SILENCE, Stage};
 /// The most cells that run at a time: each has a process of its own.
 const SIDE_BY_SIDE: usize = 6;
 
-/// The requests of a client that need a permit, and the requests of the server, which it sends while
-/// it runs `tools/call`.
+/// The requests of a client that need a permit, and the requests of the server, which it sends
+/// while it runs `tools/call`.
 const OF_CLIENT: [(&str, &str); 3] = [
     ("tools/call", "mcp.fake.write"),
     ("resources/read", "mcp.fake:resources/read"),

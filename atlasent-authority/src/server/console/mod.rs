@@ -3,8 +3,9 @@
 //! Pages are made on the server, escaped by `maud`, and work without scripts: htmx only refreshes
 //! lists. A request passes the same [entry](super::entry) as those of programs, with a session in
 //! the place of the API key. `session` and `cookie` hold who is logged in, `login` and
-//! `issuer_login` let people in, `csrf` and `form` keep other sites out, `visit` is the request of a page, `layout` and `text` are how pages look, and
-//! `pages` are the pages, each for the organization of its session alone.
+//! `issuer_login` let people in, `csrf` and `form` keep other sites out, `visit` is the request of
+//! a page, `layout` and `text` are how pages look, and `pages` are the pages, each for the
+//! organization of its session alone.
 
 mod cookie;
 mod csrf;

@@ -54,8 +54,8 @@ pub(in crate::server) struct Session {
     digest: SessionDigest,
     /// The digest of the API key that logged in, or of the person.
     pub(super) key: KeyDigest,
-    /// The person whom an issuer has vouched for, in the form of an API key that expires with the
-    /// session. Unset for a login with an API key.
+    /// The key that stands for a person who logged in at an OpenID Connect issuer. It expires with
+    /// the session. Unset for a login with an API key.
     pub(super) person: Option<Arc<ApiKey>>,
     /// The organization that the API key belonged to at login.
     pub(super) org: OrgId,
@@ -69,8 +69,8 @@ impl Sessions {
         self.insert(key, None, now)
     }
 
-    /// Starts a session of a person whom an issuer vouches for. It lasts as long as `key`, which
-    /// stands for the person.
+    /// Starts a session of a person who logged in at an OpenID Connect issuer. `key` stands for the
+    /// person, and the session lasts as long as it.
     #[cfg(feature = "oidc")]
     pub(super) fn start_of_person(
         &self,
@@ -122,8 +122,8 @@ impl Sessions {
         Ok(id)
     }
 
-    /// Returns the session with an id. `None` for an unknown or expired one. A refresh of a list is
-    /// no use: a page that nobody looks at would keep its session for ever.
+    /// Returns the session with an id. `None` for an unknown or expired one. The refresh of a list
+    /// does not extend the session: an abandoned page would keep it alive.
     pub(super) fn find(&self, id: &str, is_refresh: bool, now: Timestamp) -> Option<Arc<Session>> {
         let digest = digest_of(id);
         let mut sessions = self.lock();

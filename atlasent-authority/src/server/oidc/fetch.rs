@@ -107,7 +107,8 @@ impl Issuer {
         }
     }
 
-    /// Sends a form, with a header `Authorization` if there is one. Returns the answer with any status.
+    /// Sends a form, with a header `Authorization` if there is one. Returns the answer with any
+    /// status.
     #[cfg(feature = "console")]
     pub(super) async fn post_form(
         &self,

@@ -78,8 +78,8 @@ impl OidcVerifier {
     ///
     /// # Errors
     ///
-    /// When the CA certificates or the secret of the client cannot be read, or no HTTP client can be
-    /// built.
+    /// When the CA certificates or the secret of the client cannot be read, or no HTTP client can
+    /// be built.
     pub fn new(config: OidcConfig) -> io::Result<Self> {
         Self::with_clock(config, SystemClock)
     }

@@ -156,7 +156,7 @@ impl<'t> Token<'t> {
         }
     }
 
-    /// Returns the audiences. A member that is not a text counts as one that fits nobody.
+    /// Returns the audiences. A member that is not a string counts as the audience of another client.
     fn audiences(&self) -> Vec<&str> {
         match self.claims.get("aud") {
             Some(Value::Array(audiences)) => audiences

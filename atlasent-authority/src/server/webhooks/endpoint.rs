@@ -79,9 +79,9 @@ impl WebhookEndpoint {
         })
     }
 
-    /// Sets the organization whose events the endpoint is told of: `local` by default, and otherwise
-    /// one that the server [serves](crate::server::Server::organizations). A second call replaces
-    /// the first.
+    /// Sets the organization whose events the endpoint is told of: `local` by default, and
+    /// otherwise one that the server [serves](crate::server::Server::organizations). A second call
+    /// replaces the first.
     pub fn organization(mut self, organization: OrgId) -> Self {
         self.organization = organization;
         self

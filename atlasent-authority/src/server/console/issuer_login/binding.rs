@@ -61,8 +61,8 @@ impl Logins {
         Ok((ticket, binding))
     }
 
-    /// Ends a login, by the browser's ticket and the state that came back. Returns the path to go on
-    /// to, and the values that the issuer's answer has to fit.
+    /// Ends a login, by the browser's ticket and the state that came back. Returns the path to go
+    /// on to, and the values that the issuer's answer has to fit.
     pub(super) fn finish(
         &self,
         ticket: Option<&str>,
