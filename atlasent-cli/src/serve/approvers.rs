@@ -15,8 +15,8 @@ use crate::exit::Failure;
 /// Approvers beside those with API keys.
 #[derive(Args)]
 pub(super) struct Approvers {
-    /// The settings file of the OpenID Connect issuer of people who approve, by token or in the
-    /// console [default: none]
+    /// The settings file of the OpenID Connect issuer of approvers, for tokens and the console
+    /// [default: none]
     #[arg(long, value_name = "FILE")]
     oidc: Option<PathBuf>,
 
