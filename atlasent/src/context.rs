@@ -183,7 +183,7 @@ impl Context {
     /// ```
     /// # use atlasent::Context;
     /// let digest = Context::new().canonical_digest();
-    /// assert_eq!(digest[..4], [0x44, 0x13, 0x6f, 0xa3], "the SHA-256 of `{}`");
+    /// assert_eq!(digest[..4], [0x44, 0x13, 0x6f, 0xa3], "the SHA-256 of `{{}}`");
     /// ```
     #[must_use]
     pub fn canonical_digest(&self) -> [u8; 32] {

@@ -17,7 +17,7 @@ use super::{OrgId, RateCounter, Store, StoreError};
 /// let acme: OrgId = "acme".parse()?;
 /// assert!(stores.create_organization(&acme).await?);
 /// let store = stores.organization(&acme);
-/// assert_eq!(store.status().await?.head.org_id, "acme");
+/// assert_eq!(&*store.status().await?.head.org_id, "acme");
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub trait Organizations: Send + Sync + 'static {
