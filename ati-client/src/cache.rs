@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 
 use crate::crypto::{Digest, digest};
 use crate::{Claims, Error};
@@ -31,28 +31,27 @@ use crate::{Claims, Error};
 pub struct VerifiedCache(Cache<Digest, Claims>);
 
 impl VerifiedCache {
-    /// Creates a cache for at most `tokens` tokens. A full cache evicts the tokens used least.
+    /// Creates a cache for about `tokens` tokens. A full cache evicts the tokens used least.
     #[must_use]
-    pub fn new(tokens: u64) -> Self {
+    pub fn new(tokens: usize) -> Self {
         Self(Cache::new(tokens))
     }
 
     /// Removes all entries.
     pub fn flush(&self) {
-        self.0.invalidate_all();
+        self.0.clear();
     }
 
     /// Returns the number of cached tokens.
     #[must_use]
-    pub fn len(&self) -> u64 {
-        self.0.run_pending_tasks();
-        self.0.entry_count()
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether the cache is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.0.is_empty()
     }
 
     /// Returns the cached claims of `token`, or calls `verify` and caches what it returns.
@@ -67,7 +66,7 @@ impl VerifiedCache {
             if now <= claims.exp() {
                 return Ok(claims);
             }
-            self.0.invalidate(&key);
+            self.0.remove(&key);
         }
         let claims = verify()?;
         if now <= claims.exp() {
