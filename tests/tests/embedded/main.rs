@@ -16,6 +16,7 @@ mod delegated;
 mod explained;
 mod faults;
 mod fields;
+mod granted;
 mod ledger;
 mod limits;
 mod page;

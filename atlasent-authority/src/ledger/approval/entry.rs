@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
-use super::{EscalationId, Question, QuestionKey, ShownText, Vote};
+use super::{EscalationId, Question, QuestionKey, Release, ShownText, Vote};
 use crate::ledger::AgentKey;
 use crate::local::Caller;
 use crate::policy::{ApprovalRule, Approvers};
@@ -139,18 +139,6 @@ pub struct Closing {
     /// Why it expired. Unset for a decision that approvers made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired: Option<ExpiredReason>,
-}
-
-/// What an approved decision releases: so many permits, until a time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Release {
-    /// Until when.
-    pub until: Timestamp,
-    /// How many permits are left.
-    pub uses_left: u32,
-    /// Whether the context may differ from that of the question.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub any_context: bool,
 }
 
 impl ApprovalEntry {
@@ -339,17 +327,6 @@ impl ApprovalEntry {
         approvals
             .map(|vote| vote.approver.principal.as_str().into())
             .collect()
-    }
-
-    /// Returns the release that a question with or without the same context may use now.
-    #[must_use]
-    pub fn released(&self, policy: &str, same_context: bool, now: Timestamp) -> Option<&Release> {
-        let release = self.release.as_ref()?;
-        let is_approved = self.state == ApprovalState::Approved;
-        let stands = self.policy.as_deref() == Some(policy);
-        let fits = same_context || release.any_context;
-        let is_left = release.uses_left > 0 && now < release.until;
-        (is_approved && stands && fits && is_left).then_some(release)
     }
 
     /// Returns how long the approvers have: the shortest time of the rules.

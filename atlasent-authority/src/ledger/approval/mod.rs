@@ -18,6 +18,7 @@ mod entry;
 mod key;
 mod nonce;
 mod question;
+mod release;
 mod shown_text;
 #[cfg(test)]
 mod tests;
@@ -25,9 +26,11 @@ mod vote;
 
 pub use approver::{Approver, InvalidApprover, MAX_APPROVER_NAME, MAX_APPROVER_ROLES};
 pub(crate) use entry::ttl;
-pub use entry::{ApprovalEntry, ApprovalState, Asker, Closing, Release, Step};
+pub use entry::{ApprovalEntry, ApprovalState, Asker, Closing, Step};
 pub use key::{ApprovalKey, EscalationId, InvalidEscalationId};
 pub use nonce::NonceKey;
 pub use question::{AskedQuestions, Question, QuestionKey};
+pub(crate) use release::HeldQuestion;
+pub use release::Release;
 pub use shown_text::{SealedText, ShownText};
 pub use vote::{GrantedUse, Tally, Vote, VoteOutcome, VoteRefusal};

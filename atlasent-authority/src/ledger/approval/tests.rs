@@ -50,6 +50,38 @@ fn vote(principal: &str, role: &str, approves: bool) -> Vote {
     }
 }
 
+/// The same question again, or one in another context, of a caller that did not ask before.
+struct Asked {
+    question: Question,
+    policy: &'static str,
+    rules: Vec<ApprovalRule>,
+}
+
+impl Asked {
+    fn again(row: &ApprovalEntry) -> Self {
+        Self {
+            question: row.question.clone(),
+            policy: "slice",
+            rules: row.rules.clone(),
+        }
+    }
+
+    fn elsewhere(row: &ApprovalEntry) -> Self {
+        let mut asked = Self::again(row);
+        asked.question.action_hash = "b".to_owned();
+        asked
+    }
+
+    fn released<'a>(&self, row: &'a ApprovalEntry, second: i64) -> Option<&'a Release> {
+        let held = HeldQuestion {
+            question: &self.question,
+            policy: self.policy,
+            rules: &self.rules,
+        };
+        row.released(&held, at(second))
+    }
+}
+
 fn approve(row: &mut ApprovalEntry, principal: &str) -> Result<VoteOutcome, VoteRefusal> {
     row.vote(vote(principal, "sre", true), CALL)
 }
@@ -58,10 +90,11 @@ fn approve(row: &mut ApprovalEntry, principal: &str) -> Result<VoteOutcome, Vote
 fn the_last_approval_that_is_needed_grants_one_use() {
     let mut row = row(vec![rule("role:sre", "2")]);
     assert_eq!(approve(&mut row, "alice"), Ok(VoteOutcome::Counted));
-    assert!(row.released("slice", true, at(10)).is_none());
+    let again = Asked::again(&row);
+    assert!(again.released(&row, 10).is_none());
     assert_eq!(approve(&mut row, "bob"), Ok(VoteOutcome::Granted));
     assert_eq!(row.state, ApprovalState::Approved);
-    let release = row.released("slice", true, at(10)).unwrap();
+    let release = again.released(&row, 10).unwrap();
     assert_eq!((release.uses_left, release.any_context), (1, false));
     assert_eq!(release.until, at(10 + 3_600));
 }
@@ -70,12 +103,14 @@ fn the_last_approval_that_is_needed_grants_one_use() {
 fn a_release_fits_its_policies_its_context_and_its_time_alone() {
     let mut row = row(vec![rule("role:sre", "1")]);
     approve(&mut row, "alice").unwrap();
-    assert!(row.released("slice", true, at(3_609)).is_some());
-    assert!(row.released("slice", true, at(3_610)).is_none());
-    assert!(row.released("other", true, at(10)).is_none());
-    assert!(row.released("slice", false, at(10)).is_none());
+    let mut asked = Asked::again(&row);
+    assert!(asked.released(&row, 3_609).is_some());
+    assert!(asked.released(&row, 3_610).is_none());
+    assert!(Asked::elsewhere(&row).released(&row, 10).is_none());
+    asked.policy = "other";
+    assert!(asked.released(&row, 10).is_none());
     row.release.as_mut().unwrap().uses_left = 0;
-    assert!(row.released("slice", true, at(10)).is_none());
+    assert!(Asked::again(&row).released(&row, 10).is_none());
 }
 
 #[test]
@@ -126,7 +161,7 @@ fn one_rejection_ends_it_and_another_person_cannot_change_that() {
         approve(&mut row, "bob"),
         Err(VoteRefusal::Closed(ApprovalState::Rejected))
     );
-    assert!(row.released("slice", true, at(10)).is_none());
+    assert!(Asked::again(&row).released(&row, 10).is_none());
 }
 
 #[test]
@@ -194,14 +229,57 @@ fn a_grant_for_any_context_needs_a_policy_and_every_approval() {
     let mut row = row(vec![generous.clone()]);
     row.vote(often("alice", 600, 5), CALL).unwrap();
     row.vote(often("bob", 300, 9), CALL).unwrap();
-    let release = row.released("slice", false, at(20)).unwrap();
+    let release = Asked::elsewhere(&row).released(&row, 20).unwrap();
     assert_eq!((release.uses_left, release.until), (5, at(310)));
 
     let mut row = self::row(vec![generous]);
     row.vote(often("alice", 600, 5), CALL).unwrap();
     approve(&mut row, "bob").unwrap();
-    assert!(row.released("slice", false, at(20)).is_none());
-    assert_eq!(row.released("slice", true, at(20)).unwrap().uses_left, 1);
+    assert!(Asked::elsewhere(&row).released(&row, 20).is_none());
+    assert_eq!(Asked::again(&row).released(&row, 20).unwrap().uses_left, 1);
+}
+
+#[test]
+fn a_grant_for_any_context_releases_what_its_approvers_decided_on_and_nothing_more() {
+    let generous = |policy: &str, approvers: &str| {
+        let mut rule = rule(approvers, "1");
+        rule.policy = policy.into();
+        rule.grants = Some(std::time::Duration::from_secs(600));
+        rule
+    };
+    let (large, huge) = (
+        generous("large", "role:sre"),
+        generous("huge", "role:director"),
+    );
+    let granted = |rules: &[&ApprovalRule]| {
+        let mut row = row(rules.iter().map(|rule| (*rule).clone()).collect());
+        for (principal, role) in [("alice", "sre"), ("dan", "director")] {
+            let mut vote = vote(principal, role, true);
+            let lasts = SignedDuration::from_secs(60);
+            vote.grant = Some(GrantedUse { lasts, times: 5 });
+            drop(row.vote(vote, CALL));
+        }
+        row
+    };
+    let release_of = |row: &ApprovalEntry, rules: &[&ApprovalRule]| {
+        let mut asked = Asked::elsewhere(row);
+        asked.rules = rules.iter().map(|rule| (*rule).clone()).collect();
+        asked.released(row, 20).is_some()
+    };
+    let of_large = granted(&[&large]);
+    assert!(release_of(&of_large, &[&large]));
+    assert!(!release_of(&of_large, &[&huge]));
+    assert!(!release_of(&of_large, &[&large, &huge]));
+    assert!(!release_of(
+        &of_large,
+        &[&ApprovalRule::new("require_approval")]
+    ));
+    let mut stricter = large.clone();
+    stricter.quorum = Quorum::Number(2);
+    assert!(!release_of(&of_large, &[&stricter]));
+    let of_both = granted(&[&large, &huge]);
+    assert!(release_of(&of_both, &[&huge, &large]));
+    assert!(release_of(&of_both, &[&huge]));
 }
 
 #[test]
@@ -209,8 +287,10 @@ fn a_decision_that_was_opened_by_hand_releases_nothing() {
     let mut row = row(vec![rule("role:sre", "1")]);
     row.policy = None;
     assert_eq!(approve(&mut row, "alice"), Ok(VoteOutcome::Granted));
-    assert!(row.released("slice", true, at(10)).is_none());
-    assert!(row.released("", true, at(10)).is_none());
+    let mut asked = Asked::again(&row);
+    assert!(asked.released(&row, 10).is_none());
+    asked.policy = "";
+    assert!(asked.released(&row, 10).is_none());
 }
 
 #[test]
@@ -253,7 +333,7 @@ proptest! {
                 _ => drop(row.vote(vote(names[name], roles[role], approves), CALL)),
             }
         }
-        if row.released("slice", true, at(10)).is_some() {
+        if Asked::again(&row).released(&row, 10).is_some() {
             for (rule, role) in rules.iter().zip(roles) {
                 let mut people: Vec<_> = row
                     .votes

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Approver;
-use super::entry::{ApprovalEntry, ApprovalState, Asker, Closing, Release};
+use super::entry::{ApprovalEntry, ApprovalState, Asker, Closing};
 use crate::policy::ApprovalRule;
 use crate::trail::chain::format_time;
 
@@ -267,29 +267,6 @@ impl ApprovalEntry {
             )));
         }
         Ok(())
-    }
-
-    /// Returns what the votes release: this call once, or more only if every approval grants more,
-    /// and then the least of it.
-    fn release_from(&self, now: Timestamp, call: SignedDuration) -> Release {
-        let approvals = self.votes.iter().filter(|vote| vote.approves);
-        let mut grants = approvals.map(|vote| vote.grant);
-        let first = grants.next().flatten();
-        let narrowest = first.and_then(|first| {
-            grants.try_fold(first, |least, grant| {
-                let grant = grant?;
-                Some(GrantedUse {
-                    lasts: least.lasts.min(grant.lasts),
-                    times: least.times.min(grant.times),
-                })
-            })
-        });
-        let (lasts, uses_left) = narrowest.map_or((call, 1), |grant| (grant.lasts, grant.times));
-        Release {
-            until: now.saturating_add(lasts).unwrap_or(Timestamp::MAX),
-            uses_left,
-            any_context: narrowest.is_some(),
-        }
     }
 }
 

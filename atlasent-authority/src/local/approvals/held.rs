@@ -17,7 +17,8 @@ use super::settle::{keep, settle};
 use super::shown::Shown;
 use super::signed::PresentedApprovals;
 use crate::ledger::approval::{
-    ApprovalEntry, ApprovalState, Asker, EscalationId, Question, QuestionKey, ShownText, ttl,
+    ApprovalEntry, ApprovalState, Asker, EscalationId, HeldQuestion, Question, QuestionKey,
+    ShownText, ttl,
 };
 use crate::ledger::outstanding::AgentKey;
 use crate::local::LocalAuthority;
@@ -150,12 +151,9 @@ impl HeldRequest {
         if let Err(reason) = self.presented.check_id(rows.into_iter().flatten()) {
             return Ok(HoldPlan::BadApproval(reason));
         }
-        for (row, same_context) in [(&own, true), (&any_context, false)] {
-            if let Some(row) = row
-                && row.released(&self.policy, same_context, now).is_some()
-            {
-                return Ok(HoldPlan::Release(row.clone()));
-            }
+        let mut known = [&own, &any_context].into_iter().flatten();
+        if let Some(row) = known.find(|row| row.released(&self.held(), now).is_some()) {
+            return Ok(HoldPlan::Release(row.clone()));
         }
         if self.presented.has_votes() && !own.as_ref().is_some_and(|row| self.stands_rejected(row))
         {
@@ -205,7 +203,7 @@ impl HeldRequest {
             return HoldPlan::BadApproval(reason);
         }
         keep(row.clone(), changeset);
-        match row.released(&self.policy, true, changeset.time()) {
+        match row.released(&self.held(), changeset.time()) {
             Some(_) => HoldPlan::Release(row),
             None => HoldPlan::Join(row),
         }
@@ -233,6 +231,15 @@ impl HeldRequest {
             // A store may have forgotten it.
             None if self.rows.contains(&id) => Ok(None),
             None => Err(id),
+        }
+    }
+
+    /// Returns what an approval has to be for to release the request.
+    fn held(&self) -> HeldQuestion<'_> {
+        HeldQuestion {
+            question: &self.question,
+            policy: &self.policy,
+            rules: &self.rules,
         }
     }
 

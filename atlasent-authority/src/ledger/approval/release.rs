@@ -1,0 +1,83 @@
+//! Releases: what an approved decision lets through.
+//!
+//! A decision for one call releases the question that it was opened for. One for any context also
+//! releases other questions of the agent about the same action and resource, as far as its
+//! approvers decided on them: two policies hold `pay`, `large` above 100 and `huge` above 10,000.
+//!
+//! ```text
+//! bot asks to pay 500         held by large          a teller grants it for any context
+//! bot asks to pay 700         held by large          released: the teller decided on `large`
+//! bot asks to pay 50,000      held by large, huge    held: nobody decided on `huge`
+//! ```
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::entry::{ApprovalEntry, ApprovalState};
+use super::{GrantedUse, Question};
+use crate::policy::ApprovalRule;
+
+/// What an approved decision releases: so many permits, until a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Until when.
+    pub until: Timestamp,
+    /// How many permits are left.
+    pub uses_left: u32,
+    /// Whether the context may differ from that of the question.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub any_context: bool,
+}
+
+/// A question that policies hold now, and what they ask for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeldQuestion<'a> {
+    /// What is asked.
+    pub(crate) question: &'a Question,
+    /// The digest of the policies that hold it.
+    pub(crate) policy: &'a str,
+    /// The rules of the policies that hold it.
+    pub(crate) rules: &'a [ApprovalRule],
+}
+
+impl ApprovalEntry {
+    /// Returns the release that a held question may use now.
+    #[must_use]
+    pub(crate) fn released(&self, held: &HeldQuestion<'_>, now: Timestamp) -> Option<&Release> {
+        let release = self.release.as_ref()?;
+        let is_approved = self.state == ApprovalState::Approved;
+        let stands = self.policy.as_deref() == Some(held.policy);
+        let is_left = release.uses_left > 0 && now < release.until;
+        let fits = self.question == *held.question || release.any_context && self.covers(held);
+        (is_approved && stands && is_left && fits).then_some(release)
+    }
+
+    /// Returns whether the approvers decided on every rule that holds the question: in another
+    /// context, other policies may hold it as well, whose approvers nobody asked.
+    fn covers(&self, held: &HeldQuestion<'_>) -> bool {
+        !held.rules.is_empty() && held.rules.iter().all(|rule| self.rules.contains(rule))
+    }
+
+    /// Returns what the votes release: this call once, or more only if every approval grants more,
+    /// and then the least of it.
+    pub(super) fn release_from(&self, now: Timestamp, call: SignedDuration) -> Release {
+        let approvals = self.votes.iter().filter(|vote| vote.approves);
+        let mut grants = approvals.map(|vote| vote.grant);
+        let first = grants.next().flatten();
+        let narrowest = first.and_then(|first| {
+            grants.try_fold(first, |least, grant| {
+                let grant = grant?;
+                Some(GrantedUse {
+                    lasts: least.lasts.min(grant.lasts),
+                    times: least.times.min(grant.times),
+                })
+            })
+        });
+        let (lasts, uses_left) = narrowest.map_or((call, 1), |grant| (grant.lasts, grant.times));
+        Release {
+            until: now.saturating_add(lasts).unwrap_or(Timestamp::MAX),
+            uses_left,
+            any_context: narrowest.is_some(),
+        }
+    }
+}
