@@ -42,6 +42,9 @@ const BUDGET_AMOUNT: &str = "BUDGET_AMOUNT_INVALID";
 /// The code of a denial because approvers rejected the same question.
 const REJECTED: &str = "APPROVAL_REJECTED";
 
+/// The code of a denial because the caller is one of the approvers.
+const SELF_APPROVAL: &str = "SELF_APPROVAL";
+
 /// The code of a denial because an approval that the request carries is not good for it (contract,
 /// part D).
 pub(super) const BAD_APPROVAL: &str = "APPROVAL_ARTIFACT_INVALID";
@@ -230,6 +233,13 @@ impl PendingDecision {
                 let note = note.map(|note| format!(": {note}")).unwrap_or_default();
                 let reason = format!("rejected by `{}`{note}", by.unwrap_or("an approver"));
                 self.deny(REJECTED, reason);
+            }
+            HoldPlan::OwnApproval(_, approver) => {
+                let reason = format!(
+                    "`{approver}` approved this, and an approver cannot use the approval: the \
+                     permit is for other callers that ask"
+                );
+                self.deny(SELF_APPROVAL, reason);
             }
             HoldPlan::BadApproval(reason) => self.deny(BAD_APPROVAL, reason.clone()),
             HoldPlan::TooMany(reason) => self.deny(APPROVAL_LIMIT, reason.clone()),

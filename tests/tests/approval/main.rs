@@ -14,6 +14,7 @@ mod golden;
 mod hash;
 mod nonces;
 mod order;
+mod own;
 mod quorum;
 mod quorum_case;
 mod reasons;

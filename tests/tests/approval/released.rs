@@ -25,7 +25,7 @@ fn policies(quorum: u32) -> Policies {
     Policies::parse(&text).unwrap()
 }
 
-fn request() -> EvaluateRequest {
+pub(crate) fn request() -> EvaluateRequest {
     let action = AnyAction::new("deploy.production").unwrap();
     let action = action.with_resource("cluster-7");
     let action = action.with_field("commit", "4f2a").unwrap();
@@ -36,7 +36,7 @@ fn request() -> EvaluateRequest {
 }
 
 /// An approval of [`request`] by a person.
-fn case(number: usize, person: &str) -> Case {
+pub(crate) fn case(number: usize, person: &str) -> Case {
     let mut case = Case::numbered(
         number,
         person,
@@ -58,11 +58,11 @@ fn carrying(field: &str, value: Value) -> EvaluateRequest {
     request
 }
 
-fn with_artifact(case: &Case) -> EvaluateRequest {
+pub(crate) fn with_artifact(case: &Case) -> EvaluateRequest {
     carrying("approval", json!({"artifact": case.signed()}))
 }
 
-fn authority(quorum: u32, issuers: TrustedIssuers) -> LocalAuthority {
+pub(crate) fn authority(quorum: u32, issuers: TrustedIssuers) -> LocalAuthority {
     let builder = LocalAuthority::builder(policies(quorum))
         .org_id("org-1")
         .clock(now);

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use atlasent::wire::{EvaluateRequest, RequestOptions};
+use atlasent::wire::{EvaluateRequest, Evaluation, RequestOptions};
 use atlasent::{Agent, AnyAction, Authority, Decision};
 use atlasent_authority::approvals::{Approver, Ballot, EscalationId};
-use atlasent_authority::{LocalAuthority, Policies};
+use atlasent_authority::{Caller, EvaluateOutcome, LocalAuthority, Policies};
 
 use crate::support::now;
 
@@ -39,6 +39,14 @@ fn is_allowed(authority: &LocalAuthority, request: &EvaluateRequest) -> bool {
     let answer = now(authority.evaluate(request));
     assert_eq!(answer.decision.is_allow(), answer.permit_token.is_some());
     answer.decision.is_allow()
+}
+
+/// Asks with an API key.
+fn ask_with(authority: &LocalAuthority, key: Caller<'_>, request: &EvaluateRequest) -> Evaluation {
+    match now(authority.evaluate_for(key, request, None)) {
+        EvaluateOutcome::First(answer) => answer,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn person(name: &str, role: &str) -> Approver {
@@ -80,4 +88,64 @@ fn a_grant_for_any_context_lifts_no_hold_that_its_approvers_did_not_decide_on() 
     grant(&authority, huge, person("dora", "director"), 9);
     assert!(is_allowed(&authority, &pay(60_000)));
     assert!(is_allowed(&authority, &pay(901)));
+}
+
+#[test]
+fn an_approver_who_asks_the_same_afterwards_gets_no_permit_and_uses_nothing_up() {
+    let bob = Caller::new("key_bob", b"the key of bob").principal("bob");
+    let tina = Caller::new("key_tina", b"the key of tina").principal("Tina");
+    let authority = authority();
+    let id = ask_with(&authority, bob, &pay(500)).escalation_id;
+    let approval = id.as_ref().unwrap().parse().unwrap();
+    now(authority.vote(approval, Ballot::approve(person("tina", "teller"))));
+    let own = ask_with(&authority, tina, &pay(500));
+    assert_eq!(own.decision, Decision::Deny, "{own:?}");
+    assert_eq!(own.code.as_deref(), Some("SELF_APPROVAL"));
+    assert_eq!((&own.permit_token, &own.escalation_id), (&None, &id));
+    assert!(ask_with(&authority, bob, &pay(500)).permit_token.is_some());
+
+    // Nor does a grant for any context release what its approver asks.
+    let id = ask_with(&authority, bob, &pay(600)).escalation_id.unwrap();
+    grant(&authority, id.parse().unwrap(), person("tina", "teller"), 5);
+    let own = ask_with(&authority, tina, &pay(700));
+    assert_eq!(own.decision, Decision::Hold, "{own:?}");
+    assert_ne!(own.escalation_id, Some(id));
+    assert!(ask_with(&authority, bob, &pay(700)).permit_token.is_some());
+}
+
+#[test]
+fn an_approver_who_joins_after_the_vote_gets_no_permit_either() {
+    let bob = Caller::new("key_bob", b"the key of bob");
+    let dan = Caller::new("key_dan", b"the key of dan").principal("dan");
+    let authority = authority();
+    let id = ask_with(&authority, bob, &pay(50_000)).escalation_id;
+    let approval: EscalationId = id.as_ref().unwrap().parse().unwrap();
+    let vote = |name, role| now(authority.vote(approval, Ballot::approve(person(name, role))));
+    vote("dan", "director");
+    let joined = ask_with(&authority, dan, &pay(50_000));
+    assert_eq!(
+        (joined.decision, &joined.escalation_id),
+        (Decision::Hold, &id)
+    );
+    vote("dora", "director");
+    vote("tina", "teller");
+    let own = ask_with(&authority, dan, &pay(50_000));
+    assert_eq!(own.code.as_deref(), Some("SELF_APPROVAL"), "{own:?}");
+    assert!(
+        ask_with(&authority, bob, &pay(50_000))
+            .permit_token
+            .is_some()
+    );
+}
+
+#[test]
+fn no_agent_that_acts_for_another_approves_what_it_asks() {
+    let authority = authority();
+    let delegated = pay(500).with_actors([Agent::new("tina").unwrap()]);
+    let id = held(&authority, &delegated);
+    let own = authority.vote(id, Ballot::approve(person("tina", "teller")));
+    let refused = futures_executor::block_on(own).unwrap_err();
+    assert!(refused.to_string().contains("asked for this"), "{refused}");
+    now(authority.vote(id, Ballot::approve(person("tom", "teller"))));
+    assert!(is_allowed(&authority, &delegated));
 }

@@ -17,42 +17,46 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, KEY, Served, settings, stored};
 
-const ALICE: &str = "ask_test_a11ce0a11ce1a11ce2a11ce3a11ce4a5";
-const BOB: &str = "ask_test_b0b00b0b01b0b02b0b03b0b04b0b05bc";
-const EVE: &str = "ask_test_e7e00e7e01e7e02e7e03e7e04e7e05ed";
-const OTHER_BOT: &str = "ask_test_07ac0b07ac1b07ac2b07ac3b07ac4b5f";
+pub(crate) const ALICE: &str = "ask_test_a11ce0a11ce1a11ce2a11ce3a11ce4a5";
+pub(crate) const BOB: &str = "ask_test_b0b00b0b01b0b02b0b03b0b04b0b05bc";
+pub(crate) const EVE: &str = "ask_test_e7e00e7e01e7e02e7e03e7e04e7e05ed";
+pub(crate) const OTHER_BOT: &str = "ask_test_07ac0b07ac1b07ac2b07ac3b07ac4b5f";
 
-const HOLDS: &str = r#"
+pub(crate) const HOLDS: &str = r#"
     permit (principal, action, resource);
     @id("four-eyes") @decision("hold") @reason("a release needs two people")
     @approvers("role:sre") @quorum("2") @approval_ttl("1h") @approval_grants("10m")
     forbid (principal, action == Action::"deploy", resource);
 "#;
 
-fn approver_key(key: &str, name: &str, role: &str) -> ApiKey {
+pub(crate) fn approver_key(key: &str, name: &str, role: &str) -> ApiKey {
     let mut key = stored(key);
     key.scopes = ApiScope::APPROVER.to_vec();
     key.approver = Some(Approver::new(name, [role]).unwrap());
     key
 }
 
-fn keys() -> ApiKeys {
+pub(crate) fn keys() -> Vec<ApiKey> {
     let mut nobody = stored(EVE);
     nobody.scopes = vec![ApiScope::Approve];
     let mut keys = vec![stored(KEY), stored(OTHER_BOT), nobody];
     keys.push(approver_key(ALICE, "alice", "sre"));
     keys.push(approver_key(BOB, "bob", "sre"));
-    ApiKeys::new(keys)
+    keys
 }
 
 async fn serve_with(concurrency: usize) -> Served {
-    let authority = LocalAuthority::builder(Policies::parse(HOLDS).unwrap());
+    serve_keys(HOLDS, keys(), concurrency).await
+}
+
+pub(crate) async fn serve_keys(policies: &str, keys: Vec<ApiKey>, concurrency: usize) -> Served {
+    let authority = LocalAuthority::builder(Policies::parse(policies).unwrap());
     let authority = authority
         .approval_url("https://approve.example/{id}")
         .build();
     let server = Server::new(
         authority.await.unwrap(),
-        keys(),
+        ApiKeys::new(keys),
         KeyRing::in_memory().unwrap(),
     );
     let limits = settings(|settings| settings.concurrency = concurrency);
@@ -63,27 +67,33 @@ async fn serve() -> Served {
     serve_with(64).await
 }
 
-async fn call(served: &Served, key: &str, method: Method, target: &str, body: &Value) -> Answer {
+pub(crate) async fn call(
+    served: &Served,
+    key: &str,
+    method: Method,
+    target: &str,
+    body: &Value,
+) -> Answer {
     let request = served.bare(method, target);
     let request = request.header(AUTHORIZATION, format!("Bearer {key}"));
     let request = request.header(CONTENT_TYPE, "application/json");
     Answer::receive(request.body(body.to_string())).await
 }
 
-async fn get(served: &Served, key: &str, target: &str) -> Answer {
+pub(crate) async fn get(served: &Served, key: &str, target: &str) -> Answer {
     call(served, key, Method::GET, target, &json!({})).await
 }
 
-async fn post(served: &Served, key: &str, target: &str, body: Value) -> Answer {
+pub(crate) async fn post(served: &Served, key: &str, target: &str, body: Value) -> Answer {
     call(served, key, Method::POST, target, &body).await
 }
 
-fn question(commit: &str) -> Value {
+pub(crate) fn question(commit: &str) -> Value {
     json!({"action_type": "deploy", "actor_id": "bot", "context": {"commit": commit, "cost": 1.5}})
 }
 
 /// Asks, and returns the id of the pending decision.
-async fn held(served: &Served, commit: &str) -> String {
+pub(crate) async fn held(served: &Served, commit: &str) -> String {
     let answer = post(served, KEY, "/v1-evaluate", question(commit))
         .await
         .json();
@@ -96,7 +106,7 @@ async fn held(served: &Served, commit: &str) -> String {
     id
 }
 
-async fn vote(served: &Served, key: &str, id: &str, verb: &str) -> Answer {
+pub(crate) async fn vote(served: &Served, key: &str, id: &str, verb: &str) -> Answer {
     post(
         served,
         key,

@@ -48,3 +48,4 @@ mod trail;
 mod values;
 mod verify;
 mod webhooks;
+mod who_decides;

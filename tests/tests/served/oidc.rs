@@ -1,7 +1,8 @@
 //! Bearer tokens of an OpenID Connect issuer over HTTP: a person decides with one, and does nothing
 //! else.
 
-use atlasent_authority::keys::ApiKey;
+use atlasent_authority::approvals::Approver;
+use atlasent_authority::keys::{ApiKey, ApiScope};
 use atlasent_authority::server::{ApiKeys, OidcConfig, OidcVerifier, Server};
 use atlasent_authority::signing::KeyRing;
 use atlasent_authority::{LocalAuthority, Policies};
@@ -11,6 +12,9 @@ use serde_json::{Value, json};
 use crate::support::{Served, stored};
 
 const AGENT_KEY: &str = "ask_live_0a6e47000a6e47010a6e47020a6e4703";
+
+/// The API key of alice, who also asks.
+const ALICE_KEY: &str = "ask_live_a11ce000a11ce010a11ce020a11ce030";
 
 const HOLDS: &str = r#"
     permit (principal, action, resource);
@@ -27,7 +31,10 @@ async fn serve(more: &str) -> (Issuer, Served) {
     );
     let verifier = OidcVerifier::new(OidcConfig::from_toml(&settings).unwrap()).unwrap();
     let authority = LocalAuthority::in_memory(Policies::parse(HOLDS).unwrap()).unwrap();
-    let keys: [ApiKey; 2] = [stored(AGENT_KEY), stored("ask_test_0123456789")];
+    let mut alice = stored(ALICE_KEY);
+    alice.scopes = vec![ApiScope::Evaluate, ApiScope::Approve];
+    alice.approver = Some(Approver::new("alice", ["sre"]).unwrap());
+    let keys: [ApiKey; 3] = [stored(AGENT_KEY), stored("ask_test_0123456789"), alice];
     let server = Server::new(authority, ApiKeys::new(keys), KeyRing::in_memory().unwrap());
     (
         issuer,
@@ -77,6 +84,22 @@ async fn two_people_of_an_issuer_release_a_held_call() {
         .await
         .json();
     assert_eq!(verified["valid"], true, "{verified}");
+}
+
+#[tokio::test]
+async fn the_vote_of_a_token_releases_nothing_to_an_api_key_of_the_same_person() {
+    let (issuer, served) = serve("").await;
+    let id = ask(&served).await["escalation_id"].clone();
+    let approve = format!("/v1/hitl/{}/approve", id.as_str().unwrap());
+    for person in ["alice", "bob"] {
+        let token = issuer.bearer_token(person, &json!({}));
+        let voted = served.caller(&token).post(&approve, &json!({})).await;
+        assert_eq!(voted.status, 200, "{}", voted.text);
+    }
+    let body = json!({"action_type": "deploy", "actor_id": "deploy-bot", "context": {"n": 1}});
+    let own = served.caller(ALICE_KEY).post("/v1-evaluate", &body).await;
+    assert_eq!(own.json()["deny_code"], "SELF_APPROVAL", "{}", own.text);
+    assert_eq!(ask(&served).await["decision"], "allow");
 }
 
 #[tokio::test]

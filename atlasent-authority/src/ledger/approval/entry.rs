@@ -46,7 +46,7 @@ pub struct ApprovalEntry {
     pub shown: ShownText,
     /// The SHA-256 of what the approvers see, in lower-case hex.
     pub shown_hash: String,
-    /// Those who asked. None of them may vote.
+    /// Those who asked. None of them may vote, and no approver can use the release.
     pub askers: BTreeSet<Asker>,
     /// When it was opened.
     pub opened_at: Timestamp,

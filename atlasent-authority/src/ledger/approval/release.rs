@@ -13,7 +13,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::entry::{ApprovalEntry, ApprovalState};
+use super::entry::{ApprovalEntry, ApprovalState, Asker};
+use super::vote::asked;
 use super::{GrantedUse, Question};
 use crate::policy::ApprovalRule;
 
@@ -38,12 +39,42 @@ pub(crate) struct HeldQuestion<'a> {
     pub(crate) policy: &'a str,
     /// The rules of the policies that hold it.
     pub(crate) rules: &'a [ApprovalRule],
+    /// The caller that asks it.
+    pub(crate) askers: &'a [Asker],
 }
 
 impl ApprovalEntry {
-    /// Returns the release that a held question may use now.
+    /// Returns the release that the caller of a held question may use now.
     #[must_use]
     pub(crate) fn released(&self, held: &HeldQuestion<'_>, now: Timestamp) -> Option<&Release> {
+        let release = self.release_for(held, now)?;
+        self.approver_among(held).is_none().then_some(release)
+    }
+
+    /// Returns the approver that asks a held question now, and does not get the release for it:
+    /// people cannot approve what they ask for, whether they ask before their vote or after it.
+    #[must_use]
+    pub(crate) fn withheld_from(&self, held: &HeldQuestion<'_>, now: Timestamp) -> Option<&str> {
+        self.release_for(held, now)?;
+        self.approver_among(held)
+    }
+
+    /// Returns the principal of an approval that is from the caller of the question.
+    fn approver_among(&self, held: &HeldQuestion<'_>) -> Option<&str> {
+        let mut approvals = self.votes.iter().filter(|vote| vote.approves);
+        let own = approvals.find(|vote| {
+            asked(
+                held.question,
+                held.askers,
+                &vote.approver,
+                vote.via.as_deref(),
+            )
+        });
+        own.map(|vote| vote.approver.principal.as_str())
+    }
+
+    /// Returns the release that stands for a question now, whoever asks it.
+    fn release_for(&self, held: &HeldQuestion<'_>, now: Timestamp) -> Option<&Release> {
         let release = self.release.as_ref()?;
         let is_approved = self.state == ApprovalState::Approved;
         let stands = self.policy.as_deref() == Some(held.policy);

@@ -55,6 +55,7 @@ struct Asked {
     question: Question,
     policy: &'static str,
     rules: Vec<ApprovalRule>,
+    askers: Vec<Asker>,
 }
 
 impl Asked {
@@ -63,6 +64,7 @@ impl Asked {
             question: row.question.clone(),
             policy: "slice",
             rules: row.rules.clone(),
+            askers: Vec::new(),
         }
     }
 
@@ -72,13 +74,17 @@ impl Asked {
         asked
     }
 
-    fn released<'a>(&self, row: &'a ApprovalEntry, second: i64) -> Option<&'a Release> {
-        let held = HeldQuestion {
+    fn held(&self) -> HeldQuestion<'_> {
+        HeldQuestion {
             question: &self.question,
             policy: self.policy,
             rules: &self.rules,
-        };
-        row.released(&held, at(second))
+            askers: &self.askers,
+        }
+    }
+
+    fn released<'a>(&self, row: &'a ApprovalEntry, second: i64) -> Option<&'a Release> {
+        row.released(&self.held(), at(second))
     }
 }
 
@@ -144,6 +150,51 @@ fn nobody_approves_what_they_asked_for() {
         let name = voter.approver.principal.clone();
         let refused = (Err(VoteRefusal::OwnQuestion(name)), ApprovalState::Pending);
         assert_eq!(asked(voter), refused);
+    }
+}
+
+#[test]
+fn a_delegate_does_not_approve_what_is_asked_with_its_token() {
+    let mut row = row(vec![rule("role:sre", "1")]);
+    for actor in ["helper", "Alice"] {
+        row.question
+            .actors
+            .push(atlasent::Agent::new(actor).unwrap());
+    }
+    for actor in ["helper", "alice", "ALICE", "bot"] {
+        let refused = Err(VoteRefusal::OwnQuestion(actor.to_owned()));
+        assert_eq!(approve(&mut row, actor), refused);
+    }
+    assert_eq!(approve(&mut row, "bob"), Ok(VoteOutcome::Granted));
+}
+
+#[test]
+fn an_approver_who_asks_afterwards_gets_no_release() {
+    let mut generous = rule("role:sre", "2");
+    generous.grants = Some(std::time::Duration::from_secs(600));
+    let mut row = row(vec![generous]);
+    for principal in ["alice", "bob"] {
+        let mut vote = vote(principal, "sre", true);
+        let lasts = SignedDuration::from_secs(600);
+        vote.grant = Some(GrantedUse { lasts, times: 5 });
+        row.vote(vote, CALL).unwrap();
+    }
+    let key = |id: &str| Asker::Key(id.to_owned());
+    let person = |name: &str| Asker::Principal(name.to_owned());
+    for (askers, withheld_from) in [
+        (vec![key("key_2"), person("carol")], None),
+        (vec![], None),
+        (vec![key("key_of_alice")], Some("alice")),
+        (vec![key("key_2"), person("Bob")], Some("bob")),
+    ] {
+        for mut asked in [Asked::again(&row), Asked::elsewhere(&row)] {
+            asked.askers.clone_from(&askers);
+            let is_released = asked.released(&row, 20).is_some();
+            assert_eq!(is_released, withheld_from.is_none(), "{askers:?}");
+            let withheld = row.withheld_from(&asked.held(), at(20));
+            assert_eq!(withheld, withheld_from, "{askers:?}");
+            assert_eq!(row.withheld_from(&asked.held(), at(3_700)), None);
+        }
     }
 }
 

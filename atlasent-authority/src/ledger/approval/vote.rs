@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Approver;
 use super::entry::{ApprovalEntry, ApprovalState, Asker, Closing};
+use super::{Approver, Question};
 use crate::policy::ApprovalRule;
 use crate::trail::chain::format_time;
 
@@ -179,7 +179,7 @@ impl ApprovalEntry {
         if !self.is_open() {
             return Err(VoteRefusal::Closed(self.state));
         }
-        if self.was_asked_by(voter, via) {
+        if asked(&self.question, &self.askers, voter, via) {
             return Err(VoteRefusal::OwnQuestion(voter.principal.clone()));
         }
         if !self.rules.iter().any(|rule| self.counts_for(rule, voter)) {
@@ -240,16 +240,6 @@ impl ApprovalEntry {
             .any(|approvers| approvers.include(principal, roles))
     }
 
-    /// Returns whether the voter is the agent, or asked in its name.
-    fn was_asked_by(&self, voter: &Approver, via: Option<&str>) -> bool {
-        let voter = &voter.principal;
-        is_same(voter, self.question.agent.as_str())
-            || self.askers.iter().any(|asker| match asker {
-                Asker::Key(key) => via == Some(key),
-                Asker::Principal(principal) => is_same(principal, voter),
-            })
-    }
-
     fn check_grant(&self, vote: &Vote) -> Result<(), VoteRefusal> {
         let Some(grant) = vote.grant.filter(|_| vote.approves) else {
             return Ok(());
@@ -272,6 +262,23 @@ impl ApprovalEntry {
 
 fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Returns whether a person is the agent, acts for it, or asked in its name. `via` names the
+/// credential of the person.
+pub(super) fn asked<'a>(
+    question: &Question,
+    askers: impl IntoIterator<Item = &'a Asker>,
+    person: &Approver,
+    via: Option<&str>,
+) -> bool {
+    let person = &person.principal;
+    let mut agents = std::iter::once(&question.agent).chain(&question.actors);
+    agents.any(|agent| is_same(person, agent.as_str()))
+        || askers.into_iter().any(|asker| match asker {
+            Asker::Key(key) => via == Some(key),
+            Asker::Principal(principal) => is_same(principal, person),
+        })
 }
 
 /// Returns whether two names are of one person or agent. Upper and lower case are the same here,

@@ -66,6 +66,8 @@ pub(in crate::local) enum HoldPlan {
     Release(ApprovalEntry),
     /// It is denied, since this decision was rejected.
     Rejected(ApprovalEntry),
+    /// It is denied, since its caller, the person of this name, approved this decision.
+    OwnApproval(ApprovalEntry, String),
     /// It is denied, since an approval that it carries is not good for it.
     BadApproval(String),
     /// It is denied, since too much waits for approvers already.
@@ -155,6 +157,13 @@ impl HeldRequest {
         if let Some(row) = known.find(|row| row.released(&self.held(), now).is_some()) {
             return Ok(HoldPlan::Release(row.clone()));
         }
+        // Another decision on the question would take the place of this one, which stands for
+        // other callers.
+        if let Some(row) = &own
+            && let Some(approver) = row.withheld_from(&self.held(), now)
+        {
+            return Ok(HoldPlan::OwnApproval(row.clone(), approver.to_owned()));
+        }
         if self.presented.has_votes() && !own.as_ref().is_some_and(|row| self.stands_rejected(row))
         {
             return Ok(self.plan_with_votes(own, limits, changeset));
@@ -203,8 +212,12 @@ impl HeldRequest {
             return HoldPlan::BadApproval(reason);
         }
         keep(row.clone(), changeset);
-        match row.released(&self.held(), changeset.time()) {
-            Some(_) => HoldPlan::Release(row),
+        let (held, now) = (self.held(), changeset.time());
+        if row.released(&held, now).is_some() {
+            return HoldPlan::Release(row);
+        }
+        match row.withheld_from(&held, now).map(str::to_owned) {
+            Some(approver) => HoldPlan::OwnApproval(row, approver),
             None => HoldPlan::Join(row),
         }
     }
@@ -240,6 +253,7 @@ impl HeldRequest {
             question: &self.question,
             policy: &self.policy,
             rules: &self.rules,
+            askers: &self.askers,
         }
     }
 
@@ -270,9 +284,11 @@ impl HoldPlan {
     /// Returns the pending decision that the request belongs to.
     pub(in crate::local) fn row(&self) -> Option<&ApprovalEntry> {
         match self {
-            Self::Open(row) | Self::Join(row) | Self::Release(row) | Self::Rejected(row) => {
-                Some(row)
-            }
+            Self::Open(row)
+            | Self::Join(row)
+            | Self::Release(row)
+            | Self::Rejected(row)
+            | Self::OwnApproval(row, _) => Some(row),
             Self::BadApproval(_) | Self::TooMany(_) => None,
         }
     }
@@ -295,7 +311,8 @@ impl HoldPlan {
                 }
                 keep(row, changeset);
             }
-            Self::Rejected(_) | Self::BadApproval(_) | Self::TooMany(_) => {}
+            Self::Rejected(_) | Self::OwnApproval(..) | Self::BadApproval(_) | Self::TooMany(_) => {
+            }
         }
     }
 }

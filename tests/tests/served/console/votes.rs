@@ -210,6 +210,18 @@ async fn nobody_approves_what_they_asked_for_themselves() {
 }
 
 #[tokio::test]
+async fn the_vote_on_a_page_releases_nothing_to_an_api_key_of_the_same_person() {
+    let served = serve().await;
+    let id = held(&served, "deploy", json!({})).await;
+    let olga = Browser::logged_in(&served, OPS).await;
+    assert_eq!(olga.vote(&id, &[("vote", "approve")]).await.status, 303);
+    let body = json!({"action_type": "deploy", "actor_id": "deploy-bot", "context": {}});
+    let own = served.caller(OPS).post("/v1-evaluate", &body).await;
+    assert_eq!(own.json()["deny_code"], "SELF_APPROVAL", "{}", own.text);
+    assert_eq!(ask(&served, "deploy", json!({})).await["decision"], "allow");
+}
+
+#[tokio::test]
 async fn a_decision_whose_time_is_over_is_shown_as_expired_and_takes_no_vote() {
     let time = Time::new();
     let served = serve_at(&time).await;
