@@ -7,7 +7,7 @@ use atlasent::{Agent, AnyAction, Authority, Decision};
 use atlasent_authority::approvals::{Approver, Ballot, EscalationId};
 use atlasent_authority::{Caller, EvaluateOutcome, LocalAuthority, Policies};
 
-use crate::support::now;
+use crate::support::{Time, now};
 
 const PAYMENTS: &str = r#"
     permit (principal, action, resource);
@@ -148,4 +148,58 @@ fn no_agent_that_acts_for_another_approves_what_it_asks() {
     assert!(refused.to_string().contains("asked for this"), "{refused}");
     now(authority.vote(id, Ballot::approve(person("tom", "teller"))));
     assert!(is_allowed(&authority, &delegated));
+}
+
+#[test]
+fn a_rejection_stands_against_grants_for_any_context_before_and_after_it() {
+    let time = Time::default();
+    time.set(1_800_000_000);
+    for is_rejected_first in [true, false] {
+        let builder = LocalAuthority::builder(Policies::parse(PAYMENTS).unwrap());
+        let authority = now(builder.clock(time.stepping(0)).build());
+        let rejected = held(&authority, &pay(500));
+        let granted = held(&authority, &pay(600));
+        let reject = || {
+            let ballot = Ballot::reject(person("tom", "teller")).note("not this one");
+            now(authority.vote(rejected, ballot))
+        };
+        if is_rejected_first {
+            reject();
+        }
+        grant(&authority, granted, person("tina", "teller"), 9);
+        if !is_rejected_first {
+            reject();
+        }
+        for _ in 0..2 {
+            let answer = now(authority.evaluate(&pay(500)));
+            assert_eq!(answer.decision, Decision::Deny, "{answer:?}");
+            assert_eq!(answer.code.as_deref(), Some("APPROVAL_REJECTED"));
+            assert_eq!(
+                answer.reason.as_deref(),
+                Some("rejected by `tom`: not this one")
+            );
+            assert_eq!(answer.escalation_id, Some(rejected.to_string()));
+            assert!(is_allowed(&authority, &pay(700)));
+        }
+    }
+}
+
+#[test]
+fn a_rejection_that_has_expired_leaves_the_question_to_grants_again() {
+    let time = Time::default();
+    time.set(1_800_000_000);
+    let policies = PAYMENTS.replace(
+        "@approval_grants",
+        "@approval_ttl(\"100s\") @approval_grants",
+    );
+    let builder = LocalAuthority::builder(Policies::parse(&policies).unwrap());
+    let authority = now(builder.clock(time.stepping(0)).build());
+    let rejected = held(&authority, &pay(500));
+    now(authority.vote(rejected, Ballot::reject(person("tom", "teller"))));
+    let granted = held(&authority, &pay(600));
+    grant(&authority, granted, person("tina", "teller"), 9);
+    time.set(1_800_000_099);
+    assert!(!is_allowed(&authority, &pay(500)));
+    time.set(1_800_000_100);
+    assert!(is_allowed(&authority, &pay(500)));
 }

@@ -153,6 +153,10 @@ impl HeldRequest {
         if let Err(reason) = self.presented.check_id(rows.into_iter().flatten()) {
             return Ok(HoldPlan::BadApproval(reason));
         }
+        // A rejection of this very question also stands against a grant for any context.
+        if let Some(row) = own.as_ref().filter(|row| self.stands_rejected(row)) {
+            return Ok(HoldPlan::Rejected(row.clone()));
+        }
         let mut known = [&own, &any_context].into_iter().flatten();
         if let Some(row) = known.find(|row| row.released(&self.held(), now).is_some()) {
             return Ok(HoldPlan::Release(row.clone()));
@@ -164,8 +168,7 @@ impl HeldRequest {
         {
             return Ok(HoldPlan::OwnApproval(row.clone(), approver.to_owned()));
         }
-        if self.presented.has_votes() && !own.as_ref().is_some_and(|row| self.stands_rejected(row))
-        {
+        if self.presented.has_votes() {
             return Ok(self.plan_with_votes(own, limits, changeset));
         }
         Ok(match own {
@@ -175,7 +178,6 @@ impl HeldRequest {
                     "too many API keys ask for the same approval: ask with fewer keys".to_owned(),
                 ),
             },
-            Some(row) if self.stands_rejected(&row) => HoldPlan::Rejected(row),
             _ => match self.new_row(limits, changeset) {
                 Ok(row) => HoldPlan::Open(row),
                 Err(reason) => HoldPlan::TooMany(reason),
