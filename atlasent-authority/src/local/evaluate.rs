@@ -38,6 +38,7 @@ use crate::local::{LocalAuthority, failed, unavailable};
 use crate::policy::fields;
 use crate::policy::{ApprovalRule, Policies, Verdict};
 use crate::store::Store;
+use crate::trail::chain::ChainHead;
 use crate::trail::record;
 
 /// How often one request is decided before the authority gives up, when the policies are replaced
@@ -137,15 +138,11 @@ impl<S: Store> LocalAuthority<S> {
             }),
             None => None,
         };
-        let tenant = self.tenant_of(request).await?;
+        let chain = self.chain_of_approvals(request).await?;
         let (mut earlier, mut decisions) = (None, Vec::new());
         for _ in 0..ATTEMPTS {
-            let mut change = self.change(
-                &caller,
-                request,
-                execution_hash.as_deref(),
-                tenant.as_deref(),
-            )?;
+            let mut change =
+                self.change(&caller, request, execution_hash.as_deref(), chain.as_ref())?;
             change.repeat.clone_from(&repeat);
             if let Some(repeat) = &mut change.repeat {
                 repeat.permit = earlier;
@@ -230,7 +227,7 @@ impl<S: Store> LocalAuthority<S> {
         caller: &Caller<'_>,
         request: &EvaluateRequest,
         execution_hash: Option<&str>,
-        tenant: Option<&str>,
+        chain: Option<&ChainHead>,
     ) -> Result<PendingDecision, Error> {
         let policies = self.policies();
         SchemaMismatch::check(&policies, caller.required_schema())
@@ -250,9 +247,9 @@ impl<S: Store> LocalAuthority<S> {
         };
         let mut rules = release.map(|release| release.rules);
         let mut presented = PresentedApprovals::default();
-        if let (Some(rules_of_hold), Some(tenant)) = (&rules, tenant) {
-            let (trusted, now) = (&self.trusted_issuers, self.clock.now());
-            match PresentedApprovals::verify(request, rules_of_hold, tenant, trusted, now) {
+        if let (Some(rules_of_hold), Some(chain)) = (&rules, chain) {
+            let (trusted, now) = (&self.trusted_issuers, chain.time_at(self.clock.now()));
+            match PresentedApprovals::verify(request, rules_of_hold, &chain.org_id, trusted, now) {
                 Ok(verified) => presented = verified,
                 Err(reason) => {
                     rules = None;
@@ -358,16 +355,19 @@ impl<S: Store> LocalAuthority<S> {
         }
     }
 
-    /// Returns the organization's id on the chain, which signed approvals are bound to. `None` for
-    /// a request that carries no approval.
-    async fn tenant_of(&self, request: &EvaluateRequest) -> Result<Option<String>, Error> {
+    /// Returns the end of the chain, by whose organization and time signed approvals are verified.
+    /// `None` for a request that carries no approval.
+    async fn chain_of_approvals(
+        &self,
+        request: &EvaluateRequest,
+    ) -> Result<Option<ChainHead>, Error> {
         let options = &request.options;
         if options.approval.is_none() && options.approval_quorum.is_none() {
             return Ok(None);
         }
         let status = self.store.status().await;
         let status = status.map_err(|error| unavailable(failed::APPROVALS, error))?;
-        Ok(Some((*status.head.org_id).to_owned()))
+        Ok(Some(status.head))
     }
 
     /// Returns what releases a held request. `None` for a request that is not held, and for

@@ -1,5 +1,8 @@
 //! Signed approvals that a request carries release what the policies hold.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use atlasent::approval::{ActionBinding, TrustedIssuers, action_hash};
 use atlasent::wire::{EvaluateRequest, Evaluation, RequestOptions, VerifyRequest};
 use atlasent::{Agent, AnyAction, Authority, Decision};
@@ -231,35 +234,148 @@ fn approvals_add_up_from_signatures_and_from_approvers_of_the_authority() {
     assert_eq!(named.decision, Decision::Allow, "{named:?}");
 }
 
+/// A request that carries a quorum of these approvals.
+fn with_quorum(approvals: &[&Case], count: usize) -> EvaluateRequest {
+    let hash = action_hash(&ActionBinding::from(&request()));
+    let signed: Vec<Value> = approvals.iter().map(|case| case.signed()).collect();
+    let quorum = json!({"version": "approval_quorum.v1", "tenant_id": "org-1",
+        "action_hash": hash, "environment": "production",
+        "issued_at": "2026-11-01T12:05:00Z", "policy": {"required_count": count},
+        "approvals": signed});
+    carrying("approval_quorum", quorum)
+}
+
 #[test]
 fn a_signed_quorum_releases_what_needs_as_many() {
     let (ada, bob) = (case(0, "ada"), case(0, "bob"));
-    let quorum = |approvals: Vec<Value>, count: u32| {
-        json!({"version": "approval_quorum.v1", "tenant_id": "org-1",
-            "action_hash": ada.artifact["action_hash"], "environment": "production",
-            "issued_at": "2026-11-01T12:05:00Z", "policy": {"required_count": count},
-            "approvals": approvals})
-    };
     let authority = authority(2, ada.issuers());
-    let one = carrying("approval_quorum", quorum(vec![ada.signed()], 1));
     assert_eq!(
-        refused(&authority, &one),
+        refused(&authority, &with_quorum(&[&ada], 1)),
         "approval quorum required count not met"
     );
-    let twice = carrying(
-        "approval_quorum",
-        quorum(vec![ada.signed(), ada.signed()], 2),
-    );
     assert_eq!(
-        refused(&authority, &twice),
+        refused(&authority, &with_quorum(&[&ada, &ada], 2)),
         "approval quorum duplicate reviewer"
     );
-    let both = carrying(
-        "approval_quorum",
-        quorum(vec![ada.signed(), bob.signed()], 2),
-    );
+    let both = with_quorum(&[&ada, &bob], 2);
     assert_eq!(ask(&authority, &both).decision, Decision::Allow);
     assert_eq!(refused(&authority, &both), "approval replay detected");
+}
+
+#[test]
+fn a_signed_quorum_may_have_more_approvals_than_the_policy_asks_for() {
+    let people = ["ada", "bob", "cleo"].map(|person| case(0, person));
+    let [ada, bob, cleo] = &people;
+    for (needed, package) in [
+        (1, &[ada, bob][..]),
+        (1, &[ada, bob, cleo]),
+        (2, &[ada, bob, cleo]),
+    ] {
+        for count in [needed as usize, package.len()] {
+            let authority = authority(needed, ada.issuers());
+            let allowed = ask(&authority, &with_quorum(package, count));
+            assert_eq!(allowed.decision, Decision::Allow, "{allowed:?}");
+            let verify = VerifyRequest::restating(&request(), allowed.permit_token.unwrap());
+            let verified = block_on(authority.verify(&verify)).unwrap();
+            assert_eq!(verified.approvals().len(), package.len());
+            let voted = kinds(&authority)
+                .into_iter()
+                .filter(|kind| kind == "approval.voted");
+            assert_eq!(voted.count(), package.len(), "each of them is on the chain");
+            for case in package {
+                assert_eq!(
+                    refused(&authority, &with_artifact(case)),
+                    "approval replay detected",
+                    "each of them is used up"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_approval_of_a_quorum_that_counts_for_nobody_refuses_the_quorum_wherever_it_stands() {
+    let (ada, bob) = (case(0, "ada"), case(0, "bob"));
+    let mut reader = case(0, "rick");
+    reader.artifact["reviewer"]["roles"] = json!(["reader"]);
+    let own = case(0, "Deploy-Bot");
+    for bad in [&reader, &own] {
+        for package in [[bad, &ada, &bob], [&ada, bad, &bob], [&ada, &bob, bad]] {
+            let authority = authority(2, ada.issuers());
+            let reason = refused(&authority, &with_quorum(&package, 2));
+            let is_named = reason.contains("cannot decide this") || reason.contains("asked for");
+            assert!(is_named, "{reason}");
+            let both = ask(&authority, &with_quorum(&[&ada, &bob], 2));
+            assert_eq!(both.decision, Decision::Allow, "a refusal used nothing up");
+        }
+    }
+}
+
+#[test]
+fn an_approval_in_a_quorum_of_a_person_who_has_voted_is_used_up_with_it() {
+    let (ada, bob) = (case(0, "ada"), case(0, "bob"));
+    let authority = authority(2, ada.issuers());
+    let held = ask(&authority, &request()).escalation_id.unwrap();
+    let voter = Approver::new("ada", ["qa_reviewer"]).unwrap();
+    block_on(authority.vote(held.parse().unwrap(), Ballot::approve(voter))).unwrap();
+    for _ in 0..2 {
+        let again = ask(&authority, &with_artifact(&ada));
+        assert_eq!(
+            again.decision,
+            Decision::Hold,
+            "it waits for bob: {again:?}"
+        );
+    }
+    let both = ask(&authority, &with_quorum(&[&ada, &bob], 2));
+    assert_eq!(both.decision, Decision::Allow, "{both:?}");
+    for case in [&ada, &bob] {
+        let reason = refused(&authority, &with_artifact(case));
+        assert_eq!(reason, "approval replay detected");
+    }
+}
+
+#[test]
+fn an_approval_expires_by_the_time_of_the_chain_where_the_clock_was_set_back() {
+    let minutes = Arc::new(AtomicI64::new(0));
+    let clock = {
+        let minutes = Arc::clone(&minutes);
+        move || now() + jiff::SignedDuration::from_mins(minutes.load(Ordering::SeqCst))
+    };
+    let ada = case(0, "ada");
+    let builder = LocalAuthority::builder(policies(1)).org_id("org-1");
+    let builder = builder.clock(clock).trusted_issuers(ada.issuers());
+    let authority = block_on(builder.build()).unwrap();
+    // It expires at 13:00, and `now` is 12:10.
+    minutes.store(50, Ordering::SeqCst);
+    assert_eq!(ask(&authority, &request()).decision, Decision::Hold);
+    minutes.store(0, Ordering::SeqCst);
+    assert_eq!(
+        refused(&authority, &with_artifact(&ada)),
+        "approval expired"
+    );
+    assert_eq!(
+        refused(&authority, &with_quorum(&[&ada], 1)),
+        "approval quorum entry 0: approval expired"
+    );
+}
+
+#[test]
+fn an_approval_that_expires_between_its_verification_and_the_commit_does_not_count() {
+    let minutes = Arc::new(AtomicI64::new(0));
+    let clock = {
+        let minutes = Arc::clone(&minutes);
+        move || now() + jiff::SignedDuration::from_mins(minutes.fetch_add(30, Ordering::SeqCst))
+    };
+    let ada = case(0, "ada");
+    let builder = LocalAuthority::builder(policies(1)).org_id("org-1");
+    let builder = builder.clock(clock).trusted_issuers(ada.issuers());
+    let authority = block_on(builder.build()).unwrap();
+    // It is verified at 12:59, and committed after 13:00.
+    minutes.store(49, Ordering::SeqCst);
+    assert_eq!(
+        refused(&authority, &with_artifact(&ada)),
+        "approval expired"
+    );
 }
 
 #[test]

@@ -132,6 +132,19 @@ impl ApprovalEntry {
     ///
     /// [`VoteRefusal`], and nothing changes.
     pub fn vote(&mut self, vote: Vote, call: SignedDuration) -> Result<VoteOutcome, VoteRefusal> {
+        match self.add_vote(vote)? {
+            true => Ok(self.decide(call)),
+            false => Ok(VoteOutcome::Repeated),
+        }
+    }
+
+    /// Adds a vote without [deciding](Self::decide), so that votes that are cast together all
+    /// count. Returns `false` for a vote that was cast before.
+    ///
+    /// # Errors
+    ///
+    /// [`VoteRefusal`], and nothing changes.
+    pub(crate) fn add_vote(&mut self, vote: Vote) -> Result<bool, VoteRefusal> {
         let voter = vote.approver.principal.clone();
         let earlier = self
             .votes
@@ -139,33 +152,42 @@ impl ApprovalEntry {
             .find(|cast| is_same(&cast.approver.principal, &voter));
         if let Some(earlier) = earlier {
             return match earlier.approves == vote.approves {
-                true => Ok(VoteOutcome::Repeated),
+                true => Ok(false),
                 false => Err(VoteRefusal::VotedOtherwise(voter)),
             };
         }
         self.check_voter(&vote.approver, vote.via.as_deref())?;
         self.check_grant(&vote)?;
-        let (approves, note, at) = (vote.approves, vote.note.clone(), vote.at);
         self.votes.push(vote);
-        let outcome = match (approves, self.tally().satisfied) {
+        Ok(true)
+    }
+
+    /// Closes the decision if the last vote rejects, or if there are enough approvals. `call` says
+    /// how long an approval of this one call is good.
+    pub(crate) fn decide(&mut self, call: SignedDuration) -> VoteOutcome {
+        let Some(last) = self.votes.last() else {
+            return VoteOutcome::Counted;
+        };
+        let outcome = match (last.approves, self.tally().satisfied) {
             (false, _) => VoteOutcome::Rejected,
-            (true, false) => return Ok(VoteOutcome::Counted),
+            (true, false) => return VoteOutcome::Counted,
             (true, true) => VoteOutcome::Granted,
         };
+        let at = last.at;
+        self.closing = Some(Closing {
+            at,
+            by: Some(last.approver.principal.clone()),
+            note: last.note.clone(),
+            expired: None,
+        });
         self.state = match outcome {
             VoteOutcome::Granted => ApprovalState::Approved,
             _ => ApprovalState::Rejected,
         };
-        self.closing = Some(Closing {
-            at,
-            by: Some(voter),
-            note,
-            expired: None,
-        });
         if outcome == VoteOutcome::Granted && self.policy.is_some() {
             self.release = Some(self.release_from(at, call));
         }
-        Ok(outcome)
+        outcome
     }
 
     /// Checks that a person may vote. `via` names the credential: the API key, or the issuer of the

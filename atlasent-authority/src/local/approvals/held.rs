@@ -29,6 +29,9 @@ use crate::policy::{ApprovalRule, Policies};
 use crate::store::{CellKey, Changeset};
 use crate::trail::approval_events;
 
+/// The reason of a denial because a decision names as many askers as it may.
+const TOO_MANY_ASKERS: &str = "too many API keys ask for the same approval: ask with fewer keys";
+
 /// A request that the policies hold, with what an approval of it would release.
 #[derive(Clone)]
 pub(in crate::local) struct HeldRequest {
@@ -174,9 +177,7 @@ impl HeldRequest {
         Ok(match own {
             Some(mut row) if row.is_open() => match row.join(self.askers.clone()) {
                 true => HoldPlan::Join(row),
-                false => HoldPlan::TooMany(
-                    "too many API keys ask for the same approval: ask with fewer keys".to_owned(),
-                ),
+                false => HoldPlan::TooMany(TOO_MANY_ASKERS.to_owned()),
             },
             _ => match self.new_row(limits, changeset) {
                 Ok(row) => HoldPlan::Open(row),
@@ -201,7 +202,9 @@ impl HeldRequest {
                 Err(reason) => return HoldPlan::TooMany(reason),
             },
         };
-        row.join(self.askers.clone());
+        if !row.join(self.askers.clone()) {
+            return HoldPlan::TooMany(TOO_MANY_ASKERS.to_owned());
+        }
         let open = |row: &mut ApprovalEntry, changeset: &mut Changeset<'_>| {
             if is_new {
                 self.record_opening(row, changeset);

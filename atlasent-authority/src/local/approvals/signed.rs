@@ -2,8 +2,8 @@
 //! part D, "Approval artifacts"). Each counts as a vote on the request's pending decision.
 
 use atlasent::approval::{
-    ActionBinding, Expected, Nonce, QuorumPolicy, TrustedIssuers, Verified, verify_artifact,
-    verify_quorum,
+    ActionBinding, Expected, Nonce, QuorumPolicy, Reason, TrustedIssuers, Verified,
+    verify_artifact, verify_quorum,
 };
 use atlasent::wire::EvaluateRequest;
 use jiff::{SignedDuration, Timestamp};
@@ -14,9 +14,6 @@ use crate::local::caller::Attribution;
 use crate::policy::ApprovalRule;
 use crate::store::{CellKey, Changeset};
 use crate::trail::approval_events;
-
-/// The reason of a denial for an approval that was used before (contract, part D).
-const REPLAY: &str = "approval replay detected";
 
 /// The reason of a denial for an approval of another request (contract, part D).
 const OTHER_ACTION: &str = "approval does not match this action";
@@ -40,7 +37,7 @@ struct SignedVote {
 }
 
 impl PresentedApprovals {
-    /// Verifies what a request carries.
+    /// Verifies what a request carries. `now` is the chain's time.
     ///
     /// # Errors
     ///
@@ -116,8 +113,9 @@ impl PresentedApprovals {
         }
     }
 
-    /// Casts the votes on a pending decision, claims their nonces, and records the votes. The first
-    /// time that a decision is written, `open` records it before.
+    /// Casts the votes on a pending decision, all together, claims their nonces, and records the
+    /// votes. Approvals beyond those that the policies ask for count as well. The first time that a
+    /// decision is written, `open` records it before.
     ///
     /// # Errors
     ///
@@ -131,33 +129,45 @@ impl PresentedApprovals {
         open: impl FnOnce(&mut ApprovalEntry, &mut Changeset<'_>),
     ) -> Result<(), String> {
         let at = changeset.time();
-        let (mut voted, mut cast) = (row.clone(), Vec::new());
+        let (mut voted, mut cast, mut used) = (row.clone(), Vec::new(), Vec::new());
         for signed in &self.votes {
+            // Time has passed since the verification, and a claim of an expired nonce is forgotten.
+            if signed.nonce.expires_at <= at {
+                return Err(Reason::Expired.to_string());
+            }
             let vote = signed.vote(at);
-            let outcome = voted
-                .vote(vote.clone(), call)
+            let is_new = voted
+                .add_vote(vote.clone())
                 .map_err(|refusal| refusal.to_string())?;
             // The same approval again is no replay: the request waits for others.
-            let is_same = row.votes.iter().any(|known| known.id == vote.id);
-            if outcome == VoteOutcome::Repeated && is_same {
-                continue;
+            let waits = !is_new && row.votes.iter().any(|known| known.id == vote.id);
+            if changeset.is_claimed(NonceKey::new(&signed.nonce)) && !waits {
+                return Err(Reason::Replay.to_string());
             }
-            if changeset.is_claimed(NonceKey::new(&signed.nonce)) {
-                return Err(REPLAY.to_owned());
-            }
-            if outcome != VoteOutcome::Repeated {
-                cast.push((vote, signed.nonce.clone(), outcome));
+            if is_new {
+                cast.push(vote);
+                used.push(&signed.nonce);
             }
         }
         open(row, changeset);
         voted.sequence = row.sequence;
-        for (vote, nonce, outcome) in cast {
-            changeset.claim(NonceKey::new(&nonce), nonce.expires_at);
-            let event = approval_events::voted(&voted, &vote);
+        let outcome = match cast.is_empty() {
+            true => VoteOutcome::Repeated,
+            false => voted.decide(call),
+        };
+        if outcome == VoteOutcome::Granted {
+            // An approval of a person who had voted before releases nothing else either.
+            used = self.votes.iter().map(|signed| &signed.nonce).collect();
+        }
+        for nonce in used {
+            changeset.claim(NonceKey::new(nonce), nonce.expires_at);
+        }
+        for vote in &cast {
+            let event = approval_events::voted(&voted, vote);
             changeset.record(attribution.sign(event));
-            if outcome == VoteOutcome::Granted {
-                changeset.record(approval_events::granted(&voted));
-            }
+        }
+        if outcome == VoteOutcome::Granted {
+            changeset.record(approval_events::granted(&voted));
         }
         *row = voted;
         Ok(())
