@@ -459,6 +459,12 @@ fn an_escalation_asks_the_next_step_and_ends_after_the_last() {
         id,
         "it is still the same decision"
     );
+    let intern = Approver::new("ian", ["intern"]).unwrap();
+    let outsider = now_err(authority.escalate_approval(id, &intern, None));
+    assert!(matches!(
+        outsider,
+        ApprovalError::Refused(VoteRefusal::NotAnApprover { .. })
+    ));
     now(authority.escalate_approval(id, &sre("alice"), Some("urgent".to_owned())));
     let last = now_err(authority.escalate_approval(id, &sre("alice"), None));
     assert!(matches!(

@@ -1,10 +1,14 @@
-//! Tests who may decide a pending decision over HTTP, and that nobody decides for themselves.
+//! Tests who may decide a pending decision over HTTP, pass it on or end it, and that nobody decides
+//! for themselves.
 
 use atlasent_authority::keys::{ApiKey, ApiScope};
 use serde_json::{Value, json};
 
-use crate::hitl::{ALICE, BOB, HOLDS, approver_key, held, keys, post, question, serve_keys, vote};
-use crate::support::Served;
+use crate::hitl::{
+    ALICE, BOB, EVE, HOLDS, OTHER_BOT, approver_key, get, held, keys, post, question, serve_keys,
+    vote,
+};
+use crate::support::{KEY, Served};
 
 /// The API key of carol, who both asks and approves.
 const CAROL: &str = "ask_test_ca201ca202ca203ca204ca205ca206ca";
@@ -15,10 +19,22 @@ fn carol() -> ApiKey {
     key
 }
 
+/// The API key of ian, whom no policy names.
+const IAN: &str = "ask_test_1a201a1a202a1a203a1a204a1a205a1a";
+
+/// The API key of dana, who may vote after the first escalation.
+const DANA: &str = "ask_test_da201da202da203da204da205da206da";
+
 async fn serve() -> Served {
     let mut keys = keys();
     keys.push(carol());
-    serve_keys(HOLDS, keys, 64).await
+    keys.push(approver_key(IAN, "ian", "intern"));
+    keys.push(approver_key(DANA, "dana", "director"));
+    let policies = HOLDS.replace(
+        "@quorum(\"2\")",
+        "@quorum(\"2\") @escalate_to(\"role:director, then role:cto\")",
+    );
+    serve_keys(&policies, keys, 64).await
 }
 
 async fn ask(served: &Served, key: &str, commit: &str) -> Value {
@@ -48,7 +64,7 @@ async fn nobody_gets_a_permit_by_an_approval_of_their_own() {
     assert_eq!(denied.get("permit_token"), None, "{denied}");
     let text = denied["reason"].as_str().unwrap();
     assert!(text.contains("`carol` approved this"), "{text}");
-    let allowed = ask(&served, crate::support::KEY, "2").await;
+    let allowed = ask(&served, KEY, "2").await;
     assert_eq!(allowed["decision"], "allow", "{allowed}");
     assert_eq!(allowed["escalation_id"], json!(id));
 
@@ -65,6 +81,115 @@ async fn nobody_gets_a_permit_by_an_approval_of_their_own() {
         assert_ne!(refused["decision"], "allow", "{refused}");
         assert_eq!(refused.get("permit_token"), None, "{refused}");
     }
-    let allowed = ask(&served, crate::support::KEY, "4").await;
+    let allowed = ask(&served, KEY, "4").await;
     assert_eq!(allowed["decision"], "allow", "{allowed}");
+}
+
+/// Ends a decision.
+async fn time_out(served: &Served, key: &str, id: &str) -> crate::support::Answer {
+    post(served, key, &format!("/v1/hitl/{id}/timeout"), json!({})).await
+}
+
+#[tokio::test]
+async fn only_those_who_could_decide_a_held_request_pass_it_on() {
+    let served = serve().await;
+    let id = held(&served, "1").await;
+    for (key, code) in [
+        (KEY, "INSUFFICIENT_SCOPE"),
+        (EVE, "NOT_AN_APPROVER"),
+        (IAN, "NOT_AN_APPROVER"),
+        // Her step is the next one.
+        (DANA, "NOT_AN_APPROVER"),
+    ] {
+        vote(&served, key, &id, "escalate")
+            .await
+            .is_problem(403, code);
+    }
+    vote(&served, OTHER_BOT, &id, "escalate")
+        .await
+        .is_problem(404, "ESCALATION_NOT_FOUND");
+    // An approver does not widen a question of her own.
+    let own = ask(&served, CAROL, "2").await["escalation_id"].clone();
+    let own = own.as_str().unwrap();
+    vote(&served, CAROL, own, "escalate")
+        .await
+        .is_problem(403, "SELF_APPROVAL");
+    for id in [&*id, own] {
+        let row = get(&served, ALICE, &format!("/v1/hitl/{id}")).await.json();
+        assert_eq!(row["status"], "pending", "{row}");
+        assert_eq!(row["escalation_depth"], 0, "{row}");
+    }
+
+    let row = vote(&served, ALICE, &id, "escalate").await.json();
+    assert_eq!(row["status"], "escalated", "{row}");
+    let chain = get(&served, ALICE, &format!("/v1/hitl/{id}/chain")).await;
+    assert_eq!(chain.json()["chain"][0]["escalated_by"], "alice");
+    let row = vote(&served, DANA, &id, "escalate").await.json();
+    assert_eq!(row["escalation_depth"], 2, "{row}");
+    vote(&served, ALICE, &id, "escalate")
+        .await
+        .is_problem(409, "ESCALATION_CHAIN_EXHAUSTED");
+    vote(&served, BOB, &id, "reject").await;
+    vote(&served, ALICE, &id, "escalate")
+        .await
+        .is_problem(409, "ESCALATION_CLOSED");
+}
+
+#[tokio::test]
+async fn a_held_request_is_ended_by_those_who_could_decide_it_and_those_who_asked() {
+    let served = serve().await;
+    let id = held(&served, "1").await;
+    for key in [EVE, IAN, DANA] {
+        time_out(&served, key, &id)
+            .await
+            .is_problem(403, "NOT_AN_APPROVER");
+    }
+    time_out(&served, OTHER_BOT, &id)
+        .await
+        .is_problem(404, "ESCALATION_NOT_FOUND");
+    let row = get(&served, ALICE, &format!("/v1/hitl/{id}")).await.json();
+    assert_eq!(row["status"], "pending", "{row}");
+
+    // Ending it again changes nothing.
+    for key in [ALICE, BOB, KEY] {
+        let row = time_out(&served, key, &id).await.json();
+        assert_eq!(row["status"], "timed_out", "{row}");
+    }
+    let id = held(&served, "2").await;
+    assert_eq!(
+        time_out(&served, KEY, &id).await.json()["status"],
+        "timed_out"
+    );
+    let own = ask(&served, CAROL, "3").await["escalation_id"].clone();
+    let ended = time_out(&served, CAROL, own.as_str().unwrap()).await;
+    assert_eq!(ended.json()["status"], "timed_out");
+    let id = held(&served, "4").await;
+    for key in [ALICE, BOB] {
+        vote(&served, key, &id, "approve").await;
+    }
+    time_out(&served, ALICE, &id)
+        .await
+        .is_problem(409, "ESCALATION_CLOSED");
+}
+
+#[tokio::test]
+async fn what_was_asked_by_hand_is_passed_on_by_its_approvers_and_by_the_caller_that_asked() {
+    let served = serve().await;
+    let body = json!({"agent_id": "bot", "escalation_reason": "r", "assigned_to_role": "sre"});
+    let opened = post(&served, KEY, "/v1/hitl", body).await.json();
+    let id = opened["id"].as_str().unwrap();
+    let path = format!("/v1/hitl/{id}/escalate");
+    let to = |role: &str| json!({"to_role": role});
+    post(&served, IAN, &path, to("intern"))
+        .await
+        .is_problem(403, "NOT_AN_APPROVER");
+    time_out(&served, IAN, id)
+        .await
+        .is_problem(403, "NOT_AN_APPROVER");
+    for (key, role) in [(KEY, "director"), (ALICE, "cto")] {
+        let row = post(&served, key, &path, to(role)).await.json();
+        assert_eq!(row["status"], "escalated", "{row}");
+    }
+    let row = time_out(&served, DANA, id).await.json();
+    assert_eq!(row["status"], "timed_out", "{row}");
 }

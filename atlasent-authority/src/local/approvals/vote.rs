@@ -163,7 +163,7 @@ impl<S: Store> LocalAuthority<S> {
     }
 
     /// Lets the approvers of the next step (`@escalate_to`) vote as well, and starts the time
-    /// again.
+    /// again. `by` must be an approver that could vote.
     ///
     /// # Errors
     ///
@@ -175,29 +175,35 @@ impl<S: Store> LocalAuthority<S> {
         reason: Option<String>,
     ) -> Result<ApprovalEntry, ApprovalError> {
         let caller = Caller::embedded(&self.secret);
-        let by = by.principal.clone();
+        let by = Some(by.clone());
         self.escalate_approval_for(&caller, id, by, Approvers::Any, reason)
             .await
     }
 
-    /// Lets the approvers of the next step vote as well, for a caller. `to` are those of a decision
-    /// that was opened by hand.
+    /// Lets the approvers of the next step vote as well, for a caller. `by` must be an approver that
+    /// could vote; it is unset for a caller that opened the decision by hand. `to` are the approvers
+    /// of the next step of such a decision.
     pub(crate) async fn escalate_approval_for(
         &self,
         caller: &Caller<'_>,
         id: EscalationId,
-        by: String,
+        by: Option<Approver>,
         to: Approvers,
         reason: Option<String>,
     ) -> Result<ApprovalEntry, ApprovalError> {
         check_note("reason", reason.as_deref())?;
         let attribution = caller.attribution();
         let change = move |row: &mut ApprovalEntry, changeset: &mut Changeset<'_>| {
-            if !row.is_open() {
-                return Err(VoteRefusal::Closed(row.state));
+            let key_id = attribution.key_id.as_deref();
+            match &by {
+                Some(approver) => row.check_voter(approver, key_id)?,
+                None if !row.is_open() => return Err(VoteRefusal::Closed(row.state)),
+                None => {}
             }
+            let by = by.map(|approver| approver.principal);
+            let by = by.or_else(|| key_id.map(str::to_owned));
             row.name_next_step(&to);
-            if !row.escalate(Some(by), reason, changeset.time()) {
+            if !row.escalate(by, reason, changeset.time()) {
                 return Err(VoteRefusal::LastStep);
             }
             if let Some(step) = row.steps.last() {
@@ -221,14 +227,16 @@ impl<S: Store> LocalAuthority<S> {
         note: Option<String>,
     ) -> Result<ApprovalEntry, ApprovalError> {
         let caller = Caller::embedded(&self.secret);
-        self.expire_approval_for(&caller, id, note).await
+        self.expire_approval_for(&caller, id, None, note).await
     }
 
-    /// Ends an open decision without a result, for a caller.
+    /// Ends an open decision without a result, for a caller. `by` must be an approver that could
+    /// vote; it is unset for a caller that asked the question.
     pub(crate) async fn expire_approval_for(
         &self,
         caller: &Caller<'_>,
         id: EscalationId,
+        by: Option<Approver>,
         note: Option<String>,
     ) -> Result<ApprovalEntry, ApprovalError> {
         check_note("note", note.as_deref())?;
@@ -241,7 +249,11 @@ impl<S: Store> LocalAuthority<S> {
                     return Err(VoteRefusal::Closed(row.state));
                 }
             }
-            let by = attribution.key_id.as_deref().map(str::to_owned);
+            let key_id = attribution.key_id.as_deref();
+            if let Some(approver) = &by {
+                row.check_voter(approver, key_id)?;
+            }
+            let by = key_id.map(str::to_owned);
             row.time_out(ExpiredReason::ManualExpire, by, note, changeset.time());
             let event = approval_events::expired(row);
             changeset.record(attribution.sign(event));

@@ -201,10 +201,11 @@ pub(super) async fn escalate<S: Store>(
     request: Request,
 ) -> Result<JsonBody<Escalation>, ApiError> {
     let row = find(&caller, &id).await?;
-    // Who asked by hand may also ask others. What policies hold, their approvers pass on.
-    let by = match row.policy.is_none() && row.askers.contains(&asker(&caller)) {
-        true => caller.key.key_id.clone(),
-        false => approver(&caller)?.principal.clone(),
+    // A caller that asked by hand may also ask others. What policies hold, only those pass on who
+    // could decide it.
+    let by = match row.policy.is_none() && has_asked(&caller, &row) {
+        true => None,
+        false => Some(approver(&caller)?.clone()),
     };
     let body: EscalateRequest = body::read_json(request).await?;
     let to = form::next_step(&row, &body)?;
@@ -215,18 +216,22 @@ pub(super) async fn escalate<S: Store>(
     Ok(answer(&caller, &row))
 }
 
-/// Answers `POST /v1/hitl/{id}/timeout`: ends the decision, for its approvers and for those who
-/// asked.
+/// Answers `POST /v1/hitl/{id}/timeout`: ends the decision, for those who could decide it and for
+/// those who asked.
 pub(super) async fn time_out<S: Store>(
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<JsonBody<Escalation>, ApiError> {
-    let id = find(&caller, &id).await?.id;
+    let row = find(&caller, &id).await?;
+    let by = match has_asked(&caller, &row) {
+        true => None,
+        false => Some(approver(&caller)?.clone()),
+    };
     let body: CastVote = body::read_json(request).await?;
     let row = caller
         .authority()
-        .expire_approval_for(&caller.for_authority(), id, body.note)
+        .expire_approval_for(&caller.for_authority(), row.id, by, body.note)
         .await?;
     Ok(answer(&caller, &row))
 }
@@ -267,6 +272,13 @@ fn sees_all<S>(caller: &ApiCaller<S>) -> bool {
 
 fn asker<S>(caller: &ApiCaller<S>) -> Asker {
     Asker::Key(caller.key.key_id.clone())
+}
+
+/// Returns whether the question was asked with the caller's API key, or with another one of the same
+/// person.
+fn has_asked<S>(caller: &ApiCaller<S>, row: &ApprovalEntry) -> bool {
+    let askers = caller.for_authority().attribution().askers();
+    askers.iter().any(|asker| row.askers.contains(asker))
 }
 
 /// Checks that the caller may read decisions: approvers, and keys that ask.
