@@ -174,7 +174,7 @@ impl<S: Store> LocalAuthority<S> {
                     return Ok((EvaluateOutcome::Repeated(answer), None));
                 }
                 Attempt::NeedsPermit(permit) => earlier = Some(permit),
-                Attempt::NeedsDecision(decision) => decisions.push(decision),
+                Attempt::NeedsDecisions(unread) => decisions.extend(unread),
                 Attempt::PoliciesChanged => {}
                 Attempt::StorageLimit(limit) => return Err(limit.into_failure()),
             }

@@ -120,9 +120,9 @@ pub(super) enum Attempt {
     Conflict,
     /// An earlier answer names this permit, which the transaction has not read: try again with it.
     NeedsPermit(PermitKey),
-    /// The agent's questions name this pending decision, which the transaction has not read: try
-    /// again with it.
-    NeedsDecision(EscalationId),
+    /// The agent's questions name these pending decisions, which the transaction has not read: try
+    /// again with them.
+    NeedsDecisions(Vec<EscalationId>),
     PoliciesChanged,
     StorageLimit(StorageLimit),
 }
@@ -201,7 +201,7 @@ impl PendingDecision {
                         self.follow(&held, &planned);
                         plan = Some((held, planned));
                     }
-                    Err(decision) => return Attempt::NeedsDecision(decision),
+                    Err(decisions) => return Attempt::NeedsDecisions(decisions),
                 }
             }
             if self.new_permit.is_some() {

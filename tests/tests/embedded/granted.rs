@@ -203,3 +203,69 @@ fn a_rejection_that_has_expired_leaves_the_question_to_grants_again() {
     time.set(1_800_000_100);
     assert!(is_allowed(&authority, &pay(500)));
 }
+
+#[test]
+fn a_second_grant_leaves_the_first_as_it_is() {
+    for (first, second) in [(5, 1), (1, 5), (3, 3)] {
+        let authority = authority();
+        let ids = [held(&authority, &pay(500)), held(&authority, &pay(600))];
+        for (id, times) in ids.into_iter().zip([first, second]) {
+            grant(&authority, id, person("tina", "teller"), times);
+        }
+        for amount in 1..=6 {
+            assert!(is_allowed(&authority, &pay(1_000 + amount)), "{amount}");
+        }
+        held(&authority, &pay(2_000));
+    }
+}
+
+#[test]
+fn a_grant_of_some_policies_leaves_that_of_others_as_it_is() {
+    for is_huge_first in [true, false] {
+        let authority = authority();
+        let (large, huge) = (held(&authority, &pay(500)), held(&authority, &pay(50_000)));
+        let grant_large = || grant(&authority, large, person("tina", "teller"), 2);
+        let grant_huge = || {
+            for by in [
+                person("tom", "teller"),
+                person("dan", "director"),
+                person("dora", "director"),
+            ] {
+                grant(&authority, huge, by, 2);
+            }
+        };
+        if is_huge_first {
+            grant_huge();
+            grant_large();
+        } else {
+            grant_large();
+            grant_huge();
+        }
+        for amount in [50_001, 50_002] {
+            assert!(is_allowed(&authority, &pay(amount)), "{amount}");
+        }
+        held(&authority, &pay(50_003));
+        for amount in [501, 502] {
+            assert!(is_allowed(&authority, &pay(amount)), "{amount}");
+        }
+        held(&authority, &pay(503));
+    }
+}
+
+#[test]
+fn the_grant_that_expires_first_is_used_first() {
+    let time = Time::default();
+    time.set(1_800_000_000);
+    let builder = LocalAuthority::builder(Policies::parse(PAYMENTS).unwrap());
+    let authority = now(builder.clock(time.stepping(0)).build());
+    let (long, short) = (held(&authority, &pay(500)), held(&authority, &pay(600)));
+    for (id, seconds) in [(long, 1_000), (short, 100)] {
+        let ballot = Ballot::approve(person("tina", "teller"));
+        let ballot = ballot.for_any_context(Duration::from_secs(seconds), 1);
+        now(authority.vote(id, ballot));
+    }
+    assert!(is_allowed(&authority, &pay(700)));
+    time.set(1_800_000_100);
+    assert!(is_allowed(&authority, &pay(800)));
+    held(&authority, &pay(900));
+}

@@ -42,8 +42,8 @@ impl Question {
         self.key_of("question", &self.action_hash)
     }
 
-    /// Returns the key under which an approval for any context is found: equal for the same action
-    /// on the same resource by the same agent, in the same environment.
+    /// Returns the key under which approvals for any context are found: equal for the same action on
+    /// the same resource by the same agent, in the same environment.
     #[must_use]
     pub fn any_context_key(&self) -> QuestionKey {
         let binding = ActionBinding::new(&*self.action, self.agent.as_str());
@@ -56,6 +56,14 @@ impl Question {
             None => binding,
         };
         self.key_of("any context", &action_hash(&binding))
+    }
+
+    /// Returns the key of one approval for any context: the [key](Self::any_context_key) of all of
+    /// them, and the decision, so that one approval never takes the place of another.
+    #[must_use]
+    pub fn grant_key(&self, id: EscalationId) -> QuestionKey {
+        let QuestionKey(all) = self.any_context_key();
+        QuestionKey(format!("{all}:{id}"))
     }
 
     /// Returns the key of a decision that was opened by hand.
@@ -77,7 +85,8 @@ impl Question {
     }
 }
 
-/// The key of a [`Question`], in hex.
+/// The key of a [`Question`]: a digest in hex, for an approval for any context followed by the
+/// decision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct QuestionKey(String);
@@ -104,6 +113,19 @@ impl AskedQuestions {
     pub fn get(&self, question: &QuestionKey, now: Timestamp) -> Option<EscalationId> {
         let asked = self.0.get(question).filter(|asked| now < asked.until);
         asked.map(|asked| asked.id)
+    }
+
+    /// Returns the decisions that approved a question for any context, those that expire first before
+    /// the others. `any_context` is the [key](Question::any_context_key) of all of them.
+    #[must_use]
+    pub fn grants(&self, any_context: &QuestionKey, now: Timestamp) -> Vec<EscalationId> {
+        // The keys of the approvals begin with it, and no digest begins with another one.
+        let from = self.0.range::<QuestionKey, _>(any_context..);
+        let all = from.take_while(|(key, _)| key.0.starts_with(&any_context.0));
+        let mut standing: Vec<&Asked> = all.map(|(_, asked)| asked).collect();
+        standing.retain(|asked| now < asked.until);
+        standing.sort_by_key(|asked| asked.until);
+        standing.into_iter().map(|asked| asked.id).collect()
     }
 
     /// Returns how many questions have an open decision.
@@ -208,6 +230,32 @@ mod tests {
             change(&mut other);
             assert_ne!(one, other.any_context_key(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn all_grants_of_a_question_are_found_the_next_to_expire_first() {
+        let mut other = question("a1");
+        other.resource = Some("prod".to_owned());
+        let one = question("a1");
+        let ids: Vec<_> = (0..4).map(|_| EscalationId::random()).collect();
+        let mut asked = AskedQuestions::default();
+        for (id, until) in ids.iter().zip([30, 10, 20]) {
+            asked.close_until(one.grant_key(*id), *id, at(until), at(0));
+        }
+        asked.close_until(other.grant_key(ids[3]), ids[3], at(40), at(0));
+        asked.close_until(one.key(), ids[3], at(40), at(0));
+        let grants = |asked: &AskedQuestions, second| {
+            // In another context, they are the same.
+            let any_context = question("b2").any_context_key();
+            asked.grants(&any_context, at(second))
+        };
+        assert_eq!(grants(&asked, 9), [ids[1], ids[2], ids[0]]);
+        assert_eq!(grants(&asked, 10), [ids[2], ids[0]]);
+        asked.remove(&one.grant_key(ids[2]), ids[2]);
+        assert_eq!(grants(&asked, 10), [ids[0]]);
+        assert!(grants(&asked, 30).is_empty());
+        let all_others = other.any_context_key();
+        assert_eq!(asked.grants(&all_others, at(30)), [ids[3]]);
     }
 
     #[test]

@@ -17,8 +17,7 @@ use super::settle::{keep, settle};
 use super::shown::Shown;
 use super::signed::PresentedApprovals;
 use crate::ledger::approval::{
-    ApprovalEntry, ApprovalState, Asker, EscalationId, HeldQuestion, Question, QuestionKey,
-    ShownText, ttl,
+    ApprovalEntry, ApprovalState, Asker, EscalationId, HeldQuestion, Question, ShownText, ttl,
 };
 use crate::ledger::outstanding::AgentKey;
 use crate::local::LocalAuthority;
@@ -136,31 +135,41 @@ impl HeldRequest {
     ///
     /// # Errors
     ///
-    /// A decision that the agent's questions name, and that the transaction has not read: try again
-    /// with it.
+    /// The decisions that the agent's questions name, and that the transaction has not read: try
+    /// again with them.
     pub(in crate::local) fn plan(
         &self,
         policies: &Policies,
         limits: &Limits,
         changeset: &mut Changeset<'_>,
-    ) -> Result<HoldPlan, EscalationId> {
+    ) -> Result<HoldPlan, Vec<EscalationId>> {
         let now = changeset.time();
-        let mut own = self.decision(&self.question.key(), changeset)?;
-        let any_context = self.decision(&self.question.any_context_key(), changeset)?;
+        let asked = changeset.questions(self.agent);
+        let own = asked.get(&self.question.key(), now);
+        let mut grants = asked.grants(&self.question.any_context_key(), now);
+        grants.retain(|id| own != Some(*id));
+        let mut unread: Vec<_> = own.iter().chain(&grants).copied().collect();
+        // A store may have forgotten one that was read.
+        unread.retain(|id| changeset.approval(id.key()).is_none() && !self.rows.contains(id));
+        if !unread.is_empty() {
+            return Err(unread);
+        }
+        let read = |id: &EscalationId| changeset.approval(id.key()).cloned();
+        let grants: Vec<_> = grants.iter().filter_map(read).collect();
+        let mut own = own.as_ref().and_then(read);
         if let Some(row) = &mut own
             && settle(row, policies, changeset)
         {
             keep(row.clone(), changeset);
         }
-        let rows = [own.as_ref(), any_context.as_ref()];
-        if let Err(reason) = self.presented.check_id(rows.into_iter().flatten()) {
+        if let Err(reason) = self.presented.check_id(own.iter().chain(&grants)) {
             return Ok(HoldPlan::BadApproval(reason));
         }
         // A rejection of this very question also stands against a grant for any context.
         if let Some(row) = own.as_ref().filter(|row| self.stands_rejected(row)) {
             return Ok(HoldPlan::Rejected(row.clone()));
         }
-        let mut known = [&own, &any_context].into_iter().flatten();
+        let mut known = own.iter().chain(&grants);
         if let Some(row) = known.find(|row| row.released(&self.held(), now).is_some()) {
             return Ok(HoldPlan::Release(row.clone()));
         }
@@ -232,24 +241,6 @@ impl HeldRequest {
         let event = self.attribution.sign(approval_events::requested(row));
         row.sequence = changeset.record(event).sequence;
         self.due.sooner(row.timeout_at);
-    }
-
-    /// Returns the decision of a question, or the id of one that the transaction has not read.
-    fn decision(
-        &self,
-        question: &QuestionKey,
-        changeset: &Changeset<'_>,
-    ) -> Result<Option<ApprovalEntry>, EscalationId> {
-        let asked = changeset.questions(self.agent);
-        let Some(id) = asked.get(question, changeset.time()) else {
-            return Ok(None);
-        };
-        match changeset.approval(id.key()) {
-            Some(row) => Ok(Some(row.clone())),
-            // A store may have forgotten it.
-            None if self.rows.contains(&id) => Ok(None),
-            None => Err(id),
-        }
     }
 
     /// Returns what an approval has to be for to release the request.

@@ -51,14 +51,14 @@ pub(super) fn settle(
 pub(super) fn keep(row: ApprovalEntry, changeset: &mut Changeset<'_>) {
     let (agent, now, id) = (row.agent_key(), changeset.time(), row.id);
     let mut asked = changeset.questions(agent);
-    let (own, any_context) = (row.question_key(), row.question.any_context_key());
+    let (own, grant) = (row.question_key(), row.question.grant_key(id));
     match (row.state, &row.release) {
         (ApprovalState::Pending | ApprovalState::Escalated, _) => {
             asked.open_until(own, id, row.last_timeout(), now);
         }
         (ApprovalState::Approved, Some(release)) if release.uses_left > 0 => {
             if release.any_context {
-                asked.close_until(any_context, id, release.until, now);
+                asked.close_until(grant, id, release.until, now);
             }
             asked.close_until(own, id, release.until, now);
         }
@@ -68,7 +68,7 @@ pub(super) fn keep(row: ApprovalEntry, changeset: &mut Changeset<'_>) {
         }
         (ApprovalState::Approved | ApprovalState::Rejected | ApprovalState::TimedOut, _) => {
             asked.remove(&own, id);
-            asked.remove(&any_context, id);
+            asked.remove(&grant, id);
         }
     }
     changeset.keep_questions(agent, asked);
