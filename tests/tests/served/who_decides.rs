@@ -193,3 +193,58 @@ async fn what_was_asked_by_hand_is_passed_on_by_its_approvers_and_by_the_caller_
     let row = time_out(&served, DANA, id).await.json();
     assert_eq!(row["status"], "timed_out", "{row}");
 }
+
+#[tokio::test]
+async fn the_quorum_that_a_program_asks_for_comes_back_and_holds() {
+    let served = serve().await;
+    for (asked, answered) in [
+        (json!({}), ("single_approver", 1, 1, 1)),
+        (
+            json!({"quorum_required": "two_thirds", "approver_pool_size": 5}),
+            ("two_thirds", 4, 5, 4),
+        ),
+        (
+            json!({"quorum_required": "simple_majority", "approver_pool_size": 4, "min_approvers": 2}),
+            ("simple_majority", 2, 4, 3),
+        ),
+        (
+            json!({"quorum_required": "unanimous", "approver_pool_size": 2, "min_approvers": 3}),
+            ("unanimous", 3, 3, 3),
+        ),
+        (json!({"min_approvers": 2}), ("single_approver", 2, 2, 2)),
+        (
+            json!({"quorum_required": "single_approver", "approver_pool_size": 9}),
+            ("single_approver", 1, 9, 1),
+        ),
+    ] {
+        let mut body = json!({"agent_id": "bot", "escalation_reason": "r"});
+        let members = asked.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(members);
+        let opened = post(&served, KEY, "/v1/hitl", body).await.json();
+        let id = opened["id"].as_str().unwrap();
+        let read = get(&served, KEY, &format!("/v1/hitl/{id}")).await.json();
+        let (tier, least, pool, required) = answered;
+        for row in [opened.clone(), read] {
+            assert_eq!(row["quorum_required"], tier, "{asked}: {row}");
+            assert_eq!(row["min_approvers"], least, "{asked}: {row}");
+            assert_eq!(row["approver_pool_size"], pool, "{asked}: {row}");
+            assert_eq!(row["quorum_progress"]["required"], required, "{asked}");
+        }
+        let row = vote(&served, ALICE, id, "approve").await.json();
+        let is_approved = row["status"] == "approved";
+        assert_eq!(is_approved, required == 1, "{asked}: {row}");
+        let votes = get(&served, ALICE, &format!("/v1/hitl/{id}/approvals")).await;
+        assert_eq!(votes.json()["approvals"][0]["quorum_at_vote"], tier);
+    }
+    for bad in [
+        json!({"quorum_required": "unanimous", "approver_pool_size": 101}),
+        json!({"quorum_required": "most"}),
+        json!({"min_approvers": 101}),
+    ] {
+        let mut body = json!({"agent_id": "bot", "escalation_reason": "r"});
+        let members = bad.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(members);
+        let answer = post(&served, KEY, "/v1/hitl", body).await;
+        answer.is_problem(422, "INVALID_FIELD");
+    }
+}

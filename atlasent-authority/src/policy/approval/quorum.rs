@@ -20,6 +20,9 @@ pub enum Quorum {
         tier: QuorumTier,
         /// The number of approvers in the pool.
         of: u32,
+        /// The least number of approvals, whatever the share is. Unset where the share alone counts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at_least: Option<u32>,
     },
 }
 
@@ -90,10 +93,8 @@ impl Quorum {
         let quorum = match (words.next(), words.next(), words.next(), words.next()) {
             (Some(word), None, None, None) => match (number(word), tier(word), people) {
                 (Some(number), ..) => Some(Self::Number(number)),
-                (None, Some(tier), Some(of)) => Some(Self::Tier { tier, of }),
-                (None, Some(tier @ QuorumTier::SingleApprover), None) => {
-                    Some(Self::Tier { tier, of: 1 })
-                }
+                (None, Some(tier), Some(of)) => Some(Self::share(tier, of)),
+                (None, Some(tier @ QuorumTier::SingleApprover), None) => Some(Self::share(tier, 1)),
                 (None, Some(_), None) => {
                     return Err(format!(
                         "`{text}` needs a number of approvers, since `@approvers` does not list \
@@ -104,7 +105,7 @@ impl Quorum {
             },
             (Some(word), Some("of"), Some(pool), None) => {
                 let found = tier(word).zip(number(pool));
-                found.map(|(tier, of)| Self::Tier { tier, of })
+                found.map(|(tier, of)| Self::share(tier, of))
             }
             _ => None,
         };
@@ -127,24 +128,37 @@ impl Quorum {
         }
     }
 
+    /// Returns a share of a pool, which alone counts.
+    const fn share(tier: QuorumTier, of: u32) -> Self {
+        Self::Tier {
+            tier,
+            of,
+            at_least: None,
+        }
+    }
+
     /// Returns how many approvals release the hold. At least 1.
     #[must_use]
     pub fn required(&self) -> u32 {
         let required = match *self {
             Self::Number(number) => number,
-            Self::Tier { tier, of } => match tier {
-                QuorumTier::SingleApprover => 1,
-                QuorumTier::SimpleMajority => (of / 2).saturating_add(1),
-                // Rounded up, without multiplying a number that may be large.
-                QuorumTier::TwoThirds => of - of / 3,
-                QuorumTier::Unanimous => of,
-            },
+            Self::Tier { tier, of, at_least } => {
+                let share = match tier {
+                    QuorumTier::SingleApprover => 1,
+                    QuorumTier::SimpleMajority => (of / 2).saturating_add(1),
+                    // Rounded up, without multiplying a number that may be large.
+                    QuorumTier::TwoThirds => of - of / 3,
+                    QuorumTier::Unanimous => of,
+                };
+                share.max(at_least.unwrap_or(0))
+            }
         };
         required.max(1)
     }
 }
 
-/// For people: `1 approval`, or `4 approvals (two thirds of 5)`.
+/// For people: `1 approval`, `4 approvals (two thirds of 5)`, or `5 approvals (two thirds of 5, at
+/// least 5)`.
 impl fmt::Display for Quorum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let required = self.required();
@@ -160,14 +174,18 @@ impl fmt::Display for Quorum {
                 tier: QuorumTier::SingleApprover,
                 ..
             } => Ok(()),
-            Self::Tier { tier, of } => {
+            Self::Tier { tier, of, at_least } => {
                 let share = match tier {
                     QuorumTier::SingleApprover => "one",
                     QuorumTier::SimpleMajority => "more than half",
                     QuorumTier::TwoThirds => "two thirds",
                     QuorumTier::Unanimous => "all",
                 };
-                write!(f, " ({share} of {of})")
+                write!(f, " ({share} of {of}")?;
+                if let Some(least) = at_least.filter(|least| *least == required) {
+                    write!(f, ", at least {least}")?;
+                }
+                f.write_str(")")
             }
         }
     }
@@ -201,7 +219,7 @@ mod tests {
             (7, 4, 5),
             (100, 51, 67),
         ] {
-            let required = |tier| Quorum::Tier { tier, of: pool }.required();
+            let required = |tier| Quorum::share(tier, pool).required();
             assert_eq!(required(QuorumTier::SingleApprover), 1);
             assert_eq!(required(QuorumTier::SimpleMajority), majority, "{pool}");
             assert_eq!(required(QuorumTier::TwoThirds), two_thirds, "{pool}");
@@ -210,7 +228,27 @@ mod tests {
         for pool in 0..=MAX {
             let tier = QuorumTier::TwoThirds;
             let ceiling = (2 * pool).div_ceil(3).max(1);
-            assert_eq!(Quorum::Tier { tier, of: pool }.required(), ceiling);
+            assert_eq!(Quorum::share(tier, pool).required(), ceiling);
+        }
+    }
+
+    #[test]
+    fn a_share_can_have_a_least_number_of_approvals() {
+        let quorum = |at_least| Quorum::Tier {
+            tier: QuorumTier::TwoThirds,
+            of: 5,
+            at_least: Some(at_least),
+        };
+        for (at_least, required, shown) in [
+            (0, 4, "4 approvals (two thirds of 5)"),
+            (3, 4, "4 approvals (two thirds of 5)"),
+            (5, 5, "5 approvals (two thirds of 5, at least 5)"),
+            (7, 7, "7 approvals (two thirds of 5, at least 7)"),
+        ] {
+            let quorum = quorum(at_least);
+            assert_eq!((quorum.required(), &*quorum.to_string()), (required, shown));
+            let stored = serde_json::to_string(&quorum).unwrap();
+            assert_eq!(serde_json::from_str::<Quorum>(&stored).unwrap(), quorum);
         }
     }
 

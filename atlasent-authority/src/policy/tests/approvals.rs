@@ -65,6 +65,7 @@ fn a_tier_counts_the_listed_people() {
     let expected = Quorum::Tier {
         tier: QuorumTier::TwoThirds,
         of: 3,
+        at_least: None,
     };
     assert_eq!(tier.quorum, expected);
 }

@@ -40,7 +40,7 @@ pub(super) fn escalation(row: &ApprovalEntry, org: &OrgId) -> Escalation {
     escalation.timeout_at = Some(format_time(row.timeout_at));
     let tally = row.tally();
     escalation.quorum_required = tier(row);
-    escalation.min_approvers = tally.required;
+    escalation.min_approvers = at_least(row).unwrap_or(tally.required);
     escalation.approver_pool_size = pool(row).max(tally.required);
     escalation.escalation_depth = number(row.depth());
     escalation.max_escalation_depth = number(row.max_depth());
@@ -171,12 +171,25 @@ fn assigned_to(row: &ApprovalEntry) -> (Option<String>, Option<String>) {
     }
 }
 
+/// Returns the quorum of the rule that asks for the most.
+fn largest_quorum(row: &ApprovalEntry) -> Option<&Quorum> {
+    let quorums = row.rules.iter().map(|rule| &rule.quorum);
+    quorums.max_by_key(|quorum| quorum.required())
+}
+
 /// Returns the tier of the rule that asks for the most.
 fn tier(row: &ApprovalEntry) -> QuorumTier {
-    let most = row.rules.iter().max_by_key(|rule| rule.quorum.required());
-    match most.map(|rule| &rule.quorum) {
+    match largest_quorum(row) {
         Some(Quorum::Tier { tier, .. }) => (*tier).into(),
         _ => QuorumTier::SingleApprover,
+    }
+}
+
+/// Returns the least number of approvals beside the tier, if there is one.
+fn at_least(row: &ApprovalEntry) -> Option<u32> {
+    match largest_quorum(row) {
+        Some(Quorum::Tier { at_least, .. }) => *at_least,
+        _ => None,
     }
 }
 

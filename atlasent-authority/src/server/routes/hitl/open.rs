@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atlasent::wire::{CreateEscalation, Escalation, FallbackDecision, QuorumTier};
+use atlasent::wire::{self, CreateEscalation, Escalation, FallbackDecision};
 use atlasent::{Agent, Context};
 use axum::extract::{Extension, Request};
 use serde_json::{Number, Value};
@@ -10,7 +10,7 @@ use serde_json::{Number, Value};
 use super::answer;
 use crate::keys::ApiScope;
 use crate::local::approvals::NewApproval;
-use crate::policy::{ApprovalRule, ApproverName, Approvers, Quorum};
+use crate::policy::{ApprovalRule, ApproverName, Approvers, Quorum, QuorumTier};
 use crate::server::api_error::ApiError;
 use crate::server::entry::caller::ApiCaller;
 use crate::server::input::body;
@@ -79,20 +79,17 @@ fn new_approval(body: CreateEscalation) -> Result<NewApproval, ApiError> {
     if !names.is_empty() {
         rule.approvers = Approvers::OneOf(names);
     }
-    let tier = body.quorum_required.unwrap_or(QuorumTier::SingleApprover);
-    if !tier.is_known() {
-        return Err(ApiError::invalid(
-            "`quorum_required` has to be `single_approver`, `simple_majority`, `two_thirds` or `unanimous`",
-        ));
-    }
-    let required = tier.required(body.approver_pool_size.unwrap_or(1));
-    let required = required.max(body.min_approvers.unwrap_or(1));
-    if !(1..=MAX_QUORUM).contains(&required) {
+    rule.quorum = Quorum::Tier {
+        tier: tier(body.quorum_required)?,
+        of: body.approver_pool_size.unwrap_or(1),
+        at_least: body.min_approvers.filter(|least| *least > 0),
+    };
+    let required = rule.quorum.required();
+    if required > MAX_QUORUM {
         return Err(ApiError::invalid(format!(
             "the quorum needs {required} approvals: use from 1 to {MAX_QUORUM}"
         )));
     }
-    rule.quorum = Quorum::Number(required);
     let mut new = NewApproval::new(agent, body.escalation_reason, proposed, rule)
         .max_escalations(body.max_escalation_depth.unwrap_or(ESCALATIONS));
     if let Some(score) = body.risk_score.and_then(Number::from_f64) {
@@ -101,5 +98,18 @@ fn new_approval(body: CreateEscalation) -> Result<NewApproval, ApiError> {
     match body.timeout_at {
         Some(text) => Ok(new.timeout_at(parse_time("timeout_at", &text)?)),
         None => Ok(new),
+    }
+}
+
+/// Returns the tier that a request asks for.
+fn tier(wanted: Option<wire::QuorumTier>) -> Result<QuorumTier, ApiError> {
+    match wanted {
+        None | Some(wire::QuorumTier::SingleApprover) => Ok(QuorumTier::SingleApprover),
+        Some(wire::QuorumTier::SimpleMajority) => Ok(QuorumTier::SimpleMajority),
+        Some(wire::QuorumTier::TwoThirds) => Ok(QuorumTier::TwoThirds),
+        Some(wire::QuorumTier::Unanimous) => Ok(QuorumTier::Unanimous),
+        Some(_) => Err(ApiError::invalid(
+            "`quorum_required` has to be `single_approver`, `simple_majority`, `two_thirds` or `unanimous`",
+        )),
     }
 }
