@@ -168,6 +168,19 @@ fn a_held_call_is_released_from_another_terminal_and_its_story_is_told() {
     let bundle = served.data.path().join("trail.json");
     let bundle = bundle.to_str().unwrap();
     served.ok(&served.agent, &["audit", "export", "--out", bundle]);
+    let folder = served.data.path().to_str().unwrap();
+    let keys = served.ok(
+        &served.agent,
+        &["signing-key", "list", "--data-dir", folder],
+    );
+    let published = served.data.path().join("published.json");
+    fs::write(&published, keys).unwrap();
+    let published = published.to_str().unwrap();
+    let verified = served.ok(
+        &served.agent,
+        &["audit", "verify", bundle, "--key", published],
+    );
+    assert!(verified.starts_with("verified: "), "{verified}");
     let report = served.ok(&served.agent, &["audit", "report", bundle, "--chain-only"]);
     let story = [
         "approval.requested",
