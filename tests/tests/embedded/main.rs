@@ -13,6 +13,7 @@ mod approved;
 mod budgets;
 mod contention;
 mod delegated;
+mod due;
 mod explained;
 mod faults;
 mod fields;

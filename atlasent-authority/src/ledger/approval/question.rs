@@ -135,7 +135,8 @@ impl AskedQuestions {
         self.0.values().filter(is_open).count()
     }
 
-    /// Sets the open decision of a question, and when it expires. Forgets expired ones.
+    /// Sets the open decision of a question, and when it expires. An open decision of another id
+    /// stays. Forgets expired ones.
     pub fn open_until(
         &mut self,
         question: QuestionKey,
@@ -156,16 +157,18 @@ impl AskedQuestions {
         until: Timestamp,
         now: Timestamp,
     ) {
-        let other = self.0.get(&question).filter(|asked| asked.id != id);
-        if !other.is_some_and(|asked| asked.open && now < asked.until) {
-            let open = false;
-            self.set(question, Asked { id, until, open }, now);
-        }
+        let open = false;
+        self.set(question, Asked { id, until, open }, now);
     }
 
+    /// Sets the decision of a question, unless another one is open: a change of an older decision
+    /// does not hide the one that the question has now.
     fn set(&mut self, question: QuestionKey, asked: Asked, now: Timestamp) {
         self.0.retain(|_, asked| now < asked.until);
-        self.0.insert(question, asked);
+        let other = self.0.get(&question).filter(|known| known.id != asked.id);
+        if !other.is_some_and(|other| other.open) {
+            self.0.insert(question, asked);
+        }
     }
 
     /// Removes a question, if this is its decision.
@@ -276,5 +279,20 @@ mod tests {
         assert_eq!(asked.get(&other, at(29)), Some(second));
         asked.remove(&other, second);
         assert_eq!(asked.get(&other, at(29)), None);
+    }
+
+    #[test]
+    fn no_decision_takes_the_question_of_another_open_one() {
+        let question = question("1").key();
+        let (first, second) = (EscalationId::random(), EscalationId::random());
+        let mut asked = AskedQuestions::default();
+        asked.open_until(question.clone(), first, at(10), at(0));
+        asked.open_until(question.clone(), second, at(40), at(10));
+        asked.open_until(question.clone(), first, at(20), at(5));
+        asked.close_until(question.clone(), first, at(20), at(5));
+        assert_eq!(asked.get(&question, at(15)), Some(second));
+        asked.close_until(question.clone(), second, at(40), at(15));
+        asked.open_until(question.clone(), first, at(20), at(15));
+        assert_eq!(asked.get(&question, at(15)), Some(first));
     }
 }

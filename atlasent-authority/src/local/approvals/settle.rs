@@ -14,6 +14,10 @@ const POLICIES_CHANGED: &str = "the policies of this action changed, so the ques
 /// Ends an open decision if its policies changed. If its time is over, escalates it, or ends it if
 /// no further step is named. Records the change, and returns whether there was one. The caller
 /// [keeps](keep) the decision then.
+///
+/// A decision is not escalated after the time of its last step: the same question does not find it
+/// from then on, and opens a new one. A server that was down for so long may come too late for
+/// every step.
 pub(super) fn settle(
     row: &mut ApprovalEntry,
     policies: &Policies,
@@ -29,7 +33,7 @@ pub(super) fn settle(
         row.time_out(ExpiredReason::ManualExpire, None, note, now);
     } else if now < row.timeout_at {
         return false;
-    } else if row.escalate(None, None, now) {
+    } else if now < row.last_timeout() && row.escalate(None, None, now) {
         if let Some(step) = row.steps.last() {
             changeset.record(approval_events::escalated(row, step));
         }
