@@ -383,8 +383,9 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             true => issuer_with_receipts(&store, &self.clock),
             false => Issuer::new(),
         };
+        let since = self.clock.now();
         let authority = LocalAuthority {
-            policies: Arc::new(CurrentPolicies::new(self.policies)),
+            policies: Arc::new(CurrentPolicies::new(self.policies, since)),
             store,
             clock: self.clock,
             permit_ttl: self.permit_ttl,

@@ -2,44 +2,77 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
+use crate::ledger::ApprovalEntry;
 use crate::policy::Policies;
 
 /// The policies in force. They are replaced inside the transaction that records the replacement, so
 /// each decision and each verification falls on one side of it.
 #[derive(Debug)]
 pub(crate) struct CurrentPolicies {
-    policies: RwLock<Arc<Policies>>,
+    in_force: RwLock<InForce>,
     changes: watch::Sender<()>,
 }
 
+/// The policies in force, and since when.
+#[derive(Clone, Debug)]
+pub(crate) struct InForce {
+    policies: Arc<Policies>,
+    since: Timestamp,
+}
+
 impl CurrentPolicies {
-    pub(crate) fn new(policies: Policies) -> Self {
+    pub(crate) fn new(policies: Policies, since: Timestamp) -> Self {
+        let policies = Arc::new(policies);
         Self {
-            policies: RwLock::new(Arc::new(policies)),
+            in_force: RwLock::new(InForce { policies, since }),
             changes: watch::Sender::new(()),
         }
     }
 
     pub(crate) fn get(&self) -> Arc<Policies> {
-        let policies = self.policies.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&policies)
+        self.look(|in_force| Arc::clone(&in_force.policies))
     }
 
     /// Returns whether `policies` are still in force.
     pub(crate) fn are(&self, policies: &Arc<Policies>) -> bool {
-        let current = self.policies.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::ptr_eq(&current, policies)
+        self.look(|in_force| Arc::ptr_eq(&in_force.policies, policies))
     }
 
-    /// Puts `policies` in force, and returns the former ones.
-    pub(crate) fn replace(&self, policies: Arc<Policies>) -> Arc<Policies> {
-        let mut current = self
-            .policies
+    /// Returns whether an open decision was ended by other policies: it was opened before those in
+    /// force, which are others for its action.
+    ///
+    /// One that was opened since then may be of a process that shares the store and has read newer
+    /// policies: its own change ends it, and not the mere sight of it here.
+    pub(crate) fn ended(&self, row: &ApprovalEntry) -> bool {
+        let Some(policy) = &row.policy else {
+            return false;
+        };
+        self.look(|in_force| {
+            row.opened_at <= in_force.since
+                && in_force.policies.action_digest(&row.question.action) != policy
+        })
+    }
+
+    /// Puts `policies` in force.
+    pub(crate) fn replace(&self, policies: Arc<Policies>, since: Timestamp) {
+        self.put_back(InForce { policies, since });
+    }
+
+    /// Puts policies in force that were in force before, as of then.
+    pub(crate) fn put_back(&self, former: InForce) {
+        let mut in_force = self
+            .in_force
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *current, policies)
+        *in_force = former;
+    }
+
+    /// Returns what is in force, to be [put back](Self::put_back).
+    pub(crate) fn in_force(&self) -> InForce {
+        self.look(InForce::clone)
     }
 
     /// Notifies all watchers that other policies are in force, and recorded.
@@ -50,5 +83,9 @@ impl CurrentPolicies {
     /// Returns a receiver that is notified by [`announce`](Self::announce).
     pub(crate) fn watch(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
+    }
+
+    fn look<T>(&self, look: impl FnOnce(&InForce) -> T) -> T {
+        look(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -160,7 +160,8 @@ impl<S: Store> LocalAuthority<S> {
     /// Puts other policies in force, and records their digest.
     ///
     /// A permit that was granted before stays valid only if the policies of its action are
-    /// unchanged: see [`Policies::action_digest`].
+    /// unchanged: see [`Policies::action_digest`]. A decision that waits for approvers ends
+    /// otherwise, the next time that it is looked at; those who wait for it look at once.
     ///
     /// ```
     /// # use atlasent::wire::{EvaluateRequest, VerifyRequest};
@@ -192,18 +193,22 @@ impl<S: Store> LocalAuthority<S> {
         let event = record::policies_loaded(&policies);
         let (current, new) = (Arc::clone(&self.policies), Arc::new(policies));
         let replaced = Arc::clone(&new);
-        let former = self.policies();
+        let former = self.policies.in_force();
         let change = move |changeset: &mut Changeset<'_>| {
             changeset.record(event);
-            current.replace(replaced);
+            current.replace(replaced, changeset.time());
         };
         let recorded = self.commit(failed::POLICIES, Vec::new(), change).await;
         // The change may have run although the store did not keep it.
         if recorded.is_err() && self.policies.are(&new) {
-            self.policies.replace(former);
+            self.policies.put_back(former);
         }
         if recorded.is_ok() {
             self.policies.announce();
+            // Decisions of the former policies end: by the next look for due ones, and at once
+            // where somebody waits for one.
+            self.due.policies_changed();
+            self.waiters.wake_all();
         }
         recorded
     }

@@ -103,6 +103,28 @@ fn a_waiter_is_woken_when_a_question_finds_that_the_policies_changed() {
 }
 
 #[test]
+fn a_waiter_is_woken_when_the_policies_are_replaced() {
+    let authority = Arc::new(LocalAuthority::in_memory(Policies::parse(HOLDS).unwrap()).unwrap());
+    let id = held_deploy(&authority);
+    let waiter = {
+        let authority = Arc::clone(&authority);
+        std::thread::spawn(move || {
+            now_blocking(authority.wait_for_approval(id, Duration::from_secs(60)))
+        })
+    };
+    std::thread::sleep(Duration::from_millis(50));
+    let start = std::time::Instant::now();
+    let other = HOLDS.replace("two people", "two other people");
+    now(authority.replace_policies(Policies::parse(&other).unwrap()));
+    let row = waiter.join().unwrap().unwrap();
+    assert_eq!(row.state, ApprovalState::TimedOut);
+    assert!(
+        start.elapsed() < Duration::from_secs(30),
+        "it waited for its own time"
+    );
+}
+
+#[test]
 fn a_waiter_is_woken_when_the_time_is_over() {
     let policies = HOLDS.replace("100s", "1s");
     let authority = LocalAuthority::in_memory(Policies::parse(&policies).unwrap()).unwrap();

@@ -73,7 +73,8 @@ impl<S: Store> LocalAuthority<S> {
         let Some(row) = row.filter(|row| row.is_known_to(caller)) else {
             return Ok(None);
         };
-        if !row.is_open() || self.clock.now() < row.timeout_at {
+        let is_over = self.clock.now() >= row.timeout_at || self.policies.ended(&row);
+        if !row.is_open() || !is_over {
             return Ok(Some(self.sealing.opened(row)));
         }
         match self.change_approval(caller, id, |_, _| Ok(())).await {
@@ -84,8 +85,8 @@ impl<S: Store> LocalAuthority<S> {
     }
 
     /// Returns at most `limit` decisions of a list that were opened before the event `before`, the
-    /// newest first. A decision whose time is over is listed as open until it is
-    /// [ended](Self::expire_due_approvals).
+    /// newest first. A decision whose time is over, or whose policies changed, is listed as open
+    /// until it is [ended](Self::expire_due_approvals).
     ///
     /// # Errors
     ///

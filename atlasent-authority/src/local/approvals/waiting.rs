@@ -70,6 +70,13 @@ impl Waiters {
         }
     }
 
+    /// Wakes the waiters of all decisions.
+    pub(crate) fn wake_all(&self) {
+        for (notify, _) in self.lock().by_id.values() {
+            notify.notify_waiters();
+        }
+    }
+
     /// Registers a waiter.
     fn register(&self, id: EscalationId) -> Waiter<'_> {
         let mut listening = self.lock();
