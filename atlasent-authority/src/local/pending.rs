@@ -52,6 +52,9 @@ pub(super) const BAD_APPROVAL: &str = "APPROVAL_ARTIFACT_INVALID";
 /// The code of a denial because too many decisions wait for approvers.
 const APPROVAL_LIMIT: &str = "APPROVAL_LIMIT";
 
+/// The code of a denial because a request has more than approvers are shown.
+const APPROVAL_TOO_LARGE: &str = "APPROVAL_TOO_LARGE";
+
 /// A request that its caller may repeat, since it has a `request_id`.
 #[derive(Clone)]
 pub(super) struct RepeatableRequest {
@@ -243,6 +246,7 @@ impl PendingDecision {
             }
             HoldPlan::BadApproval(reason) => self.deny(BAD_APPROVAL, reason.clone()),
             HoldPlan::TooMany(reason) => self.deny(APPROVAL_LIMIT, reason.clone()),
+            HoldPlan::TooLarge(reason) => self.deny(APPROVAL_TOO_LARGE, reason.clone()),
             HoldPlan::Open(_) | HoldPlan::Join(_) => {}
         }
         let Some(row) = plan.row() else {

@@ -18,6 +18,7 @@ mod explained;
 mod faults;
 mod fields;
 mod granted;
+mod large;
 mod ledger;
 mod limits;
 mod page;

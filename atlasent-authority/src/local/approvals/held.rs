@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Due;
 use super::settle::{keep, settle};
-use super::shown::Shown;
+use super::shown::{MAX_SHOWN, Shown};
 use super::signed::PresentedApprovals;
 use crate::ledger::approval::{
     ApprovalEntry, ApprovalState, Asker, EscalationId, HeldQuestion, Question, ShownText, ttl,
@@ -45,6 +45,8 @@ pub(in crate::local) struct HeldRequest {
     /// What the store keeps for approvers, and the hash of what they see.
     shown: ShownText,
     shown_hash: String,
+    /// The length of what approvers would see, in bytes.
+    shown_length: usize,
     askers: Vec<Asker>,
     /// The approvals that the request carries.
     presented: PresentedApprovals,
@@ -74,6 +76,8 @@ pub(in crate::local) enum HoldPlan {
     BadApproval(String),
     /// It is denied, since too much waits for approvers already.
     TooMany(String),
+    /// It is denied, since it has more than approvers are shown.
+    TooLarge(String),
 }
 
 impl HeldRequest {
@@ -94,6 +98,12 @@ impl HeldRequest {
         let grant = &new_permit.grant;
         let new_id = EscalationId::random();
         let shown = Shown::new(request, &rules);
+        let shown_length = shown.text.len();
+        let shown_text = match shown_length {
+            0..=MAX_SHOWN => authority.sealing.seal(shown.text, new_id, &shown.hash)?,
+            // It opens no decision, and may use one that is made.
+            _ => ShownText::from(String::new()),
+        };
         Ok(Self {
             new_id,
             question: Question {
@@ -108,8 +118,9 @@ impl HeldRequest {
             agent: AgentKey::from_grant(grant),
             reason: reason.to_owned(),
             policy: grant.policy.as_deref().unwrap_or_default().to_owned(),
-            shown: authority.sealing.seal(shown.text, new_id, &shown.hash)?,
+            shown: shown_text,
             shown_hash: shown.hash,
+            shown_length,
             rules,
             askers: attribution.askers(),
             presented,
@@ -190,7 +201,7 @@ impl HeldRequest {
             },
             _ => match self.new_row(limits, changeset) {
                 Ok(row) => HoldPlan::Open(row),
-                Err(reason) => HoldPlan::TooMany(reason),
+                Err(refusal) => *refusal,
             },
         })
     }
@@ -208,7 +219,7 @@ impl HeldRequest {
             Some(row) => row,
             None => match self.new_row(limits, changeset) {
                 Ok(row) => row,
-                Err(reason) => return HoldPlan::TooMany(reason),
+                Err(refusal) => return *refusal,
             },
         };
         if !row.join(self.askers.clone()) {
@@ -258,9 +269,22 @@ impl HeldRequest {
         row.state == ApprovalState::Rejected && row.policy.as_ref() == Some(&self.policy)
     }
 
-    /// Returns a new decision for the question, or the reason why too many are open.
-    fn new_row(&self, limits: &Limits, changeset: &Changeset<'_>) -> Result<ApprovalEntry, String> {
-        limits.check_approvals(self.question.agent.as_str(), self.agent, changeset)?;
+    /// Returns a new decision for the question, or the denial of a request that may open none.
+    fn new_row(
+        &self,
+        limits: &Limits,
+        changeset: &Changeset<'_>,
+    ) -> Result<ApprovalEntry, Box<HoldPlan>> {
+        if self.shown_length > MAX_SHOWN {
+            let length = self.shown_length;
+            return Err(Box::new(HoldPlan::TooLarge(format!(
+                "approvers would have to read {length} bytes of this request, and the limit is \
+                 {MAX_SHOWN}: send less context"
+            ))));
+        }
+        limits
+            .check_approvals(self.question.agent.as_str(), self.agent, changeset)
+            .map_err(|reason| Box::new(HoldPlan::TooMany(reason)))?;
         let now = changeset.time();
         let timeout_at = now
             .saturating_add(ttl(&self.rules))
@@ -285,7 +309,7 @@ impl HoldPlan {
             | Self::Release(row)
             | Self::Rejected(row)
             | Self::OwnApproval(row, _) => Some(row),
-            Self::BadApproval(_) | Self::TooMany(_) => None,
+            Self::BadApproval(_) | Self::TooMany(_) | Self::TooLarge(_) => None,
         }
     }
 
@@ -307,8 +331,11 @@ impl HoldPlan {
                 }
                 keep(row, changeset);
             }
-            Self::Rejected(_) | Self::OwnApproval(..) | Self::BadApproval(_) | Self::TooMany(_) => {
-            }
+            Self::Rejected(_)
+            | Self::OwnApproval(..)
+            | Self::BadApproval(_)
+            | Self::TooMany(_)
+            | Self::TooLarge(_) => {}
         }
     }
 }

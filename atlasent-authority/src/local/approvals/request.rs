@@ -9,17 +9,16 @@ use sha2::{Digest, Sha256};
 
 use super::ApprovalError;
 use super::settle::keep;
+use super::shown::MAX_SHOWN;
 use super::vote::check_note;
 use crate::ledger::approval::{ApprovalEntry, EscalationId, Question, ttl};
 use crate::local::caller::Caller;
+use crate::local::limits::StorageLimit;
 use crate::local::{LocalAuthority, failed};
 use crate::policy::ApprovalRule;
 use crate::sealing::Sealing;
 use crate::store::{CellKey, Changeset, Store};
 use crate::trail::approval_events;
-
-/// The maximum length of a proposed action, as JSON, in bytes.
-const MAX_PROPOSED: usize = 65_536;
 
 /// How often a decision can be escalated at most.
 const MAX_ESCALATIONS: u32 = 8;
@@ -103,10 +102,10 @@ impl NewApproval {
     ) -> Result<ApprovalEntry, ApprovalError> {
         check_note("reason", Some(&self.reason))?;
         let shown = self.proposed.canonical_json();
-        if shown.len() > MAX_PROPOSED {
+        if shown.len() > MAX_SHOWN {
             let length = shown.len();
             return Err(ApprovalError::Invalid(format!(
-                "the proposed action has {length} bytes, and the limit is {MAX_PROPOSED}"
+                "the proposed action has {length} bytes, and the limit is {MAX_SHOWN}: shorten it"
             )));
         }
         let hash = lower::encode_string(&Sha256::digest(&shown));
@@ -141,7 +140,8 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// # Errors
     ///
-    /// [`ApprovalError`], and no decision is opened.
+    /// [`ApprovalError`], and no decision is opened. It is [`ApprovalError::Failed`] when the store
+    /// holds too many events (its source is a [`StorageLimit`](crate::StorageLimit)).
     pub async fn request_approval(&self, new: NewApproval) -> Result<ApprovalEntry, ApprovalError> {
         self.request_approval_for(&Caller::embedded(&self.secret), new)
             .await
@@ -159,6 +159,8 @@ impl<S: Store> LocalAuthority<S> {
         reads.push(CellKey::Questions(row.agent_key()));
         let change = move |changeset: &mut Changeset<'_>| {
             let now = changeset.time();
+            StorageLimit::check(changeset.held_events(), limits.max_events)
+                .map_err(StorageLimit::into_failure)?;
             limits
                 .check_approvals(row.question.agent.as_str(), row.agent_key(), changeset)
                 .map_err(ApprovalError::Invalid)?;

@@ -8,6 +8,10 @@ use sha2::{Digest, Sha256};
 
 use crate::policy::{ApprovalRule, RedactedContext};
 
+/// The maximum length of what approvers see of one request, in bytes. A request with more is not
+/// held for approvers: nobody reads that much, and a store would keep it for a month.
+pub(super) const MAX_SHOWN: usize = 65_536;
+
 /// What stands in place of a redacted value.
 const REDACTED: &str = "[redacted]";
 
