@@ -6,6 +6,9 @@ use super::{
 };
 use jiff::Timestamp;
 
+/// A page of decisions ends with the decision by which it reaches this many bytes.
+pub(crate) const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
 /// A list of decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ApprovalList {

@@ -129,6 +129,9 @@ pub trait Store: Send + Sync + 'static {
     /// Returns at most `limit` decisions of a list whose opening event has a sequence number below
     /// `before`, the newest first. Each decision is opened by an event of its own.
     ///
+    /// There may be fewer than `limit`: the stores here end a page with the decision by which it
+    /// reaches 4 MiB. Only an empty page shows that the list has no more.
+    ///
     /// A decision moves from the open ones to the closed ones in the change that closes it. The
     /// cost does not grow with the length of either list. Closed decisions may be missing after
     /// their [time](ApprovalEntry::forget_at), since stores forget them; stores in memory also

@@ -1,17 +1,19 @@
-//! Tests that what waits for approvers is bounded: what they read of one request, and the events of
-//! decisions that are opened by hand.
+//! Tests that what waits for approvers is bounded: what they read of one request, pages, and the
+//! events of decisions that are opened by hand.
 
 use std::time::Duration;
 
 use atlasent::wire::EvaluateRequest;
 use atlasent::{Agent, AnyAction, Context, Decision};
-use atlasent_authority::approvals::{ApprovalError, Approver, Ballot, NewApproval};
+use atlasent_authority::approvals::{
+    ApprovalError, ApprovalFilter, ApprovalPage, Approver, Ballot, NewApproval,
+};
 use atlasent_authority::policy::{ApprovalRule, Approvers};
 use atlasent_authority::store::ApprovalList;
-use atlasent_authority::{LocalAuthority, Policies, StorageLimit};
+use atlasent_authority::{LocalAuthority, MemoryStore, Policies, StorageLimit};
 
 use crate::approvals::ask;
-use crate::support::now;
+use crate::support::{now, now_blocking};
 
 const HOLDS: &str = r#"
     permit (principal, action, resource);
@@ -81,6 +83,67 @@ fn by_hand(agent: &str, text: &str) -> NewApproval {
     let proposed = format!(r#"{{"action_type":"wipe","text":"{text}"}}"#);
     let proposed = Context::parse(&proposed).unwrap();
     NewApproval::new(Agent::new(agent).unwrap(), "why", proposed, rule)
+}
+
+/// Reads a list from page to page. Returns the pages.
+fn pages(authority: &LocalAuthority, filter: &ApprovalFilter, limit: usize) -> Vec<ApprovalPage> {
+    let (mut pages, mut before) = (Vec::new(), u64::MAX);
+    loop {
+        let page = now_blocking(authority.approvals_page(filter, before, limit));
+        let next = page.next;
+        pages.push(page);
+        match next {
+            Some(next) => {
+                assert!(next < before, "the pages do not go on");
+                before = next;
+            }
+            None => return pages,
+        }
+    }
+}
+
+#[test]
+fn a_page_ends_before_it_is_too_large_and_the_next_one_goes_on() {
+    let authority = authority();
+    let text = "x".repeat(60_000);
+    let mut opened: Vec<_> = (0..20)
+        .map(|_| now(authority.request_approval(by_hand("bot", &text))).id)
+        .collect();
+    opened.reverse();
+    let found = pages(&authority, &ApprovalFilter::default(), 500);
+    assert!(found.len() > 1);
+    for page in &found {
+        let bytes: usize = (page.approvals.iter())
+            .map(|row| row.shown.as_str().unwrap().len())
+            .sum();
+        assert!(
+            bytes <= 300_000,
+            "{bytes} bytes are shown twice in an answer"
+        );
+    }
+    let ids = found.iter().flat_map(|page| &page.approvals);
+    let ids: Vec<_> = ids.map(|row| row.id).collect();
+    assert_eq!(ids, opened, "each decision is in one page");
+}
+
+#[test]
+fn a_filter_that_passes_little_reads_a_bounded_number_for_a_page() {
+    let builder = LocalAuthority::builder(Policies::parse(HOLDS).unwrap());
+    let authority = now(builder
+        .store(MemoryStore::with_limits(10_000, 10_000))
+        .build());
+    let first = now(authority.request_approval(by_hand("first", ""))).id;
+    for number in 0..4_500 {
+        now(authority.request_approval(by_hand(&format!("bot {number}"), "")));
+    }
+    let filter = ApprovalFilter::default().agent("first");
+    let found = pages(&authority, &filter, 50);
+    let counts: Vec<_> = found.iter().map(|page| page.approvals.len()).collect();
+    assert_eq!(counts, [0, 0, 1]);
+    assert_eq!(found[2].approvals[0].id, first);
+    // What passes the filter comes in full pages.
+    let all = pages(&authority, &ApprovalFilter::default(), 50);
+    assert_eq!(all.len(), 4_501_usize.div_ceil(50));
 }
 
 #[test]

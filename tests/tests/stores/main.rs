@@ -122,6 +122,7 @@ every_store_keeps! {
         a_decision_moves_from_the_open_ones_to_the_closed_ones,
         a_closed_decision_never_opens_again,
         decisions_come_in_pages_the_newest_first,
+        a_page_of_decisions_ends_after_some_megabytes,
         of_many_that_decide_at_once_each_sees_the_others,
         a_closed_decision_is_forgotten_and_an_open_one_is_not,
         questions_are_the_agents_own_and_no_counts_of_permits,

@@ -25,6 +25,14 @@ impl ShownText {
             Self::Sealed(_) => None,
         }
     }
+
+    /// Returns how many bytes a store keeps of the text.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Readable(text) => text.len(),
+            Self::Sealed(sealed) => sealed.sealed.len(),
+        }
+    }
 }
 
 impl From<String> for ShownText {

@@ -11,6 +11,15 @@ use crate::local::{LocalAuthority, failed};
 use crate::policy::{ApprovalRule, ApproverName, Approvers};
 use crate::store::{ApprovalList, CellKey, Changeset, Store};
 
+/// A page ends with the decision by which the answer that lists it would reach this many bytes. One
+/// decision has at most some 200 KiB, and clients read answers of at most 1 MiB (contract, part A).
+const PAGE_BYTES: usize = 512 * 1024;
+
+/// How many decisions are looked at for one page, and how many bytes of what approvers see. A
+/// filter may pass few of them.
+const MOST_ROWS: usize = 2_000;
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+
 /// Selects pending decisions: those that pass every condition that is set. The default passes every
 /// decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,7 +106,9 @@ pub struct ApprovalPage {
     /// if the filter has conditions, if callers of `live` and `test` keys have open decisions, or
     /// for decisions that are closed: [`next`](Self::next) alone tells whether there are more.
     pub total: u64,
-    /// The next page starts before this sequence number. Unset on the last page.
+    /// The next page starts before this sequence number. Unset on the last page. A page may have
+    /// fewer decisions than asked for, or none, and be followed by others: it ends when it is large,
+    /// or after some thousand decisions that the filter does not pass.
     pub next: Option<u64>,
 }
 
@@ -132,29 +143,36 @@ impl<S: Store> LocalAuthority<S> {
             .into_iter()
             .map(|list| List::new(list, before))
             .collect();
-        let mut approvals = Vec::new();
-        while approvals.len() <= limit {
+        let (mut approvals, mut bytes) = (Vec::new(), 0);
+        let (mut rows_read, mut bytes_read) = (0, 0);
+        let next = loop {
             for list in &mut lists {
-                list.fill(self, limit + 1).await?;
+                list.fill(self, limit.saturating_add(1)).await?;
             }
             // The list whose next decision is the newest.
             let newest = lists.iter_mut().max_by_key(|list| list.next_sequence());
             let Some(row) = newest.and_then(|list| list.rows.pop_front()) else {
-                break;
+                break None;
             };
+            let (sequence, seen) = (row.sequence, row.shown.len());
             if row.is_known_to(caller) && filter.passes(&row) {
+                if approvals.len() >= limit || bytes >= PAGE_BYTES {
+                    // The next page starts with this one.
+                    break Some(sequence.saturating_add(1));
+                }
+                bytes += answer_bytes(&row);
                 approvals.push(row);
             }
-        }
-        let is_more = approvals.len() > limit;
-        approvals.truncate(limit);
-        let count = u64::try_from(approvals.len()).unwrap_or(u64::MAX);
-        let (next, total) = match approvals.last().filter(|_| is_more) {
-            None => (None, count),
-            Some(last) => {
-                let open = self.open_approvals().await?;
-                (Some(last.sequence), open.max(count + 1))
+            rows_read += 1;
+            bytes_read += seen;
+            if rows_read >= MOST_ROWS || bytes_read >= MOST_BYTES {
+                break Some(sequence);
             }
+        };
+        let count = u64::try_from(approvals.len()).unwrap_or(u64::MAX);
+        let total = match next {
+            None => count,
+            Some(_) => self.open_approvals().await?.max(count + 1),
         };
         Ok(ApprovalPage {
             approvals,
@@ -169,6 +187,12 @@ impl<S: Store> LocalAuthority<S> {
         self.commit(failed::APPROVALS, vec![CellKey::OpenApprovals], look)
             .await
     }
+}
+
+/// Returns about how many bytes a decision has in an answer of the server: there, what approvers
+/// see is an object and, with escapes, a text. The rest of most decisions fits into 1 KiB.
+fn answer_bytes(row: &ApprovalEntry) -> usize {
+    1_024 + 3 * row.shown.len() + 2 * row.reason.len()
 }
 
 /// One list of decisions, of which some are read.
@@ -202,7 +226,7 @@ impl List {
         if self.rows.is_empty() && !self.is_at_end {
             let most = wanted.min(AT_ONCE);
             let rows = authority.approvals(self.list, self.before, most).await?;
-            self.is_at_end = rows.len() < most;
+            self.is_at_end = rows.is_empty();
             self.before = rows.last().map_or(0, |last| last.sequence);
             self.rows.extend(rows);
         }

@@ -88,6 +88,9 @@ impl<S: Store> LocalAuthority<S> {
     /// newest first. A decision whose time is over, or whose policies changed, is listed as open
     /// until it is [ended](Self::expire_due_approvals).
     ///
+    /// There may be fewer than `limit`, since a page also ends after some megabytes: an empty page
+    /// alone shows the end of the list.
+    ///
     /// # Errors
     ///
     /// [`Error::Failed`] when the decisions cannot be read.

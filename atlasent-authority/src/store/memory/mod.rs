@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use jiff::Timestamp;
 
 use self::ledger::Ledger;
+use super::approvals::PAGE_BYTES;
 use super::calls::Calls;
 use super::event_list::{EventList, FoundEvent, PackedEvent};
 use super::{
@@ -197,8 +198,15 @@ impl Store for MemoryStore {
     ) -> Result<Vec<ApprovalEntry>, StoreError> {
         self.look(|org| {
             let inner = org.lock();
-            let older = inner.ledger.approvals(list, before).take(limit);
-            older.cloned().collect()
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            for entry in inner.ledger.approvals(list, before).take(limit) {
+                found.push(entry.clone());
+                bytes += entry.shown.len();
+                if bytes >= PAGE_BYTES {
+                    break;
+                }
+            }
+            found
         })
     }
 

@@ -6,22 +6,25 @@ use super::connector::Connector;
 use super::rows::signed;
 use super::session::Session;
 use crate::ledger::{ApprovalEntry, ApprovalKey};
+use crate::store::approvals::PAGE_BYTES;
 use crate::store::{ApprovalList, Cell, CellKey, OrgId, StoreError};
 
-/// Steps through the index from one decision to the next. A plain `ORDER BY opened DESC LIMIT` lets
-/// the planner read and sort the whole list where its statistics are older than the list.
+/// Steps through the index from one decision to the next, up to the one by which the page has its
+/// bytes. A plain `ORDER BY opened DESC LIMIT` lets the planner read and sort the whole list where
+/// its statistics are older than the list.
 const BEFORE: &str = "\
-    WITH RECURSIVE page (opened, value, place) AS ( \
-        (SELECT opened, value, 1::bigint FROM atlasent_cells \
+    WITH RECURSIVE page (opened, value, place, bytes) AS ( \
+        (SELECT opened, value, 1::bigint, octet_length(value)::bigint FROM atlasent_cells \
          WHERE org = $1 AND closed = $2 AND opened IS NOT NULL AND opened < $3::bigint AND $4::bigint > 0 \
          ORDER BY opened DESC LIMIT 1) \
         UNION ALL \
-        SELECT next.opened, next.value, page.place + 1 FROM page, LATERAL ( \
+        SELECT next.opened, next.value, page.place + 1, page.bytes + octet_length(next.value) \
+        FROM page, LATERAL ( \
             SELECT cell.opened, cell.value FROM atlasent_cells AS cell \
             WHERE cell.org = $1 AND cell.closed = $2 AND cell.opened IS NOT NULL \
                 AND cell.opened < page.opened \
             ORDER BY cell.opened DESC LIMIT 1) AS next \
-        WHERE page.place < $4::bigint) \
+        WHERE page.place < $4::bigint AND page.bytes < $5::bigint) \
     SELECT value FROM page ORDER BY place";
 const ONE: &str = "SELECT value FROM atlasent_cells WHERE org = $1 AND key = $2::bytea";
 
@@ -45,9 +48,11 @@ pub(super) async fn before(session: &Session, page: &ApprovalPage) -> Result<Vec
     let is_closed = page.list == ApprovalList::Closed;
     let before = signed(page.before);
     let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
+    let bytes = i64::try_from(PAGE_BYTES).unwrap_or(i64::MAX);
+    let org = page.org.as_str();
     let client = &session.client;
     client
-        .query(BEFORE, &[&page.org.as_str(), &is_closed, &before, &limit])
+        .query(BEFORE, &[&org, &is_closed, &before, &limit, &bytes])
         .await
 }
 

@@ -19,6 +19,7 @@ use redb::{
 
 use super::tables::{Tables, parse};
 use crate::ledger::{ApprovalEntry, ApprovalKey};
+use crate::store::approvals::PAGE_BYTES;
 use crate::store::{ApprovalList, Cell, CellKey};
 
 /// Returns the key of a decision in the lists.
@@ -69,7 +70,8 @@ pub(super) fn lists(
     }
 }
 
-/// Returns at most `limit` decisions of a list that were opened before an event, the newest first.
+/// Returns at most `limit` decisions of a list that were opened before an event, the newest first,
+/// up to the one by which they reach [`PAGE_BYTES`].
 pub(super) fn before(
     database: &Database,
     tables: &Tables,
@@ -83,14 +85,18 @@ pub(super) fn before(
     };
     let cells = transaction.open_table(tables.cells())?;
     let list = number(list);
-    let mut found = Vec::new();
+    let (mut found, mut bytes) = (Vec::new(), 0);
     for entry in lists.range((list, 0)..(list, before))?.rev().take(limit) {
         let (_, key) = entry?;
         let Some(cell) = cells.get(key.value())? else {
             continue;
         };
+        bytes += cell.value().len();
         if let Cell::Approval(entry) = parse(cell.value())? {
             found.push(*entry);
+        }
+        if bytes >= PAGE_BYTES {
+            break;
         }
     }
     Ok(found)

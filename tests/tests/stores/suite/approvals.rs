@@ -105,6 +105,31 @@ pub(crate) async fn decisions_come_in_pages_the_newest_first(medium: impl Medium
     }
 }
 
+pub(crate) async fn a_page_of_decisions_ends_after_some_megabytes(medium: impl Medium) {
+    let store = medium.open().await;
+    // Releases before this one kept as much.
+    let large = "x".repeat(1024 * 1024);
+    for number in 0..6 {
+        let (id, shown) = (escalation(number), large.clone());
+        let change = move |changeset: &mut Changeset<'_>| {
+            let mut entry = pending(changeset, id);
+            entry.shown = shown.into();
+            changeset.record(NewEvent::new("approval.requested"));
+            changeset.keep_approval(entry)
+        };
+        let kept = store.commit(at(0), id.cells().to_vec(), change).await;
+        assert!(kept.unwrap());
+    }
+    let (mut pages, mut before) = (Vec::new(), u64::MAX);
+    loop {
+        let page = store.approvals(OPEN, before, 50).await.unwrap();
+        let Some(last) = page.last() else { break };
+        before = last.sequence;
+        pages.push(page.len());
+    }
+    assert_eq!(pages, [4, 2]);
+}
+
 pub(crate) async fn of_many_that_decide_at_once_each_sees_the_others(medium: impl Medium) {
     let store = Arc::new(medium.open().await);
     open_decisions(&*store, (0..CROWD / 2).map(escalation).collect(), at(0))
