@@ -41,9 +41,15 @@ use crate::store::Store;
 use crate::trail::chain::ChainHead;
 use crate::trail::record;
 
-/// How often one request is decided before the authority gives up, when the policies are replaced
-/// each time.
+/// How often one request is decided before the authority gives up, when something that it depends
+/// on changes each time.
 const ATTEMPTS: usize = 8;
+
+/// Why a request is not decided after the last attempt.
+const POLICIES_CHANGED: &str =
+    "the policies changed again and again while the request was decided: try again";
+const OTHERS_ASKED: &str =
+    "others asked the same again and again while the request was decided: try again";
 
 /// What stands for a policy where the request itself asks for an approval.
 const BY_REQUEST: &str = "require_approval";
@@ -140,6 +146,7 @@ impl<S: Store> LocalAuthority<S> {
         };
         let chain = self.chain_of_approvals(request).await?;
         let (mut earlier, mut decisions) = (None, Vec::new());
+        let mut cause = POLICIES_CHANGED;
         for _ in 0..ATTEMPTS {
             let mut change =
                 self.change(&caller, request, execution_hash.as_deref(), chain.as_ref())?;
@@ -173,14 +180,18 @@ impl<S: Store> LocalAuthority<S> {
                     let answer = replay.answer(&caller, request_id)?;
                     return Ok((EvaluateOutcome::Repeated(answer), None));
                 }
-                Attempt::NeedsPermit(permit) => earlier = Some(permit),
-                Attempt::NeedsDecisions(unread) => decisions.extend(unread),
-                Attempt::PoliciesChanged => {}
+                Attempt::NeedsPermit(permit) => {
+                    (earlier, cause) = (Some(permit), OTHERS_ASKED);
+                }
+                Attempt::NeedsDecisions(unread) => {
+                    decisions.extend(unread);
+                    cause = OTHERS_ASKED;
+                }
+                Attempt::PoliciesChanged => cause = POLICIES_CHANGED,
                 Attempt::StorageLimit(limit) => return Err(limit.into_failure()),
             }
         }
-        let text = "the policies changed again and again while the request was decided: try again";
-        Err(Failure::new(Code::ServerError, text).into())
+        Err(Failure::new(Code::ServerError, cause).into())
     }
 
     /// Returns the verification of the permit that a pending decision issues. `None` if the
