@@ -8,7 +8,7 @@ use std::time::Duration;
 use atlasent::Error;
 use atlasent::approval::TrustedIssuers;
 use atlasent::authority::Issuer;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::replay;
@@ -57,6 +57,7 @@ pub struct LocalAuthorityBuilder<S = MemoryStore> {
     permit_ttl: SignedDuration,
     limits: Limits,
     recorded_policies: Option<String>,
+    is_stand_in: bool,
     record_context: bool,
     receipts: bool,
     org_id: String,
@@ -81,6 +82,7 @@ impl LocalAuthorityBuilder {
                 max_events: None,
             },
             recorded_policies: None,
+            is_stand_in: false,
             record_context: false,
             receipts: true,
             org_id: "local".to_owned(),
@@ -269,6 +271,14 @@ impl<S: Store> LocalAuthorityBuilder<S> {
         self
     }
 
+    /// Sets whether the policies only stand in for others that cannot be loaded now. Stand-ins end
+    /// no decision that waits for approvers.
+    #[cfg(feature = "server")]
+    pub(crate) fn stand_in(mut self, is_stand_in: bool) -> Self {
+        self.is_stand_in = is_stand_in;
+        self
+    }
+
     /// Sets whether events record the full context of a request, and its amount, instead of the
     /// context's hash alone: off by default. The audit trail then contains every value that callers
     /// put into their contexts, and its decisions can be replayed by other policies (`atlasent
@@ -356,6 +366,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             permit_ttl: self.permit_ttl,
             limits: self.limits,
             recorded_policies: self.recorded_policies,
+            is_stand_in: self.is_stand_in,
             record_context: self.record_context,
             receipts: self.receipts,
             org_id: self.org_id,
@@ -383,7 +394,10 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             true => issuer_with_receipts(&store, &self.clock),
             false => Issuer::new(),
         };
-        let since = self.clock.now();
+        let since = match self.is_stand_in {
+            true => Timestamp::MIN,
+            false => self.clock.now(),
+        };
         let authority = LocalAuthority {
             policies: Arc::new(CurrentPolicies::new(self.policies, since)),
             store,

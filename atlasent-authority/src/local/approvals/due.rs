@@ -65,6 +65,21 @@ impl Due {
         self.policies_changed.store(true, Ordering::Relaxed);
     }
 
+    /// Returns when the first open decision expires, as far as this process knows. `None` if no
+    /// decision is open. The earliest time of all if that is unknown.
+    #[cfg(feature = "server")]
+    pub(crate) fn first(&self) -> Option<Timestamp> {
+        let first = self.first.load(Ordering::Relaxed);
+        let first = first.min(self.noted.load(Ordering::Relaxed));
+        let is_known = self.look.load(Ordering::Relaxed) > i64::MIN
+            && !self.policies_changed.load(Ordering::Relaxed);
+        match first {
+            _ if !is_known => Some(Timestamp::MIN),
+            NEVER => None,
+            first => Some(Timestamp::from_microsecond(first).unwrap_or(Timestamp::MIN)),
+        }
+    }
+
     fn is_over(&self, now: Timestamp) -> bool {
         let now = now.as_microsecond();
         let times = [&self.look, &self.first];
@@ -160,5 +175,23 @@ mod tests {
         // The store was read once more, and did not show it.
         due.start(at(30));
         assert!(!due.is_over(at(89)) && due.is_over(at(90)));
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn the_first_time_is_unknown_until_the_store_was_read_to_its_end() {
+        let due = Due::default();
+        assert_eq!(due.first(), Some(Timestamp::MIN));
+        due.start(at(0));
+        assert_eq!(due.first(), None);
+        due.sooner(at(30));
+        due.sooner(at(50));
+        due.start(at(1));
+        assert_eq!(due.first(), Some(at(30)));
+        due.again();
+        assert_eq!(due.first(), Some(Timestamp::MIN));
+        due.start(at(2));
+        due.policies_changed();
+        assert_eq!(due.first(), Some(Timestamp::MIN));
     }
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::hosting::PathOf;
 use super::loader::Loader;
 use super::{OrgHosting, OrgRegistry, ServedOrg};
@@ -13,6 +15,9 @@ use crate::store::{OrgId, Organizations, Store, StoreError};
 
 /// The length of a day of retention.
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// When an organization whose decisions are due is loaded again, after it could not be loaded.
+const DUE_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// The organizations of a server: `local`, and those of a registry if the server hosts others.
 pub(crate) struct OrgDirectory<S> {
@@ -87,6 +92,44 @@ impl<S: Store> OrgDirectory<S> {
         let hosted = self.hosted.as_ref()?;
         hosted.registry.get(id)?;
         Some(hosted.loader.store(id).await)
+    }
+
+    /// Returns the registered organizations of which it is not known when decisions are due.
+    pub(crate) fn with_unknown_due(&self) -> Vec<OrgId> {
+        let Some(hosted) = &self.hosted else {
+            return Vec::new();
+        };
+        let ids = hosted.registry.all().into_iter().map(|org| org.id.clone());
+        ids.filter(|id| !hosted.loader.knows_due(id)).collect()
+    }
+
+    /// Reads when the first pending decision of an organization is due.
+    pub(crate) async fn find_due(&self, id: &OrgId) -> Result<(), StoreError> {
+        match &self.hosted {
+            Some(hosted) => hosted.loader.find_due(id).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the organizations whose decisions are due and that are not in memory, at most
+    /// `limit`. Each is to be [loaded](Self::load_due).
+    pub(crate) fn take_due(&self, now: Timestamp, limit: usize) -> Vec<OrgId> {
+        let loader = self.loader();
+        loader.map_or_else(Vec::new, |loader| loader.take_due(now, limit))
+    }
+
+    /// Loads an organization whose decisions are due. One that cannot be loaded now, or that is
+    /// suspended, is due again after a minute. One that is registered no more is forgotten.
+    pub(crate) async fn load_due(&self, id: &OrgId, now: Timestamp) -> Option<Arc<ServedOrg<S>>> {
+        let opened = self.open(id).await.ok();
+        if opened.is_none()
+            && let Some(hosted) = &self.hosted
+            && hosted.registry.get(id).is_some()
+        {
+            let later = now.saturating_add(DUE_AGAIN).unwrap_or(Timestamp::MAX);
+            hosted.loader.note_due(id, later);
+        }
+        opened
     }
 
     /// Accepts the chains of the registered organizations as they are, if the server is set to.

@@ -7,9 +7,11 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
+use super::due::DueOrganizations;
 use super::hosting::PathOf;
 use super::medium::Medium;
 use super::{OrgHosting, ServedOrg};
@@ -19,7 +21,7 @@ use crate::server::api_error::ApiError;
 use crate::server::log_limit::log_outage;
 use crate::server::off_thread::off_thread;
 use crate::server::tasks::PolicyFolder;
-use crate::store::{OrgId, Organizations, Store, StoreError};
+use crate::store::{ApprovalList, OrgId, Organizations, Store, StoreError};
 use crate::trail::head_file::{HeadFile, HeadFileError};
 
 /// How many organizations load their policies at a time. Parsing takes a core each.
@@ -30,6 +32,9 @@ const HANGING: Duration = Duration::from_secs(5);
 
 /// How long a failed load is answered from memory before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How many open decisions are read at a time.
+const LISTED: usize = 500;
 
 /// The policies of an organization whose own cannot be loaded.
 const NOTHING_IS_PERMITTED: &str = "forbid (principal, action, resource);";
@@ -59,6 +64,8 @@ pub(crate) struct Loader<S> {
     checked: Mutex<HashSet<OrgId>>,
     /// The organizations that left the memory before their heads were saved.
     unsaved: Mutex<BTreeSet<OrgId>>,
+    /// When decisions of the organizations that are not in memory are due.
+    due: DueOrganizations,
 }
 
 /// Why an organization could not be loaded. The log gets the text.
@@ -86,6 +93,7 @@ impl<S: Store> Loader<S> {
             recorded: Mutex::default(),
             checked: Mutex::default(),
             unsaved: Mutex::default(),
+            due: DueOrganizations::default(),
         }
     }
 
@@ -201,6 +209,9 @@ impl<S: Store> Loader<S> {
             if org.has_unsaved_head() {
                 lock(&self.unsaved).insert(id.clone());
             }
+            if let Some(time) = org.authority.due.first() {
+                self.due.note(id.clone(), time);
+            }
             if org.has_policies() {
                 let digest = org.authority.policies().digest().to_owned();
                 lock(&self.recorded).insert(id, digest);
@@ -210,6 +221,50 @@ impl<S: Store> Loader<S> {
         // Requests do not wait while large sets of policies are freed.
         drop(loaded);
         drop(evicted);
+    }
+
+    /// Returns the organizations whose pending decisions are due, at most `limit`, without those in
+    /// memory. None of them is returned again before it is [noted](Self::note_due) again.
+    pub(super) fn take_due(&self, now: Timestamp, limit: usize) -> Vec<OrgId> {
+        self.due.take(now, limit)
+    }
+
+    /// Notes when the first pending decision of an organization that is not in memory is due.
+    pub(super) fn note_due(&self, id: &OrgId, time: Timestamp) {
+        // An organization cannot be loaded or leave the memory in between.
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        if !loaded.contains_key(id) {
+            self.due.note(id.clone(), time);
+        }
+    }
+
+    /// Returns whether it is known when decisions of an organization are due.
+    pub(super) fn knows_due(&self, id: &OrgId) -> bool {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        loaded.contains_key(id) || self.due.contains(id)
+    }
+
+    /// Reads when the first pending decision of an organization is due. It is noted, unless none is
+    /// open.
+    pub(super) async fn find_due(&self, id: &OrgId) -> Result<(), StoreError> {
+        let store = self.medium.unchecked_store(id);
+        let (mut first, mut before) = (None, u64::MAX);
+        loop {
+            let page = store.approvals(ApprovalList::Open, before, LISTED).await;
+            let page = match page {
+                // A medium has no store of an organization that was never loaded.
+                Err(StoreError::UnknownOrganization(_)) => return Ok(()),
+                page => page?,
+            };
+            let Some(last) = page.last() else { break };
+            before = last.sequence;
+            let times = page.iter().map(|row| row.timeout_at);
+            first = times.chain(first).min();
+        }
+        if let Some(first) = first {
+            self.note_due(id, first);
+        }
+        Ok(())
     }
 
     fn loaded(&self, id: &OrgId) -> Option<Arc<ServedOrg<S>>> {
@@ -252,6 +307,8 @@ impl<S: Store> Loader<S> {
         let org = Arc::new(org.map_err(|error| not_loaded(id, &error.to_string()))?);
         let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         loaded.insert(id.clone(), Arc::clone(&org));
+        // Its authority reads the store in the next round.
+        self.due.forget(id);
         let is_full = loaded.len() > self.max_loaded;
         drop(loaded);
         if is_full {
@@ -285,6 +342,7 @@ impl<S: Store> Loader<S> {
         let like = &self.local.authority;
         let authority = LocalAuthorityBuilder::like(like, policies, store, id)
             .recorded_policies(recorded)
+            .stand_in(refused.is_some())
             .build()
             .await?;
         if let Some(error) = &refused {

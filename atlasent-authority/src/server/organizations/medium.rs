@@ -32,6 +32,11 @@ impl<S: Store + Organizations<Store = S>> Medium<S> {
 }
 
 impl<S> Medium<S> {
+    /// Returns the store of an organization, which the medium may not have.
+    pub(super) fn unchecked_store(&self, id: &OrgId) -> S {
+        (self.open)(id)
+    }
+
     /// Returns the store of an organization, after creating it if the medium has none.
     pub(super) async fn store(&self, id: &OrgId) -> Result<S, StoreError> {
         (self.create)(id.clone()).await?;

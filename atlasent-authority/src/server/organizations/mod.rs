@@ -3,12 +3,13 @@
 //! `registry` knows which organizations exist, and their limits. `directory` hands out the
 //! organization of a request, after `loader` has made its authority; each has its own policies, and
 //! its own store on the medium of the server. An organization that no request has used for a while
-//! leaves the memory.
+//! leaves the memory; `due` knows when its pending decisions expire.
 //!
 //! A request reaches one organization only: that of its API key. `entry` looks it up, and the
 //! endpoints get it with their caller.
 
 mod directory;
+mod due;
 mod hosting;
 mod loader;
 mod medium;

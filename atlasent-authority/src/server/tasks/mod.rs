@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use crate::server::app::App;
 use crate::server::listen::tls::Certificate;
 use crate::store::Store;
-use approvals::expire_approvals;
+use approvals::{expire_approvals, load_due_organizations};
 use certificate::refresh_certificate;
 use keys::refresh_keys;
 use organizations::{refresh_organizations, refresh_registry};
@@ -45,6 +45,7 @@ pub(crate) fn start<S: Store>(
     if app.organizations.registry().is_some() {
         tasks.spawn(refresh_registry(Arc::clone(app)));
         tasks.spawn(refresh_organizations(Arc::clone(app)));
+        tasks.spawn(load_due_organizations(Arc::clone(app)));
     }
     if let Some(policies) = policies {
         tasks.spawn(refresh_policies(Arc::clone(app), policies));

@@ -1,5 +1,6 @@
 //! Many organizations on one server.
 
+mod approvals;
 mod heads;
 mod isolation;
 mod life;

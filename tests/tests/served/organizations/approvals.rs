@@ -1,0 +1,104 @@
+//! Decisions end in time although nothing is asked of their organization: after it has left the
+//! memory, and after a restart.
+
+use std::time::Duration;
+
+use atlasent_authority::MemoryStore;
+use atlasent_authority::store::{Organizations, RateCounter, RedbStore, Store};
+use atlasent_authority::trail::EventFilter;
+
+use super::support::{ACME, Folder, id};
+use crate::support::{deploy, ms};
+
+/// Policies whose hold waits for a time, and then for as long for the director.
+fn waits(ttl: &str) -> String {
+    format!(
+        r#"
+        permit (principal, action, resource);
+        @decision("hold") @approvers("role:sre") @approval_ttl("{ttl}")
+        @escalate_to("role:director")
+        forbid (principal, action, resource);
+        "#
+    )
+}
+
+/// Waits until the store of `acme` has the expiry of a decision. Nothing is asked of the server.
+async fn expires<S: Store + Organizations<Store = S>>(medium: &S, within: Duration) -> bool {
+    let acme = medium.organization(&id("acme"));
+    let filter = EventFilter::default().types(["approval.expired"]);
+    let start = std::time::Instant::now();
+    while start.elapsed() < within {
+        if !acme.events(0, 9, &filter).await.unwrap().is_empty() {
+            return true;
+        }
+        tokio::time::sleep(ms(50)).await;
+    }
+    false
+}
+
+async fn hold(served: &crate::support::Served) {
+    let answer = served.caller(ACME).evaluate(&deploy()).await.json();
+    assert_eq!(answer["decision"], "hold", "{answer}");
+}
+
+#[tokio::test]
+async fn a_decision_of_an_organization_that_left_the_memory_is_escalated_and_expires() {
+    let folder = Folder::new();
+    folder.write_policies("acme", &waits("4s"));
+    let medium = MemoryStore::new();
+    let served = folder
+        .serve_on(medium.clone(), |hosting| hosting.idle(ms(0)))
+        .await;
+    hold(&served).await;
+    let acme = medium.organization(&id("acme"));
+    assert!(expires(&medium, Duration::from_secs(30)).await);
+    let all = acme.events(0, 99, &EventFilter::default()).await.unwrap();
+    let kinds: Vec<_> = all.iter().map(|event| event.to_event().unwrap()).collect();
+    let kinds: Vec<_> = kinds.iter().map(|event| &*event.envelope.kind).collect();
+    let asked = kinds.iter().filter(|kind| **kind == "approval.requested");
+    assert_eq!(asked.count(), 2, "the director was asked: {kinds:?}");
+}
+
+async fn ends_after_a_restart<S>(medium: S, again: S)
+where
+    S: Store + RateCounter + Organizations<Store = S>,
+{
+    let folder = Folder::new();
+    folder.write_policies("acme", &waits("1s"));
+    let served = folder.serve_on(medium, |hosting| hosting).await;
+    hold(&served).await;
+    served.stop().await.unwrap().unwrap();
+    assert!(
+        !expires(&again, ms(2_500)).await,
+        "both times are over, and no server runs"
+    );
+    let local = again.organization(&id("local"));
+    let _served = folder.serve_on(local, |hosting| hosting).await;
+    assert!(expires(&again, Duration::from_secs(20)).await);
+}
+
+#[tokio::test]
+async fn a_decision_expires_after_a_restart_although_nothing_is_asked() {
+    let medium = MemoryStore::new();
+    ends_after_a_restart(medium.clone(), medium).await;
+    let disk = tempfile::tempdir().unwrap();
+    let medium = RedbStore::open(disk.path().join("store")).unwrap();
+    let again = medium.organization(&id("local"));
+    ends_after_a_restart(medium, again).await;
+}
+
+#[tokio::test]
+async fn policies_that_cannot_be_loaded_end_no_decision() {
+    let folder = Folder::new();
+    folder.write_policies("acme", &waits("1s"));
+    let medium = MemoryStore::new();
+    let served = folder.serve_on(medium.clone(), |hosting| hosting).await;
+    hold(&served).await;
+    served.stop().await.unwrap().unwrap();
+    folder.write_policies("acme", "permit (");
+    let served = folder.serve_on(medium.clone(), |hosting| hosting).await;
+    assert!(!expires(&medium, ms(4_000)).await);
+    folder.write_policies("acme", &waits("1s"));
+    assert!(expires(&medium, Duration::from_secs(30)).await);
+    drop(served);
+}
