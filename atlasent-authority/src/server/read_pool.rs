@@ -1,5 +1,5 @@
-//! Reads of the audit trail: few at a time, on two threads of their own, and with a deadline, so
-//! that they do not hold up decisions.
+//! Reads of the audit trail and of lists of pending decisions: few at a time, on two threads of their
+//! own, and with a deadline, so that they do not hold up decisions.
 //!
 //! A read holds a slot ([`read_slots`](super::read_slots)) until its body is sent, which bounds what
 //! reads hold in memory and in temporary files. A task sends the body, and frees the slot at the
@@ -188,7 +188,7 @@ pub(super) fn store_error(operation: &'static str) -> impl Fn(StoreError) -> Api
 }
 
 fn busy() -> ApiError {
-    let message = "too many reads of the audit trail at a time: try again";
+    let message = "too many reads at a time: try again";
     ApiError::unavailable("OVERLOADED", message)
 }
 

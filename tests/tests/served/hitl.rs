@@ -11,6 +11,7 @@ use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::Ran;
+use futures_util::TryStreamExt;
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
@@ -415,6 +416,33 @@ async fn an_approval_for_a_while_releases_calls_with_other_arguments() {
             .json();
         assert_eq!(answer["decision"], decision, "{commit}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn each_answer_with_a_list_is_one_that_clients_read() {
+    let served = serve().await;
+    for number in 0..20 {
+        let mut body = json!({"agent_id": "bot", "escalation_reason": "why"});
+        let text = format!("{number} {}", "\"".repeat(30_000));
+        body["proposed_action"] = json!({"action_type": "wipe", "text": text});
+        let opened = post(&served, KEY, "/v1/hitl", body).await;
+        assert_eq!(opened.status, 200, "{}", opened.text);
+    }
+    let (mut found, mut cursor) = (0, String::new());
+    loop {
+        let page = get(&served, ALICE, &format!("/v1/hitl?limit=500{cursor}")).await;
+        assert!(page.text.len() < 1_048_576, "{} bytes", page.text.len());
+        let page = page.json();
+        found += page["escalations"].as_array().unwrap().len();
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(found, 20);
+    let alice = client(&served, ALICE);
+    let listed = alice.escalation_stream(EscalationFilter::default());
+    assert_eq!(listed.try_collect::<Vec<_>>().await.unwrap().len(), 20);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
+use super::events::read;
 use crate::ledger::approval::{ApprovalEntry, ApprovalState};
 use crate::local::approvals::ApprovalFilter;
 use crate::server::api_error::ApiError;
@@ -81,10 +82,14 @@ pub(in crate::server::console) async fn rows<S: Store>(
 
 async fn read_rows<S: Store>(visit: &Visit<S>, list: &Shown) -> Result<Markup, ApiError> {
     let filter = ApprovalFilter::default().list(list.list);
-    let page = visit
-        .authority()
-        .approvals_page_for(&visit.caller.for_authority(), &filter, list.before, PAGE)
-        .await?;
+    let before = list.before;
+    let page = read(visit, |caller| async move {
+        let for_authority = caller.for_authority();
+        let authority = caller.authority();
+        let page = authority.approvals_page_for(&for_authority, &filter, before, PAGE);
+        Ok(page.await?)
+    });
+    let page = page.await?;
     let now = visit.now();
     let newest =
         (list.before < u64::MAX).then(|| format!("/console/approvals{}", list.query(None)));
@@ -92,7 +97,7 @@ async fn read_rows<S: Store>(visit: &Visit<S>, list: &Shown) -> Result<Markup, A
         .next
         .map(|next| format!("/console/approvals{}", list.query(Some(next))));
     Ok(html! {
-        @if page.approvals.is_empty() {
+        @if page.approvals.is_empty() && older.is_none() {
             p.empty {
                 @match list.list {
                     ApprovalList::Open => "Nothing waits for approval.",

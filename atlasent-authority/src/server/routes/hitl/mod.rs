@@ -9,7 +9,7 @@ use std::time::Duration;
 use atlasent::wire::{
     CastVote, EscalateRequest, Escalation, EscalationPage, EscalationStatus, EscalationStep, Vote,
 };
-use axum::extract::{Extension, Path, Request};
+use axum::extract::{Extension, Path, Request, State};
 use axum::http::{StatusCode, Uri};
 use serde::Serialize;
 
@@ -19,6 +19,7 @@ use crate::ledger::approval::{
 };
 use crate::local::approvals::{ApprovalError, ApprovalFilter, Ballot};
 use crate::server::api_error::ApiError;
+use crate::server::app::App;
 use crate::server::entry::caller::ApiCaller;
 use crate::server::input::body;
 use crate::server::input::query::Query;
@@ -39,6 +40,7 @@ pub(super) const LONGEST_WAIT: u64 = 60;
 
 /// Answers `GET /v1/hitl`.
 pub(super) async fn list<S: Store>(
+    State(app): State<Arc<App<S>>>,
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
     uri: Uri,
 ) -> Result<JsonBody<EscalationPage>, ApiError> {
@@ -56,10 +58,19 @@ pub(super) async fn list<S: Store>(
     if let Some(person) = query.text("assigned_to_user_id", 256)? {
         filter = filter.approver(person);
     }
-    let page = caller
-        .authority()
-        .approvals_page_for(&caller.for_authority(), &filter, before, limit)
-        .await?;
+    let pool = &app.read_pools.pages;
+    let _slot = pool.slot(&caller.key.org_id).await?;
+    let reading = {
+        let caller = Arc::clone(&caller);
+        async move {
+            let for_authority = caller.for_authority();
+            let authority = caller.authority();
+            authority
+                .approvals_page_for(&for_authority, &filter, before, limit)
+                .await
+        }
+    };
+    let page = pool.run(reading).await??;
     let org = &caller.key.org_id;
     let escalations = page.approvals.iter().map(|row| form::escalation(row, org));
     let next = page.next.map(|next| format!("{CURSOR}{next}"));
