@@ -162,3 +162,27 @@ fn no_decision_is_opened_by_hand_while_the_store_holds_too_many_events() {
         1
     );
 }
+
+#[test]
+fn names_of_a_decision_that_is_opened_by_hand_have_the_limits_of_a_request() {
+    let authority = authority();
+    for (name, most) in [
+        ("action_type", 256),
+        ("resource_id", 512),
+        ("environment", 256),
+    ] {
+        let open = |length: usize| {
+            let proposed = format!(r#"{{"{name}":"{}"}}"#, "ä".repeat(length));
+            let proposed = Context::parse(&proposed).unwrap();
+            let agent = Agent::new("bot").unwrap();
+            let new = NewApproval::new(agent, "why", proposed, ApprovalRule::new("by hand"));
+            futures_executor::block_on(authority.request_approval(new))
+        };
+        open(most).unwrap();
+        let error = open(most + 1).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("`proposed_action.{name}`")),
+            "{error}"
+        );
+    }
+}

@@ -419,6 +419,70 @@ async fn an_approval_for_a_while_releases_calls_with_other_arguments() {
 }
 
 #[tokio::test]
+async fn a_field_of_a_decision_by_hand_that_is_too_long_is_named() {
+    let served = serve().await;
+    let long = "x".repeat(513);
+    let question = |field: &str, value: Value| {
+        let mut body = json!({"agent_id": "bot", "escalation_reason": "why"});
+        body[field] = value;
+        body
+    };
+    let cases = [
+        (
+            "assigned_to_role",
+            question("assigned_to_role", json!(long)),
+        ),
+        (
+            "assigned_to_user_id",
+            question("assigned_to_user_id", json!(long)),
+        ),
+        (
+            "assigned_to_role",
+            question("assigned_to_role", json!("a,b")),
+        ),
+        (
+            "proposed_action.action_type",
+            question("proposed_action", json!({"action_type": long})),
+        ),
+        (
+            "proposed_action.resource_id",
+            question("proposed_action", json!({"resource_id": long})),
+        ),
+        (
+            "reason",
+            question("escalation_reason", json!("x".repeat(2_001))),
+        ),
+    ];
+    for (field, body) in cases {
+        let answer = post(&served, KEY, "/v1/hitl", body).await;
+        answer.is_problem(422, "INVALID_FIELD");
+        assert!(
+            answer.text.contains(&format!("`{field}`")),
+            "{field}: {}",
+            answer.text
+        );
+    }
+    let opened = post(
+        &served,
+        KEY,
+        "/v1/hitl",
+        question("assigned_to_role", json!("sre")),
+    )
+    .await;
+    let id = opened.json()["id"].as_str().unwrap().to_owned();
+    for field in ["to_role", "to_user_id"] {
+        let path = format!("/v1/hitl/{id}/escalate");
+        let answer = post(&served, KEY, &path, json!({field: long})).await;
+        answer.is_problem(422, "INVALID_FIELD");
+        assert!(
+            answer.text.contains(&format!("`{field}`")),
+            "{field}: {}",
+            answer.text
+        );
+    }
+}
+
+#[tokio::test]
 async fn each_answer_with_a_list_is_one_that_clients_read() {
     let served = serve().await;
     for number in 0..20 {

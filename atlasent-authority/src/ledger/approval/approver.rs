@@ -72,11 +72,11 @@ impl Approver {
         roles: impl IntoIterator<Item: Into<String>>,
     ) -> Result<Self, InvalidApprover> {
         let principal = principal.into();
-        check("principal", &principal)?;
+        check_name("principal", &principal)?;
         let (mut seen, mut distinct) = (HashSet::new(), Vec::new());
         for role in roles {
             let role = role.into();
-            check("role", &role)?;
+            check_name("role", &role)?;
             if seen.insert(role.clone()) {
                 distinct.push(role);
             }
@@ -103,7 +103,7 @@ impl std::fmt::Display for Approver {
 }
 
 /// Checks a principal or a role: policies list names with commas between them.
-fn check(kind: &'static str, name: &str) -> Result<(), InvalidApprover> {
+pub(crate) fn check_name(kind: &'static str, name: &str) -> Result<(), InvalidApprover> {
     if name.is_empty() {
         return Err(InvalidApprover::Empty(kind));
     }

@@ -24,6 +24,8 @@ mod shown_text;
 mod tests;
 mod vote;
 
+#[cfg(feature = "server")]
+pub(crate) use approver::check_name;
 pub use approver::{Approver, InvalidApprover, MAX_APPROVER_NAME, MAX_APPROVER_ROLES};
 pub(crate) use entry::ttl;
 pub use entry::{ApprovalEntry, ApprovalState, Asker, Closing, Step};

@@ -20,6 +20,13 @@ use crate::sealing::Sealing;
 use crate::store::{CellKey, Changeset, Store};
 use crate::trail::approval_events;
 
+/// The maximum lengths of names in a proposed action, in characters (contract, part B).
+const LONGEST_NAMES: [(&str, usize); 3] = [
+    ("action_type", 256),
+    ("resource_id", 512),
+    ("environment", 256),
+];
+
 /// How often a decision can be escalated at most.
 const MAX_ESCALATIONS: u32 = 8;
 
@@ -109,7 +116,16 @@ impl NewApproval {
             )));
         }
         let hash = lower::encode_string(&Sha256::digest(&shown));
-        let text = |name| self.proposed.get(name).and_then(|value| value.as_str());
+        let text = |name: &str| self.proposed.get(name).and_then(|value| value.as_str());
+        for (name, most) in LONGEST_NAMES {
+            let length = text(name).map_or(0, |text| text.chars().count());
+            if length > most {
+                return Err(ApprovalError::Invalid(format!(
+                    "`proposed_action.{name}` has {length} characters, and the limit is {most}: \
+                     shorten it"
+                )));
+            }
+        }
         let attribution = caller.attribution();
         let question = Question {
             action: text("action_type").unwrap_or(UNNAMED).to_owned(),

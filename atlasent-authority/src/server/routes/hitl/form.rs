@@ -8,7 +8,7 @@ use atlasent::wire::{
     QuorumTier, Vote, VoteDecision,
 };
 
-use crate::ledger::approval::{ApprovalEntry, ApprovalState};
+use crate::ledger::approval::{ApprovalEntry, ApprovalState, InvalidApprover, check_name};
 use crate::policy::{ApproverName, Approvers, Quorum};
 use crate::server::api_error::ApiError;
 use crate::store::OrgId;
@@ -111,9 +111,9 @@ pub(super) fn next_step(
     row: &ApprovalEntry,
     wanted: &EscalateRequest,
 ) -> Result<Approvers, ApiError> {
-    let role = wanted.to_role.clone().map(ApproverName::Role);
-    let user = wanted.to_user_id.clone().map(ApproverName::User);
-    let names: Vec<ApproverName> = role.into_iter().chain(user).collect();
+    let role = ("to_role", wanted.to_role.clone());
+    let user = ("to_user_id", wanted.to_user_id.clone());
+    let names = names(role, user)?;
     if row.policy.is_none() && !names.is_empty() {
         return Ok(Approvers::OneOf(names));
     }
@@ -139,6 +139,27 @@ pub(super) fn next_step(
         }
     }
     Ok(Approvers::Any)
+}
+
+/// Returns the names of a role and of a person, each with its field, where they are set.
+pub(super) fn names(
+    (role_field, role): (&str, Option<String>),
+    (user_field, user): (&str, Option<String>),
+) -> Result<Vec<ApproverName>, ApiError> {
+    let mut names = Vec::new();
+    if let Some(role) = role {
+        check_name("role", &role).map_err(in_field(role_field))?;
+        names.push(ApproverName::Role(role));
+    }
+    if let Some(user) = user {
+        check_name("principal", &user).map_err(in_field(user_field))?;
+        names.push(ApproverName::User(user));
+    }
+    Ok(names)
+}
+
+fn in_field(field: &str) -> impl Fn(InvalidApprover) -> ApiError {
+    move |error| ApiError::invalid(format!("`{field}`: {error}"))
 }
 
 /// Returns for how long, and how often, an approval is good beyond this one call.

@@ -8,9 +8,10 @@ use axum::extract::{Extension, Request};
 use serde_json::{Number, Value};
 
 use super::answer;
+use super::form::names;
 use crate::keys::ApiScope;
 use crate::local::approvals::NewApproval;
-use crate::policy::{ApprovalRule, ApproverName, Approvers, Quorum, QuorumTier};
+use crate::policy::{ApprovalRule, Approvers, Quorum, QuorumTier};
 use crate::server::api_error::ApiError;
 use crate::server::entry::caller::ApiCaller;
 use crate::server::input::body;
@@ -73,9 +74,10 @@ fn new_approval(body: CreateEscalation) -> Result<NewApproval, ApiError> {
     let proposed = Value::Object(body.proposed_action.unwrap_or_default());
     let proposed = Context::from_serialize(&proposed).map_err(invalid)?;
     let mut rule = ApprovalRule::new(BY_HAND);
-    let role = body.assigned_to_role.map(ApproverName::Role);
-    let user = body.assigned_to_user_id.map(ApproverName::User);
-    let names: Vec<ApproverName> = role.into_iter().chain(user).collect();
+    let names = names(
+        ("assigned_to_role", body.assigned_to_role),
+        ("assigned_to_user_id", body.assigned_to_user_id),
+    )?;
     if !names.is_empty() {
         rule.approvers = Approvers::OneOf(names);
     }
