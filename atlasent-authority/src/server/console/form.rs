@@ -8,7 +8,7 @@ use axum::extract::Request;
 use super::session::Session;
 use crate::server::api_error::ApiError;
 use crate::server::input::body;
-use crate::server::input::query::Query;
+use crate::server::input::query::{Query, check_length};
 
 /// The largest form, in bytes: a context to try policies on is the longest of its fields.
 const MAX_FORM: usize = 256 * 1024;
@@ -48,10 +48,15 @@ impl Form {
         }
     }
 
-    /// The text of a field, at most `most` characters long. White space alone counts as nothing.
+    /// The text of a field, at most `most` characters long. White space alone counts as nothing. The
+    /// end of a line, which browsers send as two characters, is one.
     pub(super) fn text(&self, name: &str, most: usize) -> Result<Option<String>, ApiError> {
-        let text = self.0.text(name, most)?;
+        // The form itself is bounded.
+        let text = self.0.text(name, usize::MAX)?;
         let text = text.map(|text| text.replace("\r\n", "\n"));
+        if let Some(text) = &text {
+            check_length(name, text, most)?;
+        }
         Ok(text.filter(|text| !text.trim().is_empty()))
     }
 

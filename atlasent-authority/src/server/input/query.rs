@@ -43,13 +43,10 @@ impl Query {
             .next()
             .map(|(_, value)| &**value)
             .filter(|value| !value.is_empty());
-        match value {
-            Some(value) if value.chars().nth(most).is_some() => Err(ApiError::unreadable(
-                "INVALID_QUERY",
-                format!("`{name}` has more than {most} characters"),
-            )),
-            value => Ok(value),
+        if let Some(value) = value {
+            check_length(name, value, most)?;
         }
+        Ok(value)
     }
 
     /// The text of a parameter that may not be repeated.
@@ -96,6 +93,17 @@ impl Query {
                 "`cursor` is malformed: send the `next_cursor` of the previous page unchanged",
             )),
         }
+    }
+}
+
+/// Checks that the text of a parameter or of a field has at most `most` characters.
+pub(crate) fn check_length(name: &str, text: &str, most: usize) -> Result<(), ApiError> {
+    match text.chars().nth(most) {
+        None => Ok(()),
+        Some(_) => Err(ApiError::unreadable(
+            "INVALID_QUERY",
+            format!("`{name}` has more than {most} characters"),
+        )),
     }
 }
 

@@ -137,6 +137,23 @@ async fn an_approval_may_be_good_for_longer_where_the_policy_allows_it() {
 }
 
 #[tokio::test]
+async fn the_longest_note_may_have_lines() {
+    let served = serve().await;
+    let alice = Browser::logged_in(&served, ALICE).await;
+    let id = held(&served, "deploy", json!({"n": 1})).await;
+    // Browsers send the end of each line as two characters.
+    let note = "1234567\r\n".repeat(250);
+    let fields = [("vote", "reject"), ("note", &*note)];
+    assert_eq!(alice.vote(&id, &fields).await.status, 303);
+    let kept = served.get(&format!("/v1/hitl/{id}")).await.json();
+    let kept = kept["resolution_note"].as_str().unwrap();
+    assert_eq!(kept, "1234567\n".repeat(250));
+    let id = held(&served, "deploy", json!({"n": 2})).await;
+    let fields = [("vote", "reject"), ("note", &*format!("{note}x"))];
+    assert_eq!(alice.vote(&id, &fields).await.status, 400);
+}
+
+#[tokio::test]
 async fn a_vote_that_says_nothing_or_shows_another_request_does_not_count() {
     let served = serve().await;
     let alice = Browser::logged_in(&served, ALICE).await;
