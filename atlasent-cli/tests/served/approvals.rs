@@ -302,6 +302,59 @@ fn a_watcher_sees_what_waits_and_each_change() {
 }
 
 #[test]
+fn a_watcher_outlives_a_restart_of_its_server() {
+    let served = Served::start(&[]);
+    let first = served.ask()["escalation_id"].clone();
+    let alice = served.approvers[0].clone();
+    let mut command = served.command(&alice, &["approvals", "watch", "--json"]);
+    let mut watcher = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+    let mut ids = lines.map(|line| {
+        let change: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        change["id"].clone()
+    });
+    assert_eq!(ids.next().as_ref(), Some(&first));
+
+    let Served {
+        server,
+        data,
+        agent,
+        approvers,
+    } = served;
+    let address = server.address.to_string();
+    assert!(server.stop().0.success());
+    let mut warnings = BufReader::new(watcher.stderr.take().unwrap()).lines();
+    let warning = warnings.next().unwrap().unwrap();
+    assert!(
+        warning.contains(&address) && warning.contains("the next try is in 2 seconds"),
+        "{warning}"
+    );
+    let mut command = atlasent();
+    command.args(["serve", "--listen", &address, "--data-dir"]);
+    command.arg(data.path());
+    let server = Server::run(command);
+    let served = Served {
+        server,
+        data,
+        agent,
+        approvers,
+    };
+    let other = json!({"action_type": "deploy", "actor_id": "other-bot"});
+    let opened = served.post("/v1-evaluate", &other)["escalation_id"].clone();
+    assert_eq!(
+        ids.next(),
+        Some(opened),
+        "what was printed is not printed again"
+    );
+    watcher.kill().unwrap();
+    watcher.wait().unwrap();
+}
+
+#[test]
 fn settings_of_approvers_that_cannot_be_read_stop_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("settings");
