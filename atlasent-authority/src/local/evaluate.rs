@@ -257,6 +257,10 @@ impl<S: Store> LocalAuthority<S> {
             }
         };
         let mut rules = release.map(|release| release.rules);
+        let holding = match self.record_context {
+            true => Some(verdict.approval.clone()),
+            false => None,
+        };
         let mut presented = PresentedApprovals::default();
         if let (Some(rules_of_hold), Some(chain)) = (&rules, chain) {
             let (trusted, now) = (&self.trusted_issuers, chain.time_at(self.clock.now()));
@@ -321,7 +325,7 @@ impl<S: Store> LocalAuthority<S> {
         evaluation.policy_version = Some(policies.digest().to_owned());
 
         let about = (Arc::clone(&action), resource);
-        let event = record::evaluation(request, about, verdict, permit, self.record_context)
+        let event = record::evaluation(request, about, verdict, permit, holding.as_deref())
             .with("policy_version", policies.shared_digest());
         let event = attribution.sign(event);
         let request_id = request.options.request_id.as_deref().unwrap_or(&event.id);

@@ -51,6 +51,7 @@ use cedar_policy::{Entities, EntityId, EntityTypeName, EntityUid, Schema};
 
 use crate::policy::fields::Fields;
 pub use approval::{ApprovalRule, ApproverName, Approvers, Quorum, QuorumTier, RedactedContext};
+pub(crate) use approval::{REDACTED, redacts};
 pub(crate) use budget::{Budget, BudgetScope, Units};
 #[cfg(feature = "cedar")]
 pub use cedar::CedarPolicies;

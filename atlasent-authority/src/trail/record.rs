@@ -5,18 +5,21 @@ use std::sync::Arc;
 use crate::ledger::permit_key::PermitKey;
 use crate::ledger::stops::Stop;
 use crate::ledger::{PermitEntry, PermitState, VerifyRefusal};
-use crate::policy::{Policies, PolicyError, Verdict};
+use crate::policy::{
+    ApprovalRule, Policies, PolicyError, REDACTED, RedactedContext, Verdict, redacts,
+};
 use crate::trail::chain::{NewEvent, format_time};
 use atlasent::wire::{EvaluateRequest, Receipt, ReceiptOutcome, ResultHash, VerifyRequest};
 use atlasent::{Agent, Decision};
 
-/// Records a decision on an action and a resource.
+/// Records a decision on an action and a resource. With `with_context`, also the context, without
+/// the values that these rules redact: the chain is read by more people than those who approve.
 pub(crate) fn evaluation(
     request: &EvaluateRequest,
     (action, resource): (Arc<str>, Option<Arc<str>>),
     verdict: Verdict,
     permit: Option<PermitKey>,
-    with_context: bool,
+    with_context: Option<&[ApprovalRule]>,
 ) -> NewEvent {
     let kind = match verdict.decision {
         Decision::Allow => "evaluate.allow",
@@ -30,14 +33,25 @@ pub(crate) fn evaluation(
     let context = &request.context;
     let options = &request.options;
     // The amount is a value of the caller's, as those of the context are.
-    let amount = options.amount.as_ref().filter(|_| with_context);
+    let amount = options.amount.as_ref().zip(with_context);
+    let amount = amount.map(|(amount, rules)| match redacts(rules, "amount") {
+        true => REDACTED.to_owned(),
+        false => amount.to_string(),
+    });
+    let recorded = with_context.map(|rules| {
+        let json = context.canonical_json();
+        match rules.iter().all(|rule| rule.redact.is_empty()) {
+            true => json,
+            false => RedactedContext::new(&json, rules).json().to_owned(),
+        }
+    });
     let mut event = NewEvent::new(kind)
         .with("action_type", action)
         .with("reason", verdict.reason)
         .with("policies", verdict.determining)
         .with("context_hash", context.canonical_digest())
-        .with_some("context", with_context.then(|| context.canonical_json()))
-        .with_some("amount", amount.map(ToString::to_string))
+        .with_some("context", recorded)
+        .with_some("amount", amount)
         .with_some("errors", errors)
         .with_some("code", verdict.code)
         .with_some("permit_hash", permit.map(digest))

@@ -18,6 +18,7 @@ const BEFORE: &str = r#"
 @id("deployers") permit (principal, action == Action::"deploy", resource);
 @id("big") @decision("hold") @code("BIG") forbid (principal, action == Action::"deploy", resource)
 when { context.replicas > 50 };
+@id("cards") @decision("hold") @redact("card") forbid (principal, action == Action::"buy", resource);
 @id("migrations") @decision("escalate") forbid (principal, action == Action::"migrate", resource);
 @id("payers") permit (principal, action == Action::"pay", resource)
 when { context.amount == decimal("19.99") && context.environment == "live" };
@@ -174,7 +175,7 @@ async fn the_policies_that_decided_change_nothing() {
         format!(
             "0 of 6 replayed decisions would have changed\n\
              trail: {} events, signed by the key `pem_0`\n\
-             policies: 5, digest {}\n",
+             policies: 6, digest {}\n",
             trail.events(),
             digest(BEFORE)
         )
@@ -324,6 +325,19 @@ async fn a_context_that_was_not_recorded_is_counted_and_not_guessed() {
         line.contains("no decision can be replayed: the context was not recorded (2 events"),
         "{line}"
     );
+}
+
+#[tokio::test]
+async fn a_context_with_redacted_values_is_not_replayed_as_if_it_was_whole() {
+    let some = [
+        asks("buy", r#"{"card": "4111", "cost": 1.50}"#),
+        asks("buy", r#"{"cost": 1.50}"#),
+    ];
+    let trail = trail(&some).await;
+    assert!(!trail.text.contains("4111"), "{}", trail.text);
+    let json = trail.json(r#"@id("closed") forbid (principal, action, resource);"#);
+    assert_eq!(json["context_not_recorded"], 1, "{json}");
+    assert_eq!(json["replayed"], 1, "{json}");
 }
 
 #[tokio::test]

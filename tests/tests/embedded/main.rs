@@ -22,6 +22,7 @@ mod large;
 mod ledger;
 mod limits;
 mod page;
+mod redacted;
 mod sealing;
 mod standing;
 mod support;

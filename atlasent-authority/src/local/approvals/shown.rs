@@ -6,14 +6,11 @@ use base16ct::lower;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::policy::{ApprovalRule, RedactedContext};
+use crate::policy::{ApprovalRule, REDACTED, RedactedContext, redacts};
 
 /// The maximum length of what approvers see of one request, in bytes. A request with more is not
 /// held for approvers: nobody reads that much, and a store would keep it for a month.
 pub(super) const MAX_SHOWN: usize = 65_536;
-
-/// What stands in place of a redacted value.
-const REDACTED: &str = "[redacted]";
 
 /// What approvers see of a request: canonical JSON, without the values that the policies redact.
 pub(super) struct Shown {
@@ -25,15 +22,15 @@ pub(super) struct Shown {
 impl Shown {
     pub(super) fn new(request: &EvaluateRequest, rules: &[ApprovalRule]) -> Self {
         let options = &request.options;
-        // These two reach the policies as members of the context, and are redacted like them.
-        let beside = |name: &str, value: Option<String>| {
-            let is_hidden = rules
-                .iter()
-                .any(|rule| rule.redact.iter().any(|path| path == name));
-            value.map(|value| if is_hidden { quoted(REDACTED) } else { value })
-        };
-        let amount = options.amount.as_ref().map(ToString::to_string);
-        let environment = options.environment.as_deref().map(quoted);
+        // It reaches the policies as a member of the context, and is redacted like one.
+        let amount = options.amount.as_ref().map(|amount| {
+            let is_hidden = redacts(rules, "amount");
+            if is_hidden {
+                quoted(REDACTED)
+            } else {
+                amount.to_string()
+            }
+        });
         let actors = Some(&request.actors).filter(|actors| !actors.is_empty());
         let actors = actors.map(|names| names.iter().map(Agent::as_str).collect::<Value>());
         let context = RedactedContext::new(&request.context.canonical_json(), rules);
@@ -43,9 +40,9 @@ impl Shown {
             ("action_type", Some(quoted(&request.action_type))),
             ("actor_id", Some(quoted(request.actor_id.as_str()))),
             ("actors", actors.map(|names| names.to_string())),
-            ("amount", beside("amount", amount)),
+            ("amount", amount),
             ("context", Some(context.json().to_owned())),
-            ("environment", beside("environment", environment)),
+            ("environment", options.environment.as_deref().map(quoted)),
             ("resource_id", request.resource_id.as_deref().map(quoted)),
         ];
         let members = members.iter().filter_map(|(name, value)| {

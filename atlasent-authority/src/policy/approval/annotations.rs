@@ -33,6 +33,9 @@ const MAX_PATH: usize = 256;
 /// The maximum number of keys in a path of `@redact`. A context nests no deeper.
 const MAX_KEYS: usize = 64;
 
+/// The member of a context that is the environment of its request.
+const ENVIRONMENT: &str = "environment";
+
 impl Statement {
     /// Parses the approval annotations of the policy `id`, which has this decision. Only a policy
     /// that holds or escalates has a rule.
@@ -139,6 +142,12 @@ fn paths(text: &str) -> Result<Vec<String>, String> {
         if *path == "context" || path.starts_with("context.") {
             return Err(format!(
                 "`{path}` starts with `context`: write the path inside of the context"
+            ));
+        }
+        if *path == ENVIRONMENT {
+            return Err(format!(
+                "`{path}` cannot be hidden: decisions are listed and recorded with the environment \
+                 of their request. Leave it out, and send what is confidential under another key"
             ));
         }
         if path.chars().count() > MAX_PATH || path.split('.').count() > MAX_KEYS {

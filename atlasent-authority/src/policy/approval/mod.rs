@@ -16,6 +16,7 @@ pub(super) use annotations::APPROVAL_ANNOTATIONS;
 pub use approvers::{ApproverName, Approvers};
 pub use quorum::{Quorum, QuorumTier};
 pub use redact::RedactedContext;
+pub(crate) use redact::{REDACTED, redacts};
 
 /// How long a hold waits for approvals if its policy has no `@approval_ttl`: 24 hours.
 const DEFAULT_TTL: Duration = Duration::from_secs(86_400);

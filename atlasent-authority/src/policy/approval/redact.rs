@@ -9,7 +9,10 @@ use sha2::{Digest, Sha256};
 use super::ApprovalRule;
 
 /// What stands in place of each redacted value.
-const REDACTED: &str = r#""[redacted]""#;
+pub(crate) const REDACTED: &str = "[redacted]";
+
+/// The same, as JSON.
+const REDACTED_JSON: &str = r#""[redacted]""#;
 
 /// The context of a request as an approver sees it.
 ///
@@ -51,7 +54,7 @@ impl RedactedContext {
             .filter(|context| context.get().starts_with('{'))
             .and_then(|context| redacted(context, &paths).ok());
         Self {
-            json: json.unwrap_or_else(|| REDACTED.to_owned()),
+            json: json.unwrap_or_else(|| REDACTED_JSON.to_owned()),
         }
     }
 
@@ -75,6 +78,14 @@ impl fmt::Debug for RedactedContext {
             .field("sha256", &self.sha256())
             .finish_non_exhaustive()
     }
+}
+
+/// Returns whether one of the rules redacts a field that stands beside the context and reaches the
+/// policies as a member of it.
+pub(crate) fn redacts(rules: &[ApprovalRule], name: &str) -> bool {
+    rules
+        .iter()
+        .any(|rule| rule.redact.iter().any(|path| path == name))
 }
 
 /// Returns a value with the values at `paths` replaced. Each level that a path leads through is
@@ -111,7 +122,7 @@ fn member(key: &str, value: &RawValue, paths: &[&str]) -> Result<String, serde_j
         .filter_map(|path| path.strip_prefix(key))
         .collect();
     if rests.contains(&"") {
-        return Ok(REDACTED.to_owned());
+        return Ok(REDACTED_JSON.to_owned());
     }
     let inside = rests.into_iter().filter_map(|rest| rest.strip_prefix('.'));
     redacted(value, &inside.collect::<Vec<_>>())
@@ -191,8 +202,8 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_not_shown() {
         for text in ["", "{", "secret", r#""secret""#, "[1]", r#"{"a":1}x"#] {
-            assert_eq!(shown(text, &["a"]), REDACTED, "{text}");
-            assert_eq!(shown(text, &[]), REDACTED, "{text}");
+            assert_eq!(shown(text, &["a"]), REDACTED_JSON, "{text}");
+            assert_eq!(shown(text, &[]), REDACTED_JSON, "{text}");
         }
     }
 

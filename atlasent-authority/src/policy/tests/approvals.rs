@@ -163,6 +163,10 @@ fn a_value_that_is_wrong_is_refused_where_it_stands() {
         ("@redact(\"a..b\")", "`@redact`: `a..b` is no path"),
         ("@redact(\"a,\")", "`@redact`: `` is no path"),
         (
+            "@redact(\"card, environment\")",
+            "`@redact`: `environment` cannot be hidden",
+        ),
+        (
             "@redact(\"context.card\")",
             "`@redact`: `context.card` starts with `context`",
         ),

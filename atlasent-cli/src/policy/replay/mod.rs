@@ -26,7 +26,8 @@ Examples:
   atlasent policy replay --trail trail.json --allow-unsigned --policies new-policies
 
 The trail is verified first, as `atlasent audit verify` does; one that is changed or has gaps is refused.
-A decision can be replayed if its context was recorded: see `atlasent serve --record-context`.
+A decision can be replayed if its context was recorded (`atlasent serve --record-context`), and no policy that held it
+redacts a value.
 Decisions that do not come from policies are not compared: those of stops, permit limits, required approvals and
 repeated requests, and those after an evaluation error.
 

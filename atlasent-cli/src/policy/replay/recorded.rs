@@ -15,11 +15,15 @@ const REPLAYED: &str = "evaluate.replayed";
 /// The code of a hold because the request asks for an approval.
 const APPROVAL_REQUIRED: &str = "APPROVAL_REQUIRED";
 
+/// What stands in place of an amount that is redacted.
+const REDACTED: &str = "[redacted]";
+
 /// What an event that records a decision has for a replay.
 pub(super) enum Recorded {
     Decision(Box<RecordedDecision>),
     /// The decision did not come from policies alone: its code, or the event's type.
     NotByPolicies(String),
+    /// The context was not recorded, or not all of it.
     WithoutContext,
     /// The request cannot be rebuilt from the event.
     NotRebuilt,
@@ -38,6 +42,7 @@ pub(super) struct RecordedDecision {
 struct Payload {
     action_type: Option<String>,
     context: Option<String>,
+    context_hash: Option<String>,
     amount: Option<String>,
     environment: Option<String>,
     #[serde(default)]
@@ -74,6 +79,9 @@ impl Recorded {
         let Some(context) = payload.context.as_deref() else {
             return Self::WithoutContext;
         };
+        if is_redacted(context, &payload) {
+            return Self::WithoutContext;
+        }
         match request(event, context, &payload) {
             Some(request) => Self::Decision(Box::new(RecordedDecision {
                 request,
@@ -84,6 +92,21 @@ impl Recorded {
             None => Self::NotRebuilt,
         }
     }
+}
+
+/// Returns whether the context or the amount lacks values, which the policy that held the request
+/// redacts. The hash is that of the whole context.
+fn is_redacted(context: &str, payload: &Payload) -> bool {
+    let is_other = |whole: &String| {
+        let recorded = Context::parse(context).map(|context| context.canonical_digest());
+        recorded.is_ok_and(|digest| hex(&digest) != *whole)
+    };
+    payload.context_hash.as_ref().is_some_and(is_other)
+        || payload.amount.as_deref() == Some(REDACTED)
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Rebuilds the request, with its numbers as they were written.
