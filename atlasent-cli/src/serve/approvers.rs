@@ -39,8 +39,8 @@ pub(super) struct Approvers {
     #[arg(long)]
     pub(super) console: bool,
 
-    /// The URL of the page of an approval, with {id} in the place of its id, for agents to show
-    /// [default: none]
+    /// The URL of an approval's page, with {id} in it, for agents
+    /// [default: the console's, if `--oidc` names it]
     #[arg(long, value_name = "URL", value_parser = approval_url)]
     approval_url: Option<String>,
 }
@@ -57,10 +57,23 @@ impl Approvers {
                 .map_err(|error| unusable("--sealing-keys", path, error))?;
             authority = authority.sealing_keys(keys);
         }
-        Ok(match &self.approval_url {
+        let of_console = match self.console {
+            true => self
+                .oidc_config()?
+                .and_then(|config| page_of_approval(&config)),
+            false => None,
+        };
+        Ok(match self.approval_url.as_ref().or(of_console.as_ref()) {
             Some(url) => authority.approval_url(url),
             None => authority,
         })
+    }
+
+    /// Reads the settings of the OpenID Connect issuer.
+    fn oidc_config(&self) -> Result<Option<OidcConfig>, Failure> {
+        let config = self.oidc.as_ref().map(OidcConfig::from_file).transpose();
+        // Its error names the file.
+        config.map_err(|error| Failure::misuse(format!("`--oidc`: {error}")))
     }
 
     /// Lets a server accept the tokens of the OpenID Connect issuer, and serve the console.
@@ -72,12 +85,9 @@ impl Approvers {
             true => server.console(),
             false => server,
         };
-        let Some(path) = &self.oidc else {
+        let (Some(path), Some(config)) = (&self.oidc, self.oidc_config()?) else {
             return Ok(server);
         };
-        // Its error names the file.
-        let config = OidcConfig::from_file(path)
-            .map_err(|error| Failure::misuse(format!("`--oidc`: {error}")))?;
         if config.has_login() && !self.console {
             let why = "it has a table `login`, which is for the console: add `--console`";
             return Err(unusable("--oidc", path, why));
@@ -101,6 +111,13 @@ impl Approvers {
         }
         Ok(issuers)
     }
+}
+
+/// Returns the URL of the console's page of an approval, if the settings name the address of the
+/// console: the address on which the server listens need not be the one that browsers use.
+fn page_of_approval(config: &OidcConfig) -> Option<String> {
+    let console = config.console_url()?;
+    Some(format!("{console}/console/approvals/{{id}}"))
 }
 
 /// Reads the settings file of an option.
@@ -127,6 +144,18 @@ fn approval_url(text: &str) -> Result<String, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_of_an_approval_is_where_the_console_is() {
+        let issuer = "issuer = \"https://login.example\"\naudience = \"x\"\n";
+        let without = OidcConfig::from_toml(issuer).unwrap();
+        assert_eq!(page_of_approval(&without), None);
+        let login = "[login]\nclient_id = \"c\"\nconsole_url = \"https://console.example/\"\n";
+        let with = OidcConfig::from_toml(&format!("{issuer}{login}")).unwrap();
+        let page = "https://console.example/console/approvals/{id}";
+        assert_eq!(page_of_approval(&with).as_deref(), Some(page));
+        assert!(approval_url(page).is_ok());
+    }
 
     #[test]
     fn the_page_of_an_approval_is_a_url_with_a_place_for_the_id() {

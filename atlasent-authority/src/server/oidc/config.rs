@@ -170,6 +170,15 @@ impl OidcConfig {
         self.login.is_some()
     }
 
+    /// Returns the address of the console for browsers, without a `/` at its end. `None` without a
+    /// table `login`.
+    #[cfg(feature = "console")]
+    #[must_use]
+    pub fn console_url(&self) -> Option<&str> {
+        let login = self.login.as_ref()?;
+        Some(login.console_url().trim_end_matches('/'))
+    }
+
     #[cfg(feature = "console")]
     pub(super) fn login(&self) -> Option<&LoginConfig> {
         self.login.as_ref()

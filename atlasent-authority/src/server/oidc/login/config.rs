@@ -65,6 +65,11 @@ impl LoginConfig {
         }
     }
 
+    /// Returns the address of the console, as it is written.
+    pub(in crate::server::oidc) fn console_url(&self) -> &str {
+        &self.console_url
+    }
+
     /// Returns the address to which the issuer sends people back.
     pub(super) fn redirect_url(&self) -> Result<Url, String> {
         let url = checked_url(&self.console_url).map_err(|why| format!("`console_url` {why}"))?;
