@@ -22,10 +22,11 @@ use crate::server::ServerAddress;
 Examples:
   atlasent approvals approve esc_0f3a9c… --note 'the tests passed'
   atlasent approvals approve esc_0f3a9c… --for 1h --times 5
+  atlasent approvals approve esc_0f3a9c… --times 5
 
-An approval is for this one call: the same agent, action, resource and arguments. With `--for`, it is for the same
-agent, action and resource with any arguments, if the policy allows that (`@approval_grants`). Everything else is
-decided by the policies again when the agent asks again."
+An approval is for this one call: the same agent, action, resource and arguments. With `--for` or `--times`, it is for
+the same agent, action and resource with any arguments, if the policy allows that (`@approval_grants`). Everything else
+is decided by the policies again when the agent asks again."
 )]
 pub(super) struct Approve {
     #[command(flatten)]
@@ -35,8 +36,8 @@ pub(super) struct Approve {
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_positive_duration)]
     duration: Option<Duration>,
 
-    /// Approve that many calls [default: no limit within `--for`]
-    #[arg(long, value_name = "N", requires = "duration", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Approve that many calls, without `--for` for as long as the policy allows [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     times: Option<u32>,
 }
 
@@ -76,8 +77,10 @@ struct VoteArgs {
 /// Approves.
 pub(super) fn approve(arguments: &Approve) -> Result<Output, Failure> {
     let mut vote = CastVote::new(arguments.vote.note.clone());
-    if let Some(duration) = arguments.duration {
-        vote = vote.for_any_context(duration, arguments.times);
+    match (arguments.duration, arguments.times) {
+        (None, None) => {}
+        (Some(duration), times) => vote = vote.for_any_context(duration, times),
+        (None, Some(times)) => vote = vote.times_in_any_context(times),
     }
     cast(&arguments.vote, |client, id| async move {
         client.approve_with(&id, &vote).await

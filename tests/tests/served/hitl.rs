@@ -249,7 +249,7 @@ async fn what_is_no_decision_or_no_query_is_refused_in_words() {
     let step = json!({"to_role": "ceo"});
     let answer = post(&served, ALICE, &format!("/v1/hitl/{id}/escalate"), step).await;
     answer.is_problem(422, "INVALID_FIELD");
-    let times = json!({"grant_times": 3});
+    let times = json!({"grant_times": 0});
     let answer = post(&served, ALICE, &format!("/v1/hitl/{id}/approve"), times).await;
     answer.is_problem(422, "INVALID_FIELD");
     let grant = json!({"grant_seconds": 3_600});
@@ -415,6 +415,21 @@ async fn an_approval_for_a_while_releases_calls_with_other_arguments() {
             .await
             .json();
         assert_eq!(answer["decision"], decision, "{commit}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_approval_for_a_number_of_calls_lasts_as_long_as_the_policy_allows() {
+    let served = serve().await;
+    let id = held(&served, "1").await;
+    let path = format!("/v1/hitl/{id}/approve");
+    for (key, times) in [(ALICE, 2), (BOB, 3)] {
+        let answer = post(&served, key, &path, json!({"grant_times": times})).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    for (commit, decision) in [("2", "allow"), ("3", "allow"), ("4", "hold")] {
+        let answer = post(&served, KEY, "/v1-evaluate", question(commit)).await;
+        assert_eq!(answer.json()["decision"], decision, "{commit}");
     }
 }
 

@@ -37,7 +37,26 @@ pub struct Ballot {
     approver: Approver,
     approves: bool,
     note: Option<String>,
-    grant: Option<GrantedUse>,
+    grant: Option<WantedGrant>,
+}
+
+/// What an approval is meant to grant beyond the one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct WantedGrant {
+    /// For how long. Unset for as long as the policy allows.
+    lasts: Option<SignedDuration>,
+    times: u32,
+}
+
+impl WantedGrant {
+    /// Returns the grant, on a decision.
+    fn on(self, row: &ApprovalEntry) -> GrantedUse {
+        let longest = || SignedDuration::try_from(row.longest_grant()?).ok();
+        // Without a longest time, the policy allows none, which the vote checks.
+        let lasts = self.lasts.or_else(longest).unwrap_or_default();
+        let times = self.times;
+        GrantedUse { lasts, times }
+    }
 }
 
 impl Ballot {
@@ -70,7 +89,16 @@ impl Ballot {
     /// permit of its own. A second call replaces the first.
     pub fn for_any_context(mut self, lasts: Duration, times: u32) -> Self {
         let lasts = SignedDuration::try_from(lasts).unwrap_or(SignedDuration::MAX);
-        self.grant = Some(GrantedUse { lasts, times });
+        let lasts = Some(lasts);
+        self.grant = Some(WantedGrant { lasts, times });
+        self
+    }
+
+    /// Approves the same action on the same resource for the same agent, in any context, for a
+    /// number of uses within the longest time that the policy allows (`@approval_grants`). Replaces
+    /// [`for_any_context`](Self::for_any_context), as that replaces this.
+    pub fn times_in_any_context(mut self, times: u32) -> Self {
+        self.grant = Some(WantedGrant { lasts: None, times });
         self
     }
 }
@@ -143,7 +171,7 @@ impl<S: Store> LocalAuthority<S> {
                 via,
                 approves: ballot.approves,
                 note: ballot.note,
-                grant: ballot.grant,
+                grant: ballot.grant.map(|grant| grant.on(row)),
                 at: changeset.time(),
             };
             let outcome = row.vote(vote.clone(), call)?;

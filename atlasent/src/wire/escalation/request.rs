@@ -154,10 +154,11 @@ pub struct CastVote {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// For how many seconds an approval is good for the same action and resource, with any context.
-    /// Unset for an approval of the one call. Only `atlasent serve` knows it.
+    /// Unset for an approval of the one call, and for one of a number of calls. Only `atlasent
+    /// serve` knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant_seconds: Option<u64>,
-    /// How many calls such an approval is good for. Only `atlasent serve` knows it.
+    /// How many calls an approval is good for, with any context. Only `atlasent serve` knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant_times: Option<u32>,
 }
@@ -180,6 +181,16 @@ impl CastVote {
     pub fn for_any_context(mut self, time: Duration, times: Option<u32>) -> Self {
         self.grant_seconds = Some(time.as_secs() + u64::from(time.subsec_nanos() > 0));
         self.grant_times = times;
+        self
+    }
+
+    /// Makes an approval good for the same agent, action and resource with any context: for a
+    /// number of calls, within the longest time that the policy allows (`@approval_grants`).
+    /// Replaces [`for_any_context`](Self::for_any_context), as that replaces this.
+    #[must_use]
+    pub fn times_in_any_context(mut self, times: u32) -> Self {
+        self.grant_seconds = None;
+        self.grant_times = Some(times);
         self
     }
 }

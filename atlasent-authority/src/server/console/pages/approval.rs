@@ -281,7 +281,7 @@ fn grant_fields(longest: u64) -> Markup {
         fieldset {
             legend { "Approve more than this one call" }
             p.hint {
-                "Leave both empty for this one call. Otherwise the same action on the same resource is approved for this agent, with any context, for at most "
+                "Leave both empty for this one call. With one of them or both, the same action on the same resource is approved for this agent, with any context, for at most "
                 (longest) "."
             }
             label for="for" { "For how long" }

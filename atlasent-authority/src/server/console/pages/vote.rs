@@ -52,12 +52,10 @@ pub(in crate::server::console) async fn cast<S: Store>(
 fn grant(form: &Form, ballot: Ballot) -> Result<Ballot, ApiError> {
     let times: Option<u32> = form.parsed("times", "a whole number of uses, such as 5")?;
     let Some(lasts) = form.text("for", 32)? else {
-        return match times {
-            None => Ok(ballot),
-            Some(_) => Err(ApiError::invalid(
-                "`How often` needs `For how long`: fill in both, or neither",
-            )),
-        };
+        return Ok(match times {
+            None => ballot,
+            Some(times) => ballot.times_in_any_context(times),
+        });
     };
     let lasts = parse_positive_duration(lasts.trim())
         .map_err(|why| ApiError::invalid(format!("`For how long`: {why}")))?;

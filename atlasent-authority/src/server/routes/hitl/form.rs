@@ -9,6 +9,7 @@ use atlasent::wire::{
 };
 
 use crate::ledger::approval::{ApprovalEntry, ApprovalState, InvalidApprover, check_name};
+use crate::local::approvals::Ballot;
 use crate::policy::{ApproverName, Approvers, Quorum};
 use crate::server::api_error::ApiError;
 use crate::store::OrgId;
@@ -162,17 +163,14 @@ fn in_field(field: &str) -> impl Fn(InvalidApprover) -> ApiError {
     move |error| ApiError::invalid(format!("`{field}`: {error}"))
 }
 
-/// Returns for how long, and how often, an approval is good beyond this one call.
-pub(super) fn grant(vote: &CastVote) -> Result<Option<(Duration, u32)>, ApiError> {
+/// Adds what an approval grants beyond this one call, if the vote says so.
+pub(super) fn with_grant(ballot: Ballot, vote: &CastVote) -> Ballot {
     match (vote.grant_seconds, vote.grant_times) {
-        (None, None) => Ok(None),
+        (None, None) => ballot,
+        (None, Some(times)) => ballot.times_in_any_context(times),
         (Some(seconds), times) => {
-            let times = times.unwrap_or(u32::MAX);
-            Ok(Some((Duration::from_secs(seconds), times)))
+            ballot.for_any_context(Duration::from_secs(seconds), times.unwrap_or(u32::MAX))
         }
-        (None, Some(_)) => Err(ApiError::invalid(
-            "`grant_times` needs `grant_seconds`: say for how long the approval is good",
-        )),
     }
 }
 

@@ -168,10 +168,7 @@ pub(super) async fn approve<S: Store>(
     let approver = approver(&caller)?;
     let id = parse_id(&id)?;
     let body: CastVote = body::read_json(request).await?;
-    let mut ballot = Ballot::approve(approver.clone());
-    if let Some((lasts, times)) = form::grant(&body)? {
-        ballot = ballot.for_any_context(lasts, times);
-    }
+    let ballot = form::with_grant(Ballot::approve(approver.clone()), &body);
     cast(&caller, id, ballot, body.note).await
 }
 
