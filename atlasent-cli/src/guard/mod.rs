@@ -285,7 +285,11 @@ async fn listen_on(
 /// Returns how the server is reached, and the guard with its credentials.
 fn upstream(guard: Guard, server: &ServerChoice) -> Result<(Guard, Upstream), Failure> {
     match server {
-        ServerChoice::Command { words, secrets } => {
+        ServerChoice::Command {
+            words,
+            secrets,
+            withheld,
+        } => {
             let (program, arguments) = words
                 .split_first()
                 .ok_or_else(|| Failure::misuse("the command of the server is empty"))?;
@@ -297,6 +301,7 @@ fn upstream(guard: Guard, server: &ServerChoice) -> Result<(Guard, Upstream), Fa
                 program: program.clone(),
                 arguments: arguments.to_vec(),
                 secrets: secrets.collect::<Result<_, Failure>>()?,
+                withheld: withheld.clone(),
             };
             Ok((guard, Upstream::Command(Arc::new(command))))
         }

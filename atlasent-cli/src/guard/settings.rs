@@ -76,6 +76,8 @@ pub(super) enum ServerChoice {
     Command {
         words: Vec<OsString>,
         secrets: Vec<(String, SecretSource)>,
+        /// The environment variables that secrets of the settings are read from.
+        withheld: Vec<String>,
     },
     Url {
         url: String,
@@ -219,6 +221,8 @@ impl Settings {
                 return Err(misuse("set one of `policies` and `url`".to_owned()));
             }
         };
+        let withheld = file.server.as_ref().map(ServerTable::env_sources);
+        let withheld = withheld.unwrap_or_default();
         let server = match file.server {
             Some(table) => Some(
                 table
@@ -240,6 +244,8 @@ impl Settings {
                     Some(ServerChoice::Command { secrets, .. }) => secrets,
                     _ => Vec::new(),
                 },
+                // Also those of a server that the command replaces.
+                withheld,
             }),
         };
         let listen = match sides.listen {
@@ -289,7 +295,15 @@ impl SettingsFile {
 }
 
 impl ServerTable {
+    /// Returns the environment variables that secrets are read from.
+    fn env_sources(&self) -> Vec<String> {
+        let header = self.header.as_ref().map(|header| &header.value);
+        let secrets = (self.env.values()).chain(&self.bearer).chain(header);
+        secrets.filter_map(|secret| secret.env.clone()).collect()
+    }
+
     fn choice(self) -> Result<ServerChoice, String> {
+        let withheld = self.env_sources();
         match (self.command, self.url) {
             (Some(words), None) if !words.is_empty() => {
                 if self.bearer.is_some() || self.header.is_some() {
@@ -304,6 +318,7 @@ impl ServerTable {
                 Ok(ServerChoice::Command {
                     words: words.into_iter().map(OsString::from).collect(),
                     secrets: secrets.collect::<Result<_, String>>()?,
+                    withheld,
                 })
             }
             (None, Some(url)) => {

@@ -108,6 +108,7 @@ fn of_server(command: &str, name: &str) -> Result<(Vec<StarterFile>, Vec<String>
         program: program.clone().into(),
         arguments: words.map(Into::into).collect(),
         secrets: Vec::new(),
+        withheld: Vec::new(),
     };
     let described = runtime::run(async {
         let described = describe(&server).await;

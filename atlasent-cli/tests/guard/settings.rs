@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use super::support::{EVERYTHING, Piped, Stage, atlasent, counting_server, run};
+use super::support::{EVERYTHING, Piped, Stage, atlasent, counting_server, output, run};
 
 #[test]
 fn an_error_of_the_settings_names_the_file_the_line_and_the_key() {
@@ -98,4 +98,93 @@ fn a_secret_reaches_the_server_and_nothing_else() {
     drop(guard);
     let pins = fs::read_to_string(stage.path("data/pins/fake.json")).unwrap();
     assert!(!pins.contains("hunter2"));
+}
+
+/// Returns the variables of an environment that `env` printed into a file.
+fn environment(file: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(file).unwrap();
+    let variables = text.lines().filter_map(|line| line.split_once('='));
+    variables
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_guarded_server_inherits_no_key_of_the_guard() {
+    let keys = [
+        ("ATLASENT_API_KEY", "hunter1"),
+        ("ATI_JWT_SECRET", "hunter2"),
+        ("ATI_JWT_PRIVATE_KEY", "hunter3"),
+        ("GUARD_TEST_SOURCE", "hunter4"),
+        ("GUARD_TEST_BEARER", "hunter5"),
+    ];
+    let stage = Stage::new(EVERYTHING);
+    let (seen, printed) = (stage.path("seen"), stage.path("printed"));
+    let server = counting_server(&stage.path("log"), "")[1..].join(" ");
+    let script = format!("env > {seen}; exec {server}");
+    let prints = format!("env > {printed}; echo printed-secret");
+    let policies = stage.path("policies");
+    let file = stage.path("guard.toml");
+    let command = format!(
+        "command = [\"sh\", \"-c\", {script:?}]\n[server.env]\nTOKEN = {{ env = \"GUARD_TEST_SOURCE\" }}\n\
+         OTHER = {{ command = [\"sh\", \"-c\", {prints:?}] }}\n"
+    );
+    let url =
+        "url = \"https://mcp.example\"\nbearer = { env = \"GUARD_TEST_BEARER\" }\n".to_owned();
+    let line = ["--", "sh", "-c", &script].map(str::to_owned);
+    // The command of the file, and one that replaces the server of the file.
+    for (table, line) in [(command, &[][..]), (url, &line[..])] {
+        let text = format!("name = \"fake\"\npolicies = {policies:?}\n[server]\n{table}");
+        fs::write(&file, text).unwrap();
+        let data = stage.path("data");
+        let options = ["guard", "--config", &file, "--data-dir", &data].map(str::to_owned);
+        let mut command = std::process::Command::new(atlasent());
+        command.args(options).args(line).envs(keys);
+        command.env("GUARD_TEST_OTHER", "inherited");
+        let mut guard = Piped::run(&mut command);
+        guard.initialize();
+        drop(guard);
+        let inherited = environment(&seen);
+        let value = |name: &str| {
+            let found = inherited.iter().find(|(found, _)| found == name);
+            found.map(|(_, value)| &**value)
+        };
+        let is_of_file = line.is_empty();
+        for (name, _) in keys {
+            // A source that the settings do not name is a variable like any other.
+            let is_named = match name {
+                "GUARD_TEST_SOURCE" => is_of_file,
+                "GUARD_TEST_BEARER" => !is_of_file,
+                _ => true,
+            };
+            assert_eq!(value(name).is_none(), is_named, "{name}");
+        }
+        assert_eq!(value("GUARD_TEST_OTHER"), Some("inherited"));
+        assert_eq!(value("TOKEN"), is_of_file.then_some("hunter4"));
+        assert_eq!(value("OTHER"), is_of_file.then_some("printed-secret"));
+    }
+    let names = environment(&printed);
+    let is_own = |name: &str| name.starts_with("ATLASENT_") || name.starts_with("ATI_");
+    assert!(names.iter().all(|(name, _)| !is_own(name)), "{names:?}");
+}
+
+#[test]
+fn a_server_that_is_asked_for_its_tools_inherits_no_key() {
+    let stage = Stage::new(EVERYTHING);
+    let (seen, out) = (stage.path("seen"), stage.path("starter"));
+    let server = counting_server(&stage.path("log"), "")[1..].join(" ");
+    let server = format!("sh -c 'env > {seen}; exec {server}'");
+    let mut command = std::process::Command::new(atlasent());
+    command
+        .args(["policy", "init", "--name", "fake", "--mcp", &server, &out])
+        .env("ATLASENT_API_KEY", "hunter1")
+        .env("ATI_JWT_SECRET", "hunter2");
+    let (code, _, stderr) = output(&mut command);
+    assert_eq!(code, 0, "{stderr}");
+    let names = environment(&seen);
+    assert!(names.iter().any(|(name, _)| name == "PATH"), "{names:?}");
+    assert!(
+        names.iter().all(|(_, value)| !value.contains("hunter")),
+        "{names:?}"
+    );
 }

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::environment::withhold;
 use super::lines::{LineReader, write_line};
 use super::link::{CHANNEL, FromServer, ServerLink, ToServer};
 use super::secret::EnvSecret;
@@ -26,6 +27,9 @@ pub struct ServerCommand {
     pub arguments: Vec<OsString>,
     /// The environment variables with secrets that the server gets and the client does not.
     pub secrets: Vec<EnvSecret>,
+    /// The environment variables of the guard that the server does not inherit, besides those of
+    /// this project (`ATLASENT_…`, `ATI_…`), which no server inherits.
+    pub withheld: Vec<String>,
 }
 
 /// A server that runs.
@@ -38,7 +42,8 @@ pub(crate) struct ChildServer {
 }
 
 impl ServerCommand {
-    /// Starts the server. It inherits the environment and standard error, and dies with the guard.
+    /// Starts the server. It inherits standard error and the environment, without the keys of the
+    /// guard, and dies with the guard.
     pub(crate) fn start(&self) -> io::Result<(ServerLink, ChildServer)> {
         let mut command = Command::new(&self.program);
         command
@@ -47,6 +52,7 @@ impl ServerCommand {
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .kill_on_drop(true);
+        withhold(command.as_std_mut(), &self.withheld);
         for secret in &self.secrets {
             command.env(secret.name(), secret.expose());
         }

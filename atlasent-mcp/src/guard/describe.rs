@@ -188,6 +188,7 @@ mod tests {
             program: "sh".into(),
             arguments: vec!["-c".into(), script.into()],
             secrets: Vec::new(),
+            withheld: Vec::new(),
         };
         describe(&command).await.map_err(|error| error.to_string())
     }
@@ -255,6 +256,7 @@ mod tests {
             program: "atlasent-no-such-program".into(),
             arguments: Vec::new(),
             secrets: Vec::new(),
+            withheld: Vec::new(),
         };
         assert!(matches!(
             describe(&command).await,

@@ -22,6 +22,7 @@
 mod child;
 mod connection;
 pub mod describe;
+mod environment;
 pub mod http;
 mod lines;
 mod link;

@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
+use super::environment::withhold;
+
 /// The most bytes of a secret.
 const MAX_BYTES: u64 = 16 * 1024;
 
@@ -18,7 +20,8 @@ pub enum SecretSource {
     File(PathBuf),
     /// An environment variable of the guard.
     Env(String),
-    /// A command that prints it: its program and arguments. No shell is involved.
+    /// A command that prints it: its program and arguments. No shell is involved, and the command
+    /// does not inherit the variables `ATLASENT_…` and `ATI_…`.
     Command(Vec<String>),
 }
 
@@ -62,13 +65,14 @@ impl SecretSource {
 /// Runs a command, and returns what it printed.
 fn run(words: &[String]) -> Result<Zeroizing<String>, String> {
     let (program, arguments) = words.split_first().ok_or("the command is empty")?;
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .map_err(|error| error.to_string())?;
+        .stderr(Stdio::inherit());
+    withhold(&mut command, &[]);
+    let mut child = command.spawn().map_err(|error| error.to_string())?;
     let output = child.stdout.take().ok_or("it has no standard output")?;
     let text = read_text(output);
     let status = child.wait().map_err(|error| error.to_string())?;

@@ -58,6 +58,7 @@ impl Stage {
             program: "python3".into(),
             arguments: arguments.into(),
             secrets: Vec::new(),
+            withheld: Vec::new(),
         }))
     }
 
