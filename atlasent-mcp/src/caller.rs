@@ -1,8 +1,18 @@
 //! Who asks: [`Caller`].
 
 #[cfg(feature = "ati")]
+use std::time::{Duration, SystemTime};
+
+#[cfg(feature = "ati")]
 use ati_client::Claims;
 use atlasent::{Agent, Error, ToAgent};
+
+use crate::refusal::Refusal;
+
+/// How long a token still counts after its expiry, since clocks differ: as long as verifiers allow
+/// by default.
+#[cfg(feature = "ati")]
+const LEEWAY: Duration = Duration::from_secs(60);
 
 /// The agent that sent a message, and the claims of its token.
 ///
@@ -69,6 +79,33 @@ impl Caller {
         }
     }
 
+    /// Refuses a caller whose token has expired since it was verified: more than a minute ago.
+    #[cfg(feature = "ati")]
+    pub(crate) fn require_current(&self) -> Result<(), Refusal> {
+        self.require_current_at(SystemTime::now())
+    }
+
+    #[cfg(feature = "ati")]
+    fn require_current_at(&self, now: SystemTime) -> Result<(), Refusal> {
+        let Some(claims) = &self.claims else {
+            return Ok(());
+        };
+        let expires = Duration::from_secs(claims.exp()).saturating_add(LEEWAY);
+        let now = now.duration_since(SystemTime::UNIX_EPOCH);
+        match now.unwrap_or_default() > expires {
+            true => Err(Refusal::deny(
+                "TOKEN_EXPIRED",
+                "the agent's token has expired: send the call again with a new one",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    #[cfg(not(feature = "ati"))]
+    pub(crate) fn require_current(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     /// Returns the agent.
     #[must_use]
     pub fn agent(&self) -> &Agent {
@@ -85,5 +122,31 @@ impl Caller {
     #[must_use]
     pub fn claims(&self) -> Option<&Claims> {
         self.claims.as_ref()
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "ati")]
+mod tests {
+    use super::*;
+
+    fn caller(expires_at: u64) -> Caller {
+        let claims = Claims::builder("bot")
+            .issued_at(1_000)
+            .expires_at(expires_at)
+            .build()
+            .unwrap();
+        Caller::from_claims(claims).unwrap()
+    }
+
+    #[test]
+    fn a_token_counts_until_a_minute_after_its_expiry() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let caller = caller(2_000);
+        assert!(caller.require_current_at(at(2_060)).is_ok());
+        let refused = caller.require_current_at(at(2_061)).unwrap_err();
+        assert_eq!(refused.code(), Some("TOKEN_EXPIRED"));
+        let configured = Caller::configured("bot").unwrap();
+        assert!(configured.require_current_at(at(1 << 40)).is_ok());
     }
 }

@@ -149,6 +149,7 @@ impl Gate {
         caller: &Caller,
         progress: &P,
     ) -> Result<PermitWithAnswers<AuthorizedOperation>, Refusal> {
+        caller.require_current()?;
         let action = self.action(operation)?;
         let name = action.name().to_owned();
         self.require_scope(operation, caller)?;
@@ -173,7 +174,14 @@ impl Gate {
             (_, None) => ask,
         };
         let granted = ask.gate().await;
-        granted.map_err(|error| Refusal::from_error(&error, &name))
+        let granted = granted.map_err(|error| Refusal::from_error(&error, &name))?;
+        // People may decide minutes after the token was verified.
+        if let Err(expired) = caller.require_current() {
+            // The permit is used up, and the trail records that nothing ran under it.
+            drop(granted.permit.execution());
+            return Err(expired);
+        }
+        Ok(granted)
     }
 
     /// Returns the action that an operation is.
