@@ -171,8 +171,8 @@ impl Conversation {
     /// Sends a message. A server that does not take it has ended, which its answers tell.
     async fn send(&self, text: String) {
         if let Ok(message) = Message::parse(&text) {
-            let secret = None;
-            let _ = self.link.sender.send(ToServer { message, secret }).await;
+            let permit = None;
+            let _ = self.link.sender.send(ToServer { message, permit }).await;
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use atlasent::Permit;
 use tokio::sync::mpsc;
 
 use super::message::{Malformed, Message, RequestId};
 use crate::Caller;
-use crate::credential::SecretHeader;
+use crate::gate::AuthorizedOperation;
 
 /// The most messages that wait in one channel.
 pub(crate) const CHANNEL: usize = 64;
@@ -15,8 +16,9 @@ pub(crate) const CHANNEL: usize = 64;
 #[derive(Debug)]
 pub(crate) struct ToServer {
     pub(crate) message: Message,
-    /// The credentials of the server, which a permit released for this message.
-    pub(crate) secret: Option<SecretHeader>,
+    /// The permit of the message, which releases the credentials of the server for it. A message
+    /// that needs no permit goes out under the permit to be connected.
+    pub(crate) permit: Option<Box<Permit<AuthorizedOperation>>>,
 }
 
 /// What comes from the server.

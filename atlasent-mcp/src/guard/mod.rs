@@ -20,7 +20,7 @@
 //! | [`stdio`] | standard input and output |
 
 mod child;
-mod connection;
+mod credentials;
 pub mod describe;
 mod environment;
 pub mod http;
@@ -49,6 +49,7 @@ use crate::gate::{Clearance, Gate, Progress};
 use crate::operation::{Kind, Operation};
 use crate::{Caller, Refusal};
 use child::ChildServer;
+use credentials::Credentials;
 use http::HttpUpstream;
 use link::{ClientLink, ServerLink};
 use message::Message;
@@ -104,8 +105,9 @@ impl Guard {
     }
 
     /// Sets the credentials of a server that is reached over HTTP. Each message carries them under
-    /// its own permit; a message that needs none, such as `initialize`, under a permit for the
-    /// action `mcp.<server>:connect`.
+    /// its own permit; a request that needs none, such as `initialize` or the stream of a session,
+    /// under a permit for the action `mcp.<server>:connect`, which is obtained again when it has
+    /// expired.
     #[must_use]
     pub fn with_secret(mut self, secret: HostSecret) -> Self {
         self.secret = Some(Arc::new(secret));
@@ -181,8 +183,9 @@ pub enum Upstream {
 }
 
 impl Upstream {
-    /// Connects a session: starts the process, or prepares the connection.
-    pub(crate) fn connect(&self) -> io::Result<Connected> {
+    /// Connects a session: starts the process, or prepares the connection. A connection over HTTP
+    /// sends the credentials.
+    pub(crate) fn connect(&self, credentials: Arc<Credentials>) -> io::Result<Connected> {
         Ok(match self {
             Self::Command(command) => {
                 let (link, child) = command.start()?;
@@ -190,7 +193,7 @@ impl Upstream {
                 Connected { link, child }
             }
             Self::Http(upstream) => Connected {
-                link: upstream.connect(),
+                link: upstream.connect(credentials),
                 child: None,
             },
         })

@@ -28,7 +28,8 @@ pub async fn serve(
     mut output: impl AsyncWrite + Send + Unpin + 'static,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<Option<ExitStatus>> {
-    let server = upstream.connect()?;
+    let session = Session::new(guard);
+    let server = upstream.connect(session.credentials())?;
     let (to_session, from_client) = mpsc::channel(CHANNEL);
     let (to_client, mut outgoing) = mpsc::channel::<ToClient>(CHANNEL);
     let reading = tokio::spawn(async move {
@@ -67,7 +68,7 @@ pub async fn serve(
         sender: to_client,
         receiver: from_client,
     };
-    let ended = server.serve(Session::new(guard), client).await;
+    let ended = server.serve(session, client).await;
     reading.abort();
     // What the session answered is written, unless the client stopped to read.
     let _ = writing.await;

@@ -18,11 +18,13 @@ use tokio::net::TcpListener;
 
 use super::support::{Client, Stage, allowing, holding};
 
-const SECRET: &str = "5a1e7b90c3d2f4861122334455667788a9b8c7d6e5f40312fedcba9876543210";
-const AUDIENCE: &str = "https://guard.example/mcp";
+pub(crate) const SECRET: &str = "5a1e7b90c3d2f4861122334455667788a9b8c7d6e5f40312fedcba9876543210";
+/// The origin of a web page that may call.
+pub(crate) const ORIGIN_OF_PAGE: &str = "https://app.example";
+pub(crate) const AUDIENCE: &str = "https://guard.example/mcp";
 
 /// Serves an endpoint, and returns its address.
-async fn listen(
+pub(crate) async fn listen(
     guard: Arc<Guard>,
     upstream: Upstream,
     authentication: Authentication,
@@ -31,41 +33,41 @@ async fn listen(
     let address = listener.local_addr().unwrap();
     let settings = EndpointSettings {
         authentication,
-        origins: vec!["https://app.example".to_owned()],
+        origins: vec![ORIGIN_OF_PAGE.to_owned()],
     };
     let endpoint = Endpoint::new(guard, upstream, settings);
     tokio::spawn(endpoint.serve(listener, std::future::pending()));
     address
 }
 
-async fn open(
+pub(crate) async fn open(
     stage: &Stage,
     authority: impl atlasent::authority::DynAuthority + 'static,
 ) -> SocketAddr {
-    let caller = Caller::configured("tester").unwrap();
-    listen(
-        stage.guard(authority),
-        stage.upstream(),
-        Authentication::Configured(caller),
-    )
-    .await
+    open_with(stage.guard(authority), stage.upstream()).await
 }
 
-fn http() -> reqwest::Client {
+/// Serves an endpoint for one configured caller, and returns its address.
+pub(crate) async fn open_with(guard: Arc<Guard>, upstream: Upstream) -> SocketAddr {
+    let caller = Caller::configured("tester").unwrap();
+    listen(guard, upstream, Authentication::Configured(caller)).await
+}
+
+pub(crate) fn http() -> reqwest::Client {
     // Without a provider of cryptography, no client can be built, also for plain HTTP.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
-struct Session {
+pub(crate) struct Session {
     url: String,
     client: reqwest::Client,
-    id: Option<String>,
-    token: Option<String>,
+    pub(crate) id: Option<String>,
+    pub(crate) token: Option<String>,
 }
 
 impl Session {
-    fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr) -> Self {
         Self {
             url: format!("http://{address}/mcp"),
             client: http(),
@@ -74,7 +76,7 @@ impl Session {
         }
     }
 
-    fn request(&self, method: reqwest::Method) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, method: reqwest::Method) -> reqwest::RequestBuilder {
         let mut request = self.client.request(method, &self.url);
         if let Some(id) = &self.id {
             request = request.header("mcp-session-id", id);
@@ -85,14 +87,14 @@ impl Session {
         request.header(ACCEPT, "application/json, text/event-stream")
     }
 
-    async fn post(&self, body: impl ToString) -> Response {
+    pub(crate) async fn post(&self, body: impl ToString) -> Response {
         let request = self
             .request(reqwest::Method::POST)
             .header(CONTENT_TYPE, "application/json");
         request.body(body.to_string()).send().await.unwrap()
     }
 
-    async fn initialize(&mut self) {
+    pub(crate) async fn initialize(&mut self) {
         let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
         let response = self
             .post(json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}))
@@ -104,13 +106,15 @@ impl Session {
                 .unwrap()
                 .to_owned(),
         );
+        // A server that starts slowly answers on a stream.
+        response.text().await.unwrap();
         let initialized = self
             .post(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
             .await;
         assert_eq!(initialized.status(), StatusCode::ACCEPTED);
     }
 
-    async fn call(&self, id: i64) -> Value {
+    pub(crate) async fn call(&self, id: i64) -> Value {
         let params = json!({"name": "write", "arguments": {"path": "/a"}});
         let call = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
         let response = self.post(call).await;
@@ -236,7 +240,7 @@ fn token(agent: &str, audience: &str) -> String {
     issue(&claims, &SigningKey::from_hex(SECRET).unwrap()).unwrap()
 }
 
-fn by_token(authorization_servers: Vec<String>) -> Authentication {
+pub(crate) fn by_token(authorization_servers: Vec<String>) -> Authentication {
     let key = SigningKey::from_hex(SECRET).unwrap().verifying_key();
     Authentication::Token {
         verifier: Verifier::builder(key).audience(AUDIENCE).build().unwrap(),

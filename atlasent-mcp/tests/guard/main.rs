@@ -8,6 +8,7 @@
     reason = "what tests call may panic as tests do"
 )]
 
+mod credentials;
 mod faults;
 mod http;
 mod matrix;

@@ -80,7 +80,9 @@ impl Sessions {
         if self.open.load(Ordering::Relaxed) >= MAX_SESSIONS {
             return Err(NotOpened::TooMany);
         }
-        let server = self.upstream.connect().map_err(NotOpened::Server)?;
+        let running = Session::new(Arc::clone(&self.guard));
+        let server = self.upstream.connect(running.credentials());
+        let server = server.map_err(NotOpened::Server)?;
         let (sender, from_client) = mpsc::channel(CHANNEL);
         let (to_client, mut outgoing) = mpsc::channel::<ToClient>(CHANNEL);
         let session = Arc::new(HttpSession {
@@ -105,7 +107,6 @@ impl Sessions {
             sender: to_client,
             receiver: from_client,
         };
-        let running = Session::new(Arc::clone(&self.guard));
         let (sessions, this) = (Arc::clone(self), Arc::downgrade(&session));
         let id = session.id.clone();
         self.open.fetch_add(1, Ordering::Relaxed);

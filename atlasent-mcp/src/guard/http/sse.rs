@@ -28,6 +28,8 @@ pub(super) struct Decoder {
     pub(super) last_id: Option<String>,
     /// The time in milliseconds after which a client reconnects.
     pub(super) retry: Option<u64>,
+    /// Whether this connection brought an event.
+    pub(super) has_events: bool,
 }
 
 /// The error for a line or an event that is too long.
@@ -63,6 +65,7 @@ impl Decoder {
             if ends {
                 let line = std::mem::take(&mut self.line);
                 events.extend(self.line(&line)?);
+                self.has_events |= !events.is_empty();
             } else if self.line.len() < MAX_LINE {
                 self.line.push(*byte);
             } else {

@@ -58,6 +58,7 @@ impl<'a> Params<'a> {
 
 impl Session {
     pub(super) fn on_client(&mut self, message: Message, caller: Caller) {
+        self.credentials.heard_from(&caller);
         self.last_caller = Some(caller.clone());
         match message.kind().clone() {
             Kind::Request { id, method } => self.on_request(id, method, message, caller),
@@ -113,11 +114,16 @@ impl Session {
         };
         let token = open.progress_token.as_deref();
         let progress = Reporter::new(&id, token, self.tasks.reporter());
-        let (guard, connection) = (Arc::clone(&self.guard), Arc::clone(&self.connection));
+        let (guard, credentials) = (Arc::clone(&self.guard), Arc::clone(&self.credentials));
         let about = id.clone();
         let task = self.tasks.spawn(Some(&id), async move {
-            let cleared = guard.authorize(&message, &caller, &progress).await;
-            let cleared = guard.with_secret_for(cleared, &connection, &caller).await;
+            let mut cleared = guard.authorize(&message, &caller, &progress).await;
+            // The connection sends them. A refusal of them is told to the client as such.
+            if let Ok(clearance) = &cleared
+                && let Err(refusal) = credentials.check(clearance.permit()).await
+            {
+                cleared = Err(refusal);
+            }
             let answer = Answer {
                 message,
                 caller,
@@ -138,14 +144,16 @@ impl Session {
             return;
         };
         match answer.cleared {
-            Ok((clearance, secret)) => {
+            Ok(mut clearance) => {
+                let permit = clearance.take_permit();
+                let permit = permit.map(|granted| Box::new(granted.permit));
                 open.stage = Stage::Running {
                     clearance: Box::new(clearance),
                     caller: answer.caller,
                 };
                 self.to_server.push_back(ToServer {
                     message: answer.message,
-                    secret,
+                    permit,
                 });
             }
             Err(refusal) => {
@@ -203,9 +211,11 @@ impl Session {
     }
 
     /// Forwards a message that needs no permit of its own.
-    fn forward(&mut self, message: Message) {
-        let secret = self.guard.kept_secret(&self.connection);
-        self.to_server.push_back(ToServer { message, secret });
+    pub(super) fn forward(&mut self, message: Message) {
+        self.to_server.push_back(ToServer {
+            message,
+            permit: None,
+        });
     }
 }
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::Guard;
-use super::connection::Connection;
+use super::credentials::Credentials;
 use super::link::{ClientLink, FromClient, FromServer, Part, ServerLink, ToClient, ToServer};
 use super::message::{Malformed, RequestId, error_response};
 use crate::Caller;
@@ -62,8 +62,8 @@ pub(crate) struct Session {
     tools: ToolList,
     announcements: Announcements,
     tasks: Tasks,
-    /// The permit to be connected, where the server asks for credentials.
-    connection: Arc<Connection>,
+    /// The credentials of the server, which the connection to it sends.
+    credentials: Arc<Credentials>,
     /// Messages that wait for the client, and for the server.
     to_client: VecDeque<ToClient>,
     to_server: VecDeque<ToServer>,
@@ -82,16 +82,21 @@ impl Session {
     pub(crate) fn new(guard: Arc<Guard>) -> Self {
         Self {
             announcements: Announcements::new(&guard),
-            guard,
             open: Requests::default(),
             asked: Asked::default(),
             last_caller: None,
             tools: ToolList::new(),
             tasks: Tasks::new(),
-            connection: Arc::default(),
+            credentials: Arc::new(Credentials::new(Arc::clone(&guard))),
             to_client: VecDeque::new(),
             to_server: VecDeque::new(),
+            guard,
         }
+    }
+
+    /// Returns the credentials of the server in this session.
+    pub(crate) fn credentials(&self) -> Arc<Credentials> {
+        Arc::clone(&self.credentials)
     }
 
     /// Serves the session until one side closes. Dropping the future ends it at once: no message is
@@ -231,10 +236,7 @@ impl Session {
     /// Sends a response to the server.
     fn answer_server(&mut self, text: &str) {
         match super::message::Message::parse(text) {
-            Ok(message) => self.to_server.push_back(ToServer {
-                message,
-                secret: self.guard.kept_secret(&self.connection),
-            }),
+            Ok(message) => self.forward(message),
             Err(malformed) => tracing::error!(%malformed, "an answer of the guard is invalid"),
         }
     }

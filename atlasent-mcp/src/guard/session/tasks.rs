@@ -6,7 +6,6 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinSet};
 
-use crate::credential::SecretHeader;
 use crate::guard::link::ToClient;
 use crate::guard::message::{Message, RequestId};
 use crate::{Caller, Clearance, Refusal};
@@ -40,8 +39,7 @@ pub(super) struct Answer {
     /// The request that was decided on, which is the one to forward.
     pub(super) message: Message,
     pub(super) caller: Caller,
-    /// The clearance, and the credentials of the server for this request.
-    pub(super) cleared: Result<(Clearance, Option<SecretHeader>), Refusal>,
+    pub(super) cleared: Result<Clearance, Refusal>,
 }
 
 /// The tasks of a session. They end with it.

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::Session;
 use super::tasks::Done;
-use super::{Session, ToServer};
 use crate::Caller;
 use crate::guard::MAX_PAGES;
 use crate::guard::message::{Kind, Message, RequestId, check_unique};
@@ -192,10 +192,7 @@ impl Session {
         let Ok(message) = Message::parse(&request.to_string()) else {
             return self.refuse_waiting("the list of tools cannot be asked for");
         };
-        self.to_server.push_back(ToServer {
-            message,
-            secret: self.guard.kept_secret(&self.connection),
-        });
+        self.forward(message);
         self.tasks.spawn(None, async move {
             tokio::time::sleep(PATIENCE).await;
             Done::Overdue { own }

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use atlasent::Permit;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request, Response, StatusCode};
 use tokio::sync::mpsc;
@@ -11,29 +12,31 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::HttpUpstream;
-use crate::credential::SecretHeader;
+use super::backoff::{Attempt, Backoff};
+use crate::Refusal;
+use crate::gate::AuthorizedOperation;
+use crate::guard::credentials::Credentials;
 use crate::guard::http::headers::{self, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID};
 use crate::guard::http::sse::Decoder;
 use crate::guard::link::{CHANNEL, FromServer, ServerLink, ToServer};
 use crate::guard::message::{Kind, MAX_MESSAGE_BYTES, Message, RequestId};
+use crate::refusal::Verdict;
 
 /// How long a server has to take a notification, and to end a session.
 const SHORT: Duration = Duration::from_secs(30);
 /// How often a stream that breaks before its response is resumed.
 const MAX_RESUMES: u32 = 5;
-/// How long to wait before a stream is resumed, unless the server says otherwise.
-const RETRY: Duration = Duration::from_secs(1);
-/// The longest wait before a stream is resumed.
-const MAX_RETRY: Duration = Duration::from_secs(30);
+
+/// The permit of a message, if it needs one of its own.
+type MessagePermit = Option<Box<Permit<AuthorizedOperation>>>;
 
 /// One session with the server.
 pub(super) struct Connection {
     upstream: Arc<HttpUpstream>,
+    credentials: Arc<Credentials>,
     incoming: mpsc::Sender<FromServer>,
     /// The headers of the session: its id and its version of the protocol.
     session: Mutex<HeaderMap>,
-    /// The credentials of the last message, with which the stream of the session is opened.
-    secret: Mutex<Option<SecretHeader>>,
 }
 
 /// Why a request has no response.
@@ -46,14 +49,14 @@ enum Broken {
 
 impl Connection {
     /// Opens the link of a session.
-    pub(super) fn open(upstream: Arc<HttpUpstream>) -> ServerLink {
+    pub(super) fn open(upstream: Arc<HttpUpstream>, credentials: Arc<Credentials>) -> ServerLink {
         let (sender, outgoing) = mpsc::channel(CHANNEL);
         let (incoming, receiver) = mpsc::channel(CHANNEL);
         let connection = Arc::new(Self {
             upstream,
+            credentials,
             incoming,
             session: Mutex::default(),
-            secret: Mutex::default(),
         });
         tokio::spawn(connection.run(outgoing));
         ServerLink { sender, receiver }
@@ -61,29 +64,25 @@ impl Connection {
 
     async fn run(self: Arc<Self>, mut outgoing: mpsc::Receiver<ToServer>) {
         let mut requests = JoinSet::new();
-        while let Some(ToServer { message, secret }) = outgoing.recv().await {
+        while let Some(ToServer { message, permit }) = outgoing.recv().await {
             while requests.try_join_next().is_some() {}
-            if secret.is_some() {
-                let mut latest = self.secret.lock().unwrap_or_else(PoisonError::into_inner);
-                latest.clone_from(&secret);
-            }
             let this = Arc::clone(&self);
             match message.kind().clone() {
                 Kind::Request { id, method } => {
                     let is_first = &*method == "initialize";
                     requests.spawn(async move {
-                        this.request(message, id, secret, is_first).await;
+                        this.request(message, id, permit, is_first).await;
                     });
                 }
                 Kind::Notification { method } => {
                     // Sent in order: what follows may depend on it.
-                    self.notify(&message, secret.as_ref()).await;
+                    self.notify(&message).await;
                     if &*method == "notifications/initialized" {
                         requests.spawn(async move { this.listen().await });
                     }
                 }
                 Kind::Result { .. } | Kind::Error { .. } => {
-                    self.notify(&message, secret.as_ref()).await;
+                    self.notify(&message).await;
                 }
             }
         }
@@ -92,26 +91,31 @@ impl Connection {
     }
 
     /// Sends a message that has no response.
-    async fn notify(&self, message: &Message, secret: Option<&SecretHeader>) {
-        let sent = match self.post(message, secret) {
-            Ok(request) => timeout(SHORT, self.upstream.client.execute(request)).await,
-            Err(reason) => {
-                tracing::warn!(reason, "a message for the server was not sent");
-                return;
+    async fn notify(&self, message: &Message) {
+        let sending = async {
+            let request = match self.post(message, None).await {
+                Ok(request) => request,
+                Err(refusal) => {
+                    let reason = refusal.reason();
+                    tracing::warn!(reason, "a message for the server was not sent");
+                    return;
+                }
+            };
+            match self.upstream.client.execute(request).await {
+                Ok(response) if response.status().is_success() => {}
+                Ok(response) => {
+                    tracing::warn!(
+                        status = response.status().as_u16(),
+                        "the server refused a notification"
+                    );
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error.without_url(), "a notification was not sent");
+                }
             }
         };
-        match sent {
-            Ok(Ok(response)) if response.status().is_success() => {}
-            Ok(Ok(response)) => {
-                tracing::warn!(
-                    status = response.status().as_u16(),
-                    "the server refused a notification"
-                );
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(error = %error.without_url(), "a notification was not sent");
-            }
-            Err(_) => tracing::warn!("the server did not take a notification in time"),
+        if timeout(SHORT, sending).await.is_err() {
+            tracing::warn!("a message for the server was not sent in time");
         }
     }
 
@@ -120,13 +124,10 @@ impl Connection {
         &self,
         message: Message,
         id: RequestId,
-        secret: Option<SecretHeader>,
+        permit: MessagePermit,
         is_first: bool,
     ) {
-        let answered = self
-            .answered(&message, &id, secret.as_ref(), is_first)
-            .await;
-        let failed = match answered {
+        let failed = match self.answered(&message, &id, permit, is_first).await {
             Ok(()) => return,
             Err(Broken::Request(reason)) => FromServer::Failed { id, reason },
             Err(Broken::Session) => FromServer::Closed {
@@ -140,10 +141,10 @@ impl Connection {
         &self,
         message: &Message,
         id: &RequestId,
-        secret: Option<&SecretHeader>,
+        permit: MessagePermit,
         is_first: bool,
     ) -> Result<(), Broken> {
-        let request = self.post(message, secret).map_err(Broken::Request)?;
+        let request = self.post(message, permit).await.map_err(not_sent)?;
         let response = self
             .upstream
             .client
@@ -205,6 +206,7 @@ impl Connection {
         is_first: bool,
     ) -> Result<(), Broken> {
         let mut decoder = Decoder::default();
+        let mut backoff = Backoff::default();
         let mut resumes = 0;
         loop {
             if self
@@ -219,11 +221,10 @@ impl Connection {
                 ));
             }
             resumes += 1;
-            sleep(retry_after(&decoder)).await;
+            sleep(backoff.next(&decoder, Attempt::Connected)).await;
             decoder.reconnected();
-            let request = self
-                .get(decoder.last_id.as_deref())
-                .map_err(Broken::Request)?;
+            let request = self.get(decoder.last_id.as_deref()).await;
+            let request = request.map_err(not_sent)?;
             response = self
                 .upstream
                 .client
@@ -308,29 +309,39 @@ impl Connection {
     /// Passes on what the server sends outside of requests, until it offers no stream.
     async fn listen(&self) {
         let mut decoder = Decoder::default();
+        let mut backoff = Backoff::default();
         loop {
-            let Ok(request) = self.get(decoder.last_id.as_deref()) else {
-                return;
-            };
-            let response = self.upstream.client.execute(request).await;
-            match response {
-                Ok(mut response)
-                    if response.status().is_success() && is_event_stream(&response) =>
-                {
-                    if self
-                        .events(&mut response, &mut decoder, None, false)
-                        .await
-                        .is_err()
+            let next_message = self.credentials.next_message();
+            tokio::pin!(next_message);
+            // Registered before the authority is asked, so that no message in between is missed.
+            next_message.as_mut().enable();
+            let attempt = match self.get(decoder.last_id.as_deref()).await {
+                Ok(request) => match self.upstream.client.execute(request).await {
+                    Ok(mut response)
+                        if response.status().is_success() && is_event_stream(&response) =>
                     {
-                        return;
+                        let events = self.events(&mut response, &mut decoder, None, false);
+                        if events.await.is_err() {
+                            return;
+                        }
+                        Attempt::Connected
                     }
+                    // The server has no such stream, or no such session any more.
+                    Ok(_) => return,
+                    Err(_) => Attempt::Failed,
+                },
+                Err(refusal) if refusal.verdict() == Verdict::Unavailable => Attempt::Failed,
+                // A stop, or a token that expired. The client's next message may bring another one.
+                Err(refusal) => {
+                    let reason = refusal.reason();
+                    tracing::warn!(reason, "the stream of the server is not opened again");
+                    next_message.await;
+                    continue;
                 }
-                // The server has no such stream, or no such session any more.
-                Ok(_) => return,
-                Err(_) => {}
-            }
+            };
+            let wait = backoff.next(&decoder, attempt);
             decoder.reconnected();
-            sleep(retry_after(&decoder)).await;
+            sleep(wait).await;
         }
     }
 
@@ -339,13 +350,16 @@ impl Connection {
         if self.header(SESSION_ID).is_none() {
             return;
         }
-        if let Ok(request) = self.build(Method::DELETE, self.latest_secret().as_ref()) {
-            let _ = timeout(SHORT, self.upstream.client.execute(request)).await;
-        }
+        let ending = async {
+            if let Ok(request) = self.build(Method::DELETE, None).await {
+                let _ = self.upstream.client.execute(request).await;
+            }
+        };
+        let _ = timeout(SHORT, ending).await;
     }
 
-    fn post(&self, message: &Message, secret: Option<&SecretHeader>) -> Result<Request, String> {
-        let mut request = self.build(Method::POST, secret)?;
+    async fn post(&self, message: &Message, permit: MessagePermit) -> Result<Request, Refusal> {
+        let mut request = self.build(Method::POST, permit).await?;
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(
@@ -357,8 +371,8 @@ impl Connection {
         Ok(request)
     }
 
-    fn get(&self, last_event_id: Option<&str>) -> Result<Request, String> {
-        let mut request = self.build(Method::GET, self.latest_secret().as_ref())?;
+    async fn get(&self, last_event_id: Option<&str>) -> Result<Request, Refusal> {
+        let mut request = self.build(Method::GET, None).await?;
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         if let Some(id) = last_event_id.and_then(|id| HeaderValue::from_str(id).ok()) {
@@ -368,24 +382,18 @@ impl Connection {
     }
 
     /// Builds a request with the headers of the session and the credentials.
-    fn build(&self, method: Method, secret: Option<&SecretHeader>) -> Result<Request, String> {
+    async fn build(&self, method: Method, permit: MessagePermit) -> Result<Request, Refusal> {
         let mut request = Request::new(method, self.upstream.url.clone());
-        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        request.headers_mut().extend(session.clone());
-        drop(session);
-        if let Some(secret) = secret {
-            secret
-                .put(&mut request)
-                .map_err(|error| error.to_string())?;
-        }
-        Ok(request)
-    }
-
-    fn latest_secret(&self) -> Option<SecretHeader> {
-        self.secret
+        let session = self
+            .session
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+            .clone();
+        request.headers_mut().extend(session);
+        self.credentials
+            .put(&mut request, permit.as_deref())
+            .await?;
+        Ok(request)
     }
 
     fn header(&self, name: HeaderName) -> Option<HeaderValue> {
@@ -399,11 +407,8 @@ impl Connection {
     }
 }
 
-fn retry_after(decoder: &Decoder) -> Duration {
-    decoder
-        .retry
-        .map_or(RETRY, Duration::from_millis)
-        .min(MAX_RETRY)
+fn not_sent(refusal: Refusal) -> Broken {
+    Broken::Request(format!("the request was not sent: {}", refusal.reason()))
 }
 
 fn unreachable(error: reqwest::Error) -> Broken {

@@ -1,5 +1,6 @@
 //! A server that is reached over streamable HTTP.
 
+mod backoff;
 mod connection;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 
 use crate::credential::is_loopback;
+use crate::guard::credentials::Credentials;
 use crate::guard::link::ServerLink;
 use connection::Connection;
 
@@ -75,7 +77,7 @@ impl HttpUpstream {
     }
 
     /// Opens a link for one session. Nothing is sent before the session's first message.
-    pub(crate) fn connect(self: &Arc<Self>) -> ServerLink {
-        Connection::open(Arc::clone(self))
+    pub(crate) fn connect(self: &Arc<Self>, credentials: Arc<Credentials>) -> ServerLink {
+        Connection::open(Arc::clone(self), credentials)
     }
 }
