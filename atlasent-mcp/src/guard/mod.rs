@@ -128,18 +128,27 @@ impl Guard {
         progress: &impl Progress,
     ) -> Result<Clearance, Refusal> {
         let operation = operation(message)?;
-        if operation.kind() == Kind::Tool {
-            let tool = operation.target().unwrap_or_default();
-            if self.tools.is_changed(tool) {
-                let reason = "the server changed the definition of this tool after it was recorded, and \
-                              nobody accepted the change yet (`atlasent guard accept`)";
-                return Err(Refusal::deny(TOOL_CHANGED, reason));
-            }
-            if let Some(paths) = &self.paths {
-                paths.check(&operation)?;
-            }
-        }
+        self.check_tool(&operation)?;
         self.gate.authorize(&operation, caller, progress).await
+    }
+
+    /// Refuses the call of a tool that changed, or with a path that is not allowed. Both are checked
+    /// before the authority is asked and again before the call is forwarded, since people may have
+    /// taken minutes to decide.
+    pub(crate) fn check_tool(&self, operation: &Operation) -> Result<(), Refusal> {
+        if operation.kind() != Kind::Tool {
+            return Ok(());
+        }
+        let tool = operation.target().unwrap_or_default();
+        if self.tools.is_changed(tool) {
+            let reason = "the server changed the definition of this tool after it was recorded, and \
+                          nobody accepted the change yet (`atlasent guard accept`)";
+            return Err(Refusal::deny(TOOL_CHANGED, reason));
+        }
+        match &self.paths {
+            Some(paths) => paths.check(operation),
+            None => Ok(()),
+        }
     }
 }
 

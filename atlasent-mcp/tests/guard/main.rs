@@ -15,4 +15,5 @@ mod matrix;
 mod pins;
 mod session;
 mod smuggling;
+mod stale;
 mod support;

@@ -8,12 +8,13 @@ use serde_json::value::RawValue;
 use super::progress::Reporter;
 use super::requests::{AskedStage, NotOpened, Open, Stage};
 use super::tasks::{Answer, Done};
+use super::tools::Waiting;
 use super::{SERVER_FAILED, Session, ToServer};
-use crate::Caller;
 use crate::guard::link::{Part, ToClient};
 use crate::guard::message::{Kind, Malformed, Message, RequestId, error_response};
 use crate::guard::operation;
 use crate::operation::Kind as OperationKind;
+use crate::{Caller, Clearance};
 
 /// The members of `params` that a session reads.
 #[derive(Default, Deserialize)]
@@ -102,7 +103,9 @@ impl Session {
         self.open.insert(id.clone(), open);
         match &*method {
             // A list shows what its caller may set, so it needs the definitions, too.
-            "tools/call" | "tools/list" => self.with_tools(id, message, caller),
+            "tools/call" | "tools/list" => {
+                self.when_listed(Waiting::Unasked(id, message, caller));
+            }
             _ => self.ask(id, message, caller),
         }
     }
@@ -143,7 +146,22 @@ impl Session {
         let Some(open) = self.open.get_mut(id) else {
             return;
         };
-        match answer.cleared {
+        let cleared = match answer.cleared {
+            // The server changed its tools while people decided: the guard looks at them first.
+            Ok(clearance) if is_call(&clearance) && !self.tools.is_known() => {
+                open.stage = Stage::WaitingForTools;
+                let cleared = Ok(clearance);
+                let answer = Box::new(Answer { cleared, ..answer });
+                return self.when_listed(Waiting::Permitted(id.clone(), answer));
+            }
+            // The permit of a call that is refused here is recorded as cancelled.
+            Ok(clearance) => self
+                .guard
+                .check_tool(clearance.operation())
+                .map(|()| clearance),
+            Err(refusal) => Err(refusal),
+        };
+        match cleared {
             Ok(mut clearance) => {
                 let permit = clearance.take_permit();
                 let permit = permit.map(|granted| Box::new(granted.permit));
@@ -219,8 +237,12 @@ impl Session {
     }
 }
 
+fn is_call(clearance: &Clearance) -> bool {
+    clearance.operation().kind() == OperationKind::Tool
+}
+
 /// Records how a request ended.
-pub(super) fn finish(clearance: crate::Clearance, response: &Message) {
+pub(super) fn finish(clearance: Clearance, response: &Message) {
     match (response.kind(), response.body()) {
         (Kind::Result { .. }, Some(result)) if is_tool_error(result) => {
             clearance.failed("the tool reported an error");

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Session;
-use super::tasks::Done;
+use super::tasks::{Answer, Done};
 use crate::Caller;
 use crate::guard::MAX_PAGES;
 use crate::guard::message::{Kind, Message, RequestId, check_unique};
@@ -46,10 +46,18 @@ struct Loading {
     tools: BTreeMap<String, Value>,
     /// The `_meta` of the requests, as the client sends it where there is no handshake.
     meta: Option<Value>,
-    /// The calls that wait for the list.
-    waiting: Vec<(RequestId, Message, Caller)>,
+    /// The requests that wait for the list.
+    waiting: Vec<Waiting>,
     /// Whether the server changed its tools in the meantime.
     is_outdated: bool,
+}
+
+/// A request that waits for the list.
+pub(super) enum Waiting {
+    /// The authority is asked about it next.
+    Unasked(RequestId, Message, Caller),
+    /// A call that is permitted. The server changed its tools while people decided.
+    Permitted(RequestId, Box<Answer>),
 }
 
 /// A page of the list.
@@ -74,6 +82,11 @@ impl ToolList {
         matches!(id, RequestId::Text(text) if text.starts_with(&self.own_ids))
     }
 
+    /// Whether the definitions are those that the server has, as far as it told.
+    pub(super) fn is_known(&self) -> bool {
+        matches!(self.state, State::Known)
+    }
+
     /// Forgets the tools, because the server changed them.
     pub(super) fn forget(&mut self) {
         match &mut self.state {
@@ -82,10 +95,10 @@ impl ToolList {
         }
     }
 
-    /// Forgets a call that waits for the list.
+    /// Forgets a request that waits for the list.
     pub(super) fn cancel(&mut self, id: &RequestId) {
         if let State::Loading(loading) = &mut self.state {
-            loading.waiting.retain(|(waiting, ..)| waiting != id);
+            loading.waiting.retain(|waiting| waiting.id() != id);
         }
     }
 
@@ -96,25 +109,32 @@ impl ToolList {
 }
 
 impl Session {
-    /// Asks about a call once the tools are known.
-    pub(super) fn with_tools(&mut self, id: RequestId, message: Message, caller: Caller) {
+    /// Goes on with a request once the tools are known.
+    pub(super) fn when_listed(&mut self, waiting: Waiting) {
         match &mut self.tools.state {
             // Somebody may have accepted a change in the meantime.
-            State::Known if !self.guard.has_changed_tools() => self.ask(id, message, caller),
-            State::Loading(loading) => loading.waiting.push((id, message, caller)),
+            State::Known if !self.guard.has_changed_tools() => self.proceed(waiting),
+            State::Loading(loading) => loading.waiting.push(waiting),
             State::Known | State::Unknown => {
-                let meta = meta_of(&message);
+                let meta = meta_of(waiting.message());
                 let own = self.tools.own_id();
                 self.tools.state = State::Loading(Loading {
                     own: own.clone(),
                     pages: 0,
                     tools: BTreeMap::new(),
                     meta: meta.clone(),
-                    waiting: vec![(id, message, caller)],
+                    waiting: vec![waiting],
                     is_outdated: false,
                 });
                 self.send_own(own, None, meta);
             }
+        }
+    }
+
+    fn proceed(&mut self, waiting: Waiting) {
+        match waiting {
+            Waiting::Unasked(id, message, caller) => self.ask(id, message, caller),
+            Waiting::Permitted(id, answer) => self.on_asked(&id, *answer),
         }
     }
 
@@ -199,7 +219,7 @@ impl Session {
         });
     }
 
-    /// Asks about the calls that waited, now that the tools are known.
+    /// Goes on with the requests that waited, now that the tools are known.
     fn on_listed(&mut self) {
         let State::Loading(loading) = std::mem::take(&mut self.tools.state) else {
             return;
@@ -212,30 +232,49 @@ impl Session {
             );
         }
         self.tools.state = State::Known;
-        for (id, message, caller) in loading.waiting {
-            self.ask(id, message, caller);
+        for waiting in loading.waiting {
+            self.proceed(waiting);
         }
     }
 
-    /// Refuses the calls that waited. The next call asks for the list again.
+    /// Refuses the requests that waited. The next call asks for the list again.
     fn refuse_waiting(&mut self, reason: &str) {
         if let State::Loading(loading) = std::mem::take(&mut self.tools.state) {
             self.refuse(loading.waiting, reason);
         }
     }
 
-    fn refuse(&mut self, waiting: Vec<(RequestId, Message, Caller)>, reason: &str) {
+    fn refuse(&mut self, waiting: Vec<Waiting>, reason: &str) {
         tracing::warn!(reason, "the tools of the server are not known");
-        for (id, message, caller) in waiting {
-            match message.kind() {
+        for waiting in waiting {
+            match waiting {
                 // The server tells the client itself why it does not list.
-                Kind::Request { method, .. } if &**method == "tools/list" => {
+                Waiting::Unasked(id, message, caller) if is_list(&message) => {
                     self.ask(id, message, caller);
                 }
-                _ => self.fail(&id, reason),
+                Waiting::Unasked(id, ..) | Waiting::Permitted(id, _) => self.fail(&id, reason),
             }
         }
     }
+}
+
+impl Waiting {
+    fn id(&self) -> &RequestId {
+        match self {
+            Self::Unasked(id, ..) | Self::Permitted(id, _) => id,
+        }
+    }
+
+    fn message(&self) -> &Message {
+        match self {
+            Self::Unasked(_, message, _) => message,
+            Self::Permitted(_, answer) => &answer.message,
+        }
+    }
+}
+
+fn is_list(message: &Message) -> bool {
+    matches!(message.kind(), Kind::Request { method, .. } if &**method == "tools/list")
 }
 
 /// Returns the `_meta` of a message, without its progress token.
