@@ -106,6 +106,13 @@ impl Caller {
         Ok(())
     }
 
+    /// Returns whether another caller is the same agent, and acts for it through the same chain of
+    /// actors.
+    #[cfg(feature = "guard")]
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.agent == other.agent && self.actors == other.actors
+    }
+
     /// Returns the agent.
     #[must_use]
     pub fn agent(&self) -> &Agent {

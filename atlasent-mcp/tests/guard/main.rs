@@ -9,6 +9,7 @@
 )]
 
 mod credentials;
+mod endpoint;
 mod faults;
 mod http;
 mod matrix;

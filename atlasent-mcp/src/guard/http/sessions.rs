@@ -35,8 +35,9 @@ pub(super) struct Sessions {
 /// One session.
 pub(super) struct HttpSession {
     pub(super) id: String,
-    /// The agent that opened the session. Others cannot use it.
-    agent: atlasent::Agent,
+    /// The caller that opened the session. Other agents, and other actors of the same agent, cannot
+    /// use it.
+    owner: Caller,
     sender: mpsc::Sender<FromClient>,
     streams: Mutex<Streams>,
     next_stream: AtomicU64,
@@ -88,7 +89,7 @@ impl Sessions {
         let session = Arc::new(HttpSession {
             // 122 random bits, from the operating system's generator.
             id: Uuid::new_v4().simple().to_string(),
-            agent: caller.agent().clone(),
+            owner: caller.clone(),
             sender,
             streams: Mutex::new(Streams {
                 common: Arc::new(Outbox::new(0)),
@@ -131,10 +132,10 @@ impl Sessions {
         Ok(session)
     }
 
-    /// Returns a session of an agent. The session of another agent is as unknown as none.
+    /// Returns a session of a caller. The session of another one is as unknown as none.
     pub(super) fn get(&self, id: &str, caller: &Caller) -> Option<Arc<HttpSession>> {
         let session = self.by_id().get(id).cloned()?;
-        (session.agent == *caller.agent()).then(|| {
+        session.owner.is_same_as(caller).then(|| {
             session.touch();
             session
         })
