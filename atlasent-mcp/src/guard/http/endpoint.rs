@@ -24,6 +24,7 @@ use super::authentication::{Authentication, METADATA_PATH, Unauthenticated};
 use super::headers::{self, FIRST_WITHOUT_SESSIONS, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID};
 use super::outbox::{Next, Reader, parse_event_id};
 use super::sessions::{HttpSession, NotOpened, Sessions};
+use super::slots::NoSlot;
 use crate::Caller;
 use crate::guard::link::FromClient;
 use crate::guard::message::{Kind, MAX_MESSAGE_BYTES, Malformed, Message, error_response};
@@ -112,6 +113,7 @@ impl Endpoint {
             .route(METADATA_PATH, get(on_metadata))
             .route(&format!("{METADATA_PATH}{PATH}"), get(on_metadata))
             .with_state(shared);
+        let sweeping = Arc::clone(&sessions);
         let (stopping, stopped) = oneshot::channel::<()>();
         let served = axum::serve(listener, router).with_graceful_shutdown(async move {
             stop.await;
@@ -129,6 +131,7 @@ impl Endpoint {
         tokio::select! {
             served = served.into_future() => served,
             () = overdue => Ok(()),
+            () = sweeping.end_idle_ones() => Ok(()),
         }
     }
 }
@@ -149,7 +152,7 @@ async fn on_delete(State(shared): State<Arc<Shared>>, request: Request) -> Respo
     let (parts, _) = request.into_parts();
     let deleted = shared.admit(&parts).and_then(|caller| {
         let session = shared.session(&parts, &caller)?;
-        shared.sessions.end(&session);
+        drop(shared.sessions.end(&session));
         Ok(StatusCode::NO_CONTENT.into_response())
     });
     deleted.unwrap_or_else(|rejection| shared.rejected(rejection))
@@ -304,11 +307,21 @@ impl Shared {
         }
         self.sessions.open(caller, is_first).map_err(|error| {
             tracing::error!(%error, "a session was not opened");
-            let why = match error {
-                NotOpened::TooMany => "too many sessions are open",
-                NotOpened::Server(_) => "the server cannot be started",
+            let (status, why) = match error {
+                NotOpened::NoSlot(NoSlot::OfAgent) => (
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "too many sessions of this agent are open: end one with `DELETE`",
+                ),
+                NotOpened::NoSlot(NoSlot::All) => (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "too many sessions are open",
+                ),
+                NotOpened::Server(_) => (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the server cannot be started",
+                ),
             };
-            Rejection::Status(StatusCode::SERVICE_UNAVAILABLE, why)
+            Rejection::Status(status, why)
         })
     }
 

@@ -5,6 +5,7 @@ mod endpoint;
 mod headers;
 mod outbox;
 mod sessions;
+mod slots;
 mod sse;
 mod upstream;
 

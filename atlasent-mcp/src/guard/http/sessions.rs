@@ -1,25 +1,30 @@
 //! The sessions of an HTTP endpoint: their ids, their streams, and when they end.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval, timeout};
 use uuid::Uuid;
 
 use super::outbox::Outbox;
+use super::slots::{Limits, NoSlot, Slot, Slots};
 use crate::Caller;
 use crate::guard::link::{CHANNEL, ClientLink, FromClient, Part, ToClient};
 use crate::guard::message::RequestId;
 use crate::guard::session::Session;
 use crate::guard::{Guard, Upstream};
 
-/// The most sessions at a time.
-pub(super) const MAX_SESSIONS: usize = 4_096;
 /// A session that nothing used for this long ends.
 const IDLE: Duration = Duration::from_secs(30 * 60);
+/// How often sessions that nothing uses are looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How long a session and its server have to end. It is longer than a server that ends by itself
+/// or by a signal needs.
+const END: Duration = Duration::from_secs(12);
 /// The most finished streams of a session that can still be resumed.
 const MAX_FINISHED: usize = 16;
 
@@ -28,8 +33,8 @@ pub(super) struct Sessions {
     guard: Arc<Guard>,
     upstream: Upstream,
     by_id: Mutex<HashMap<String, Arc<HttpSession>>>,
-    /// The number of sessions, also of those for one request.
-    open: AtomicUsize,
+    /// The slots of all sessions, also of those for one request.
+    slots: Arc<Slots>,
 }
 
 /// One session.
@@ -55,8 +60,8 @@ struct Streams {
 /// Why no session was opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotOpened {
-    #[error("too many sessions are open")]
-    TooMany,
+    #[error(transparent)]
+    NoSlot(#[from] NoSlot),
     #[error("the server cannot be started: {0}")]
     Server(std::io::Error),
 }
@@ -64,10 +69,10 @@ pub(super) enum NotOpened {
 impl Sessions {
     pub(super) fn new(guard: Arc<Guard>, upstream: Upstream) -> Self {
         Self {
+            slots: Slots::new(Limits::of(&upstream)),
             guard,
             upstream,
             by_id: Mutex::default(),
-            open: AtomicUsize::new(0),
         }
     }
 
@@ -77,10 +82,7 @@ impl Sessions {
         caller: &Caller,
         keep: bool,
     ) -> Result<Arc<HttpSession>, NotOpened> {
-        self.end_idle();
-        if self.open.load(Ordering::Relaxed) >= MAX_SESSIONS {
-            return Err(NotOpened::TooMany);
-        }
+        let slot = self.slots.take(caller.agent())?;
         let running = Session::new(Arc::clone(&self.guard));
         let server = self.upstream.connect(running.credentials());
         let server = server.map_err(NotOpened::Server)?;
@@ -108,10 +110,15 @@ impl Sessions {
             sender: to_client,
             receiver: from_client,
         };
-        let (sessions, this) = (Arc::clone(self), Arc::downgrade(&session));
-        let id = session.id.clone();
-        self.open.fetch_add(1, Ordering::Relaxed);
+        let this = Arc::downgrade(&session);
+        let closing = Closing {
+            sessions: Arc::clone(self),
+            session: Weak::clone(&this),
+            id: session.id.clone(),
+            _slot: slot,
+        };
         let task = tokio::spawn(async move {
+            let _closing = closing;
             let serving = server.serve(running, client);
             let delivering = async {
                 while let Some(message) = outgoing.recv().await {
@@ -122,13 +129,8 @@ impl Sessions {
                 }
             };
             tokio::join!(serving, delivering);
-            sessions.open.fetch_sub(1, Ordering::Relaxed);
-            sessions.by_id().remove(&id);
-            if let Some(session) = this.upgrade() {
-                session.complete();
-            }
         });
-        *session.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+        *lock(&session.task) = Some(task);
         Ok(session)
     }
 
@@ -141,28 +143,44 @@ impl Sessions {
         })
     }
 
-    /// Ends a session.
-    pub(super) fn end(&self, session: &HttpSession) {
+    /// Ends a session. The task resolves when it has ended: its server ends with it, and a session
+    /// that does not end in time is aborted.
+    pub(super) fn end(&self, session: &HttpSession) -> JoinHandle<()> {
         self.by_id().remove(&session.id);
-        // The session ends its server when its client is gone.
-        let _ = session.sender.try_send(FromClient::Closed);
+        let task = lock(&session.task).take();
+        let sender = session.sender.clone();
+        tokio::spawn(async move {
+            let Some(mut task) = task else { return };
+            let ending = async {
+                // The session ends its server when its client is gone. A session whose server reads
+                // nothing reads nothing either.
+                let _ = sender.send(FromClient::Closed).await;
+                let _ = (&mut task).await;
+            };
+            if timeout(END, ending).await.is_err() {
+                tracing::warn!("a session did not end in time");
+                task.abort();
+                let _ = task.await;
+            }
+        })
     }
 
     /// Ends all sessions.
     pub(super) async fn end_all(&self) {
-        let all: Vec<_> = self.by_id().drain().map(|(_, session)| session).collect();
-        for session in &all {
-            let _ = session.sender.try_send(FromClient::Closed);
+        let all: Vec<_> = self.by_id().values().cloned().collect();
+        let ending: Vec<_> = all.iter().map(|session| self.end(session)).collect();
+        drop(all);
+        for ended in ending {
+            let _ = ended.await;
         }
-        for session in all {
-            let task = session
-                .task
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
-            if let Some(task) = task {
-                let _ = task.await;
-            }
+    }
+
+    /// Ends the sessions that nothing uses, again and again.
+    pub(super) async fn end_idle_ones(&self) {
+        let mut sweeps = interval(SWEEP);
+        loop {
+            sweeps.tick().await;
+            self.end_idle();
         }
     }
 
@@ -176,13 +194,34 @@ impl Sessions {
                 .collect()
         };
         for session in idle {
-            self.end(&session);
+            drop(self.end(&session));
         }
     }
 
     fn by_id(&self) -> MutexGuard<'_, HashMap<String, Arc<HttpSession>>> {
-        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.by_id)
     }
+}
+
+/// What is left to do when a session has ended, also if its task was aborted.
+struct Closing {
+    sessions: Arc<Sessions>,
+    session: Weak<HttpSession>,
+    id: String,
+    _slot: Slot,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.sessions.by_id().remove(&self.id);
+        if let Some(session) = self.session.upgrade() {
+            session.complete();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl HttpSession {
@@ -256,16 +295,105 @@ impl HttpSession {
     }
 
     fn is_idle(&self) -> bool {
-        let used_at = *self.used_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let used_at = *lock(&self.used_at);
         let streams = self.streams();
         used_at.elapsed() > IDLE && streams.by_request.is_empty() && !streams.common.is_read()
     }
 
     fn touch(&self) {
-        *self.used_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *lock(&self.used_at) = Instant::now();
     }
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.streams)
+    }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use atlasent::testing::MockAuthority;
+
+    use super::*;
+    use crate::guard::ServerCommand;
+    use crate::guard::message::Message;
+    use crate::guard::pins::Pins;
+    use crate::{Gate, Mapping};
+
+    /// The sessions of an endpoint whose server is a shell script.
+    fn sessions(script: &str) -> (Arc<Sessions>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let pins = Pins::open(folder.path(), "fake").unwrap();
+        let mapping = Mapping::standard("fake").unwrap();
+        let gate = Gate::builder(Arc::new(MockAuthority::new()), mapping).build();
+        let command = ServerCommand {
+            program: "sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            secrets: Vec::new(),
+            withheld: Vec::new(),
+        };
+        let upstream = Upstream::Command(Arc::new(command));
+        let sessions = Sessions::new(Arc::new(Guard::new(gate, pins)), upstream);
+        (Arc::new(sessions), folder)
+    }
+
+    fn caller(name: &str) -> Caller {
+        Caller::configured(name).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_agent_starts_a_limited_number_of_processes() {
+        let (sessions, _folder) = sessions("cat > /dev/null");
+        let limits = Limits::of(&sessions.upstream);
+        let mut open = Vec::new();
+        for _ in 0..limits.of_agent {
+            open.push(sessions.open(&caller("ann"), true).unwrap());
+        }
+        let refused = sessions.open(&caller("ann"), true).err();
+        assert!(matches!(refused, Some(NotOpened::NoSlot(NoSlot::OfAgent))));
+        assert!(sessions.open(&caller("bob"), true).is_ok());
+        sessions.end(&open.pop().unwrap()).await.unwrap();
+        assert!(sessions.open(&caller("ann"), true).is_ok());
+        sessions.end_all().await;
+        assert!(sessions.by_id().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_nothing_uses_ends_by_itself() {
+        let (sessions, _folder) = sessions("cat > /dev/null");
+        let session = sessions.open(&caller("ann"), true).unwrap();
+        let sweeping = Arc::clone(&sessions);
+        let sweeping = tokio::spawn(async move { sweeping.end_idle_ones().await });
+        tokio::time::sleep(IDLE - SWEEP).await;
+        assert!(sessions.get(&session.id, &caller("ann")).is_some());
+        // It was used just now.
+        tokio::time::sleep(IDLE - SWEEP).await;
+        assert_eq!(sessions.by_id().len(), 1);
+        tokio::time::sleep(3 * SWEEP).await;
+        assert!(sessions.by_id().is_empty());
+        sweeping.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_whose_server_reads_nothing_does_not_keep_the_endpoint_from_ending() {
+        let (sessions, _folder) = sessions("exec sleep 1000");
+        let session = sessions.open(&caller("ann"), true).unwrap();
+        let padding = "x".repeat(16 * 1024);
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"x":"{padding}"}}}}"#
+        );
+        loop {
+            let message = Message::parse(&text).unwrap();
+            let caller = caller("ann");
+            let sending = session.send(FromClient::Message { message, caller });
+            match timeout(Duration::from_millis(100), sending).await {
+                Ok(sent) => sent.unwrap(),
+                // Every channel on the way is full.
+                Err(_) => break,
+            }
+        }
+        drop(session);
+        let ended = timeout(2 * END, sessions.end_all()).await;
+        assert!(ended.is_ok(), "the session keeps the endpoint from ending");
     }
 }
