@@ -242,21 +242,24 @@ async fn listen_on(
         .map_err(|error| Failure::misuse(format!("`listen.address`: {error}")))?;
     let authentication = match &listen.url {
         Some(url) => {
-            let resource = url.parse().map_err(|_| {
-                Failure::misuse("`listen.url` is not a URL such as `https://guard.example/mcp`")
-            })?;
+            let unusable =
+                || Failure::misuse("`listen.url` is not a URL such as `https://guard.example/mcp`");
+            let resource = ProtectedResource {
+                url: url.parse().map_err(|_| unusable())?,
+                authorization_servers: listen.authorization_servers.clone(),
+            };
+            // `guard.example:443` is a URL with the scheme `guard.example`. The URL of a resource has
+            // no fragment (RFC 9728, section 1.2).
+            let is_web = matches!(resource.url.scheme(), "https" | "http");
+            if !is_web || resource.url.fragment().is_some() {
+                return Err(unusable());
+            }
             let verifier =
                 Verifier::builder(ati_client::VerifyingKey::from_env().map_err(Failure::misuse)?)
-                    .audience(url)
+                    .audience(resource.audience())
                     .build()
                     .map_err(Failure::misuse)?;
-            Authentication::Token {
-                verifier,
-                resource: ProtectedResource {
-                    url: resource,
-                    authorization_servers: listen.authorization_servers.clone(),
-                },
-            }
+            Authentication::Token { verifier, resource }
         }
         None if address.ip().is_loopback() => Authentication::Configured(caller),
         None => {

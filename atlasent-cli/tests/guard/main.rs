@@ -10,6 +10,7 @@
 
 mod accept;
 mod files;
+mod http;
 mod killed;
 mod peers;
 mod reload;

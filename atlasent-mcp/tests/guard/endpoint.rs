@@ -1,14 +1,61 @@
 //! What an endpoint says to clients before it takes a message.
 
-use ati_client::{Claims, SigningKey, delegate, issue};
+use ati_client::{Claims, SigningKey, Verifier, delegate, issue};
+use atlasent_mcp::guard::http::{Authentication, ProtectedResource};
+use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::http::{AUDIENCE, SECRET, Session, by_token, listen};
+use super::http::{AUDIENCE, SECRET, Session, by_token, http, listen};
 use super::support::{Stage, allowing};
 
 fn ping(id: i64) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": "ping"})
+}
+
+#[tokio::test]
+async fn the_metadata_is_where_the_challenge_says_and_names_the_audience() {
+    for (url, path, audience) in [
+        (
+            "https://g.example/files/mcp",
+            "/files/mcp",
+            "https://g.example/files/mcp",
+        ),
+        (
+            "https://g.example/:a/*b/{c}",
+            "/:a/*b/%7Bc%7D",
+            "https://g.example/:a/*b/%7Bc%7D",
+        ),
+        ("https://G.Example:443", "", "https://g.example/"),
+    ] {
+        let stage = Stage::new("");
+        let resource = ProtectedResource {
+            url: url.parse().unwrap(),
+            authorization_servers: Vec::new(),
+        };
+        let key = SigningKey::from_hex(SECRET).unwrap();
+        let verifier = Verifier::builder(key.verifying_key()).audience(resource.audience());
+        let verifier = verifier.build().unwrap();
+        let authentication = Authentication::Token { verifier, resource };
+        let address = listen(stage.guard(allowing()), stage.upstream(), authentication).await;
+        let mut session = Session::new(address);
+        let challenge = session.post(ping(1)).await.headers()[WWW_AUTHENTICATE].clone();
+        let path = format!("/.well-known/oauth-protected-resource{path}");
+        let expected = format!(r#"Bearer resource_metadata="https://g.example{path}""#);
+        assert_eq!(challenge, expected);
+        let found = http()
+            .get(format!("http://{address}{path}"))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(found.status(), StatusCode::OK, "{path}");
+        let found: Value = serde_json::from_str(&found.text().await.unwrap()).unwrap();
+        assert_eq!(found["resource"], audience);
+        // A token for the published resource is accepted.
+        let claims = Claims::builder("ann").audience(found["resource"].as_str().unwrap());
+        session.token = Some(issue(&claims.build().unwrap(), &key).unwrap());
+        session.initialize().await;
+    }
 }
 
 #[tokio::test]

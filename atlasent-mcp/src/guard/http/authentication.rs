@@ -1,6 +1,8 @@
 //! Who a request comes from, as the authorization chapter of the protocol says: the guard is an
 //! OAuth protected resource (RFC 9728), whose tokens name it as their audience.
 
+use std::collections::BTreeSet;
+
 use ati_client::Verifier;
 use atlasent::text::bearer_token;
 use http::HeaderMap;
@@ -11,16 +13,16 @@ use serde_json::{Value, json};
 use crate::Caller;
 
 /// The path of the metadata of a protected resource (RFC 9728, section 3).
-pub(super) const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
+const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
 
 /// How the callers of an endpoint are known.
 #[derive(Debug)]
 pub enum Authentication {
     /// Every request is the configured caller's. For an endpoint on this machine.
     Configured(Caller),
-    /// Each request has an ATI token. The verifier must name the audience that the resource is.
+    /// Each request has an ATI token, whose audience is that of the resource.
     Token {
-        /// Verifies the tokens.
+        /// Verifies the tokens. It has to require [`ProtectedResource::audience`].
         verifier: Verifier,
         /// What the endpoint says about itself.
         resource: ProtectedResource,
@@ -28,9 +30,20 @@ pub enum Authentication {
 }
 
 /// What an endpoint says about itself as a protected resource.
+///
+/// ```
+/// use atlasent_mcp::guard::http::ProtectedResource;
+///
+/// let resource = ProtectedResource {
+///     url: "https://Guard.example:443".parse()?,
+///     authorization_servers: Vec::new(),
+/// };
+/// assert_eq!(resource.audience(), "https://guard.example/");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProtectedResource {
-    /// The URL of the endpoint, as clients know it. It is the audience of tokens.
+    /// The URL of the endpoint, as clients know it.
     pub url: Url,
     /// The URLs of the authorization servers that issue tokens for it.
     pub authorization_servers: Vec<String>,
@@ -86,13 +99,24 @@ impl Authentication {
         HeaderValue::from_str(&format!(r#"Bearer {error}resource_metadata="{metadata}""#)).ok()
     }
 
+    /// Returns the paths of the metadata. A reverse proxy may serve the endpoint at another path, in
+    /// which case the metadata is at the path that clients derive from the URL.
+    pub(super) fn metadata_paths(&self, endpoint: &str) -> BTreeSet<String> {
+        let Self::Token { resource, .. } = self else {
+            return BTreeSet::new();
+        };
+        let here = format!("{METADATA_PATH}{endpoint}");
+        let known = resource.metadata_url().path().to_owned();
+        [METADATA_PATH.to_owned(), here, known].into()
+    }
+
     /// Returns the metadata of the endpoint (RFC 9728, section 2).
     pub(super) fn metadata(&self) -> Option<Value> {
         let Self::Token { resource, .. } = self else {
             return None;
         };
         Some(json!({
-            "resource": resource.url.as_str(),
+            "resource": resource.audience(),
             "authorization_servers": resource.authorization_servers,
             "bearer_methods_supported": ["header"],
         }))
@@ -100,6 +124,14 @@ impl Authentication {
 }
 
 impl ProtectedResource {
+    /// Returns the audience of tokens for the endpoint: its URL as the metadata publishes it, which
+    /// is what clients ask tokens for. An upper case letter of the host, the default port and an
+    /// empty path are normalized.
+    #[must_use]
+    pub fn audience(&self) -> &str {
+        self.url.as_str()
+    }
+
     /// Returns the URL of the metadata: the well-known path, before the path of the endpoint.
     fn metadata_url(&self) -> Url {
         let mut url = self.url.clone();

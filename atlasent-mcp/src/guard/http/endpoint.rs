@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::authentication::{Authentication, METADATA_PATH, Unauthenticated};
+use super::authentication::{Authentication, Unauthenticated};
 use super::headers::{self, FIRST_WITHOUT_SESSIONS, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID};
 use super::outbox::{Next, Reader, parse_event_id};
 use super::sessions::{HttpSession, NotOpened, Sessions};
@@ -108,11 +108,12 @@ impl Endpoint {
             forwards_single_requests: self.upstream.is_http(),
         });
         let messages: MethodRouter<Arc<Shared>> = post(on_post).get(on_get).delete(on_delete);
-        let router = Router::new()
-            .route(PATH, messages)
-            .route(METADATA_PATH, get(on_metadata))
-            .route(&format!("{METADATA_PATH}{PATH}"), get(on_metadata))
-            .with_state(shared);
+        // No path holds parameters: a URL writes the braces of one with `%`.
+        let mut router = Router::new().without_v07_checks().route(PATH, messages);
+        for path in shared.settings.authentication.metadata_paths(PATH) {
+            router = router.route(&path, get(on_metadata));
+        }
+        let router = router.with_state(shared);
         let sweeping = Arc::clone(&sessions);
         let (stopping, stopped) = oneshot::channel::<()>();
         let served = axum::serve(listener, router).with_graceful_shutdown(async move {
