@@ -1,12 +1,17 @@
-//! What an endpoint says to clients before it takes a message.
+//! What an endpoint says to clients before it takes a message: where its metadata is, which versions
+//! and web pages it serves, and whose sessions are whose.
 
 use ati_client::{Claims, SigningKey, Verifier, delegate, issue};
 use atlasent_mcp::guard::http::{Authentication, ProtectedResource};
-use reqwest::header::WWW_AUTHENTICATE;
+use reqwest::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD,
+    ORIGIN, WWW_AUTHENTICATE,
+};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::http::{AUDIENCE, SECRET, Session, by_token, http, listen};
+use super::http::{AUDIENCE, ORIGIN_OF_PAGE, SECRET, Session, by_token, http, listen, open};
 use super::support::{Stage, allowing};
 
 fn ping(id: i64) -> Value {
@@ -55,6 +60,126 @@ async fn the_metadata_is_where_the_challenge_says_and_names_the_audience() {
         let claims = Claims::builder("ann").audience(found["resource"].as_str().unwrap());
         session.token = Some(issue(&claims.build().unwrap(), &key).unwrap());
         session.initialize().await;
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_is_neither_known_nor_negotiated_is_refused() {
+    let stage = Stage::new("version@2025-12-24");
+    let mut session = Session::new(open(&stage, allowing()).await);
+    session.initialize().await;
+    for (version, status) in [
+        ("2025-12-24", StatusCode::OK),
+        ("2025-06-18", StatusCode::OK),
+        ("2025-12-25", StatusCode::BAD_REQUEST),
+        ("2099-01-01", StatusCode::BAD_REQUEST),
+        ("latest", StatusCode::BAD_REQUEST),
+    ] {
+        let request = session
+            .request(Method::POST)
+            .header("content-type", "application/json")
+            .header("mcp-protocol-version", version)
+            .body(ping(1).to_string());
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), status, "{version}");
+        let get = session
+            .request(Method::GET)
+            .header("mcp-protocol-version", version);
+        assert_eq!(get.send().await.unwrap().status(), status, "{version}");
+        let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        if status == StatusCode::BAD_REQUEST {
+            assert_eq!(body["id"], 1);
+            assert_eq!(body["error"]["data"]["requested"], version);
+            let supported = body["error"]["data"]["supported"].as_array().unwrap();
+            assert!(supported.contains(&json!("2025-11-25")), "{body}");
+        }
+    }
+    // What another session negotiated does not count.
+    let stage = Stage::new("");
+    let mut other = Session::new(open(&stage, allowing()).await);
+    other.initialize().await;
+    let request = other
+        .request(Method::GET)
+        .header("mcp-protocol-version", "2025-12-24");
+    assert_eq!(
+        request.send().await.unwrap().status(),
+        StatusCode::BAD_REQUEST
+    );
+}
+
+#[tokio::test]
+async fn a_web_page_that_may_call_can_do_so_and_no_other() {
+    let stage = Stage::new("");
+    let authentication = by_token(vec!["https://login.example".to_owned()]);
+    let address = listen(stage.guard(allowing()), stage.upstream(), authentication).await;
+    let url = format!("http://{address}/mcp");
+    let preflight = |origin: &str| {
+        http()
+            .request(Method::OPTIONS, &url)
+            .header(ORIGIN, origin)
+            .header(ACCESS_CONTROL_REQUEST_METHOD, "POST")
+            .header(
+                ACCESS_CONTROL_REQUEST_HEADERS,
+                "authorization,mcp-session-id",
+            )
+            .send()
+    };
+    let allowed = preflight(ORIGIN_OF_PAGE).await.unwrap();
+    assert!(allowed.status().is_success());
+    let headers = allowed.headers();
+    assert_eq!(headers[ACCESS_CONTROL_ALLOW_ORIGIN], ORIGIN_OF_PAGE);
+    let methods = headers[ACCESS_CONTROL_ALLOW_METHODS].to_str().unwrap();
+    assert!(
+        ["GET", "POST", "DELETE"]
+            .iter()
+            .all(|method| methods.contains(method))
+    );
+    let sent = headers[ACCESS_CONTROL_ALLOW_HEADERS].to_str().unwrap();
+    for name in [
+        "authorization",
+        "content-type",
+        "mcp-session-id",
+        "last-event-id",
+    ] {
+        assert!(sent.contains(name), "{sent}");
+    }
+    // A page reads the challenge, the metadata and the id of its session.
+    let post = || http().post(&url).body(ping(1).to_string());
+    let challenged = post().header(ORIGIN, ORIGIN_OF_PAGE).send().await.unwrap();
+    assert_eq!(challenged.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        challenged.headers()[ACCESS_CONTROL_ALLOW_ORIGIN],
+        ORIGIN_OF_PAGE
+    );
+    let exposed = challenged.headers()[ACCESS_CONTROL_EXPOSE_HEADERS]
+        .to_str()
+        .unwrap();
+    assert!(exposed.contains("mcp-session-id") && exposed.contains("www-authenticate"));
+    let metadata = format!("http://{address}/.well-known/oauth-protected-resource/mcp");
+    let metadata = http()
+        .get(metadata)
+        .header(ORIGIN, ORIGIN_OF_PAGE)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        metadata.headers()[ACCESS_CONTROL_ALLOW_ORIGIN],
+        ORIGIN_OF_PAGE
+    );
+
+    for origin in [
+        "https://evil.example",
+        "null",
+        "https://app.example.evil.example",
+    ] {
+        let headers = preflight(origin).await.unwrap().headers().clone();
+        assert!(
+            !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN),
+            "{origin}"
+        );
+        let refused = post().header(ORIGIN, origin).send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{origin}");
+        assert!(!refused.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
     }
 }
 

@@ -83,7 +83,8 @@ for line in sys.stdin:
         continue
     if method == "initialize":
         tools_capability = {} if fault == "static-tools" else {"listChanged": True}
-        result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": tools_capability},
+        version = place if kind == "version" else "2025-11-25"
+        result = {"protocolVersion": version, "capabilities": {"tools": tools_capability},
                   "serverInfo": {"name": "fake", "version": "1"}}
     elif method == "tools/list":
         result = {"tools": tools()}

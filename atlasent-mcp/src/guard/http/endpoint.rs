@@ -1,6 +1,5 @@
 //! The streamable HTTP endpoint in front of the guard.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{MethodRouter, get, post};
-use futures_util::stream;
-use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
-    WWW_AUTHENTICATE,
-};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use http::{StatusCode, request::Parts};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -21,31 +16,38 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::authentication::{Authentication, Unauthenticated};
+use super::cors;
 use super::headers::{self, FIRST_WITHOUT_SESSIONS, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID};
-use super::outbox::{Next, Reader, parse_event_id};
+use super::outbox::{Reader, parse_event_id};
+use super::reply::{event_stream, respond};
+use super::request::{has_loopback_host, media_type, only};
 use super::sessions::{HttpSession, NotOpened, Sessions};
 use super::slots::NoSlot;
 use crate::Caller;
 use crate::guard::link::FromClient;
-use crate::guard::message::{Kind, MAX_MESSAGE_BYTES, Malformed, Message, error_response};
+use crate::guard::message::{
+    Kind, MAX_MESSAGE_BYTES, Malformed, Message, RequestId, error_response,
+};
 use crate::guard::{Guard, Upstream};
 
 /// The path of the endpoint.
 const PATH: &str = "/mcp";
 /// How long a client has to send the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a response may take before it becomes a stream.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How often a stream without messages shows that it is alive.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long requests without a session may still run after the stop.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 /// The JSON-RPC codes of the protocol for headers that differ from the message, and for a version
 /// that is not supported.
 const HEADER_MISMATCH: i64 = -32_020;
 const UNSUPPORTED_VERSION: i64 = -32_022;
-/// The versions of the protocol with sessions.
-const WITH_SESSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
+/// The versions of the protocol. The last one has no sessions.
+const VERSIONS: [&str; 5] = [
+    "2024-11-05",
+    "2025-03-26",
+    "2025-06-18",
+    "2025-11-25",
+    FIRST_WITHOUT_SESSIONS,
+];
 
 /// A streamable HTTP endpoint, whose clients reach a server through a guard.
 #[derive(Debug)]
@@ -113,6 +115,10 @@ impl Endpoint {
         for path in shared.settings.authentication.metadata_paths(PATH) {
             router = router.route(&path, get(on_metadata));
         }
+        // Without a page that may call, browsers get no answer that they would let a page read.
+        if !shared.settings.origins.is_empty() {
+            router = router.layer(cors::layer(&shared.settings.origins));
+        }
         let router = router.with_state(shared);
         let sweeping = Arc::clone(&sessions);
         let (stopping, stopped) = oneshot::channel::<()>();
@@ -152,7 +158,7 @@ async fn on_get(State(shared): State<Arc<Shared>>, request: Request) -> Response
 async fn on_delete(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let deleted = shared.admit(&parts).and_then(|caller| {
-        let session = shared.session(&parts, &caller)?;
+        let session = shared.session(&parts, &caller, None)?;
         drop(shared.sessions.end(&session));
         Ok(StatusCode::NO_CONTENT.into_response())
     });
@@ -216,7 +222,7 @@ impl Shared {
                 "accept `text/event-stream`",
             ));
         }
-        let session = self.session(parts, &caller)?;
+        let session = self.session(parts, &caller, None)?;
         let reader = match parts.headers.get(LAST_EVENT_ID) {
             None => Reader::new(session.common(), None),
             Some(last) => {
@@ -252,24 +258,50 @@ impl Shared {
                 "the `Host` is not this machine",
             ));
         }
-        if let Some(version) = parts.headers.get(PROTOCOL_VERSION)
-            && !is_version(version)
-        {
-            let why = "`MCP-Protocol-Version` is not a version";
-            return Err(Rejection::Status(StatusCode::BAD_REQUEST, why));
-        }
         let caller = self.settings.authentication.caller(&parts.headers);
         caller.map_err(Rejection::Unauthenticated)
     }
 
-    /// Returns the session that a request names.
-    fn session(&self, parts: &Parts, caller: &Caller) -> Result<Arc<HttpSession>, Rejection> {
-        let id = only(&parts.headers, &SESSION_ID);
-        let id = id.ok_or(Rejection::Status(
+    /// Returns the session that a request names. `id` is that of its message, if it has one.
+    fn session(
+        &self,
+        parts: &Parts,
+        caller: &Caller,
+        id: Option<&RequestId>,
+    ) -> Result<Arc<HttpSession>, Rejection> {
+        let named = only(&parts.headers, &SESSION_ID);
+        let named = named.ok_or(Rejection::Status(
             StatusCode::BAD_REQUEST,
             "`Mcp-Session-Id` is missing",
         ))?;
-        self.sessions.get(id, caller).ok_or_else(gone)
+        let session = self.sessions.get(named, caller).ok_or_else(gone)?;
+        self.check_version(&parts.headers, session.version(), id)?;
+        Ok(session)
+    }
+
+    /// Refuses a version of the protocol that is not known, unless client and server negotiated it.
+    fn check_version(
+        &self,
+        headers: &HeaderMap,
+        negotiated: Option<&str>,
+        id: Option<&RequestId>,
+    ) -> Result<(), Rejection> {
+        let version = only(headers, &PROTOCOL_VERSION);
+        let is_known = |version| negotiated == Some(version) || VERSIONS.contains(&version);
+        match !headers.contains_key(PROTOCOL_VERSION) || version.is_some_and(is_known) {
+            true => Ok(()),
+            false => Err(self.unsupported(version, "`MCP-Protocol-Version` is not supported", id)),
+        }
+    }
+
+    fn unsupported(&self, version: Option<&str>, why: &str, id: Option<&RequestId>) -> Rejection {
+        let supported = VERSIONS
+            .iter()
+            .filter(|version| self.forwards_single_requests || **version < FIRST_WITHOUT_SESSIONS);
+        let supported: Vec<_> = supported.collect();
+        let data = json!({"supported": supported, "requested": version});
+        let text = error_response(id, UNSUPPORTED_VERSION, why, Some(&data));
+        Rejection::Rpc(StatusCode::BAD_REQUEST, text)
     }
 
     /// Returns the session that a message belongs to, which is a new one for `initialize` and for
@@ -288,17 +320,16 @@ impl Shared {
                     StatusCode::BAD_REQUEST,
                     "the session is initialized",
                 )),
-                false => self.session(parts, caller),
+                false => self.session(parts, caller, message.kind().id()),
             };
         }
+        self.check_version(&parts.headers, None, message.kind().id())?;
         let version = only(&parts.headers, &PROTOCOL_VERSION);
         let needs_no_session = version.is_some_and(|version| version >= FIRST_WITHOUT_SESSIONS);
         if !is_first && needs_no_session && !self.forwards_single_requests {
             // Clients then fall back to a version with sessions.
-            let data = json!({"supported": WITH_SESSIONS, "requested": version});
             let why = "the server behind this guard is reached with sessions only";
-            let text = error_response(message.kind().id(), UNSUPPORTED_VERSION, why, Some(&data));
-            return Err(Rejection::Rpc(StatusCode::BAD_REQUEST, text));
+            return Err(self.unsupported(version, why, message.kind().id()));
         }
         if !is_first && !needs_no_session {
             return Err(Rejection::Status(
@@ -364,103 +395,4 @@ async fn read(body: Body) -> Result<Message, Rejection> {
         )
     })?;
     Message::from_bytes(&bytes).map_err(Rejection::Malformed)
-}
-
-/// Answers a request: as JSON if its response comes soon and alone, and else as a stream.
-async fn respond(mut reader: Reader, session: &Arc<HttpSession>) -> Response {
-    let first = timeout(PATIENCE, reader.next()).await.ok();
-    match first {
-        Some(Next::Event {
-            text,
-            is_last: true,
-            ..
-        }) => ([(CONTENT_TYPE, "application/json")], text.to_string()).into_response(),
-        first => event_stream(reader, first, Arc::clone(session)),
-    }
-}
-
-/// Streams events to a client. The session lives as long as the stream is read.
-fn event_stream(reader: Reader, first: Option<Next>, session: Arc<HttpSession>) -> Response {
-    struct Streaming {
-        reader: Reader,
-        first: Option<Next>,
-        is_over: bool,
-        _session: Arc<HttpSession>,
-    }
-    let state = Streaming {
-        reader,
-        first,
-        is_over: false,
-        _session: session,
-    };
-    let events = stream::unfold(state, async |mut state| {
-        if state.is_over {
-            return None;
-        }
-        let next = match state.first.take() {
-            Some(next) => Ok(next),
-            None => timeout(KEEP_ALIVE, state.reader.next()).await,
-        };
-        let text = match next {
-            Ok(Next::Event {
-                position,
-                text,
-                is_last,
-            }) => {
-                state.is_over = is_last;
-                state.reader.event(position, &text)
-            }
-            Ok(Next::End) => return None,
-            Err(_) => ": alive\n\n".to_owned(),
-        };
-        Some((Ok::<_, std::convert::Infallible>(text), state))
-    });
-    let headers = [
-        (CONTENT_TYPE, "text/event-stream"),
-        (CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, Body::from_stream(events)).into_response()
-}
-
-/// Returns a header that stands once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut all = headers.get_all(name).iter();
-    match (all.next(), all.next()) {
-        (Some(only), None) => only.to_str().ok(),
-        _ => None,
-    }
-}
-
-fn media_type(headers: &HeaderMap) -> Option<&str> {
-    let value = only(headers, &CONTENT_TYPE)?;
-    Some(value.split(';').next().unwrap_or_default().trim())
-}
-
-/// Whether a text is the date of a version of the protocol.
-fn is_version(value: &HeaderValue) -> bool {
-    let bytes = value.as_bytes();
-    bytes.len() == 10
-        && bytes.iter().enumerate().all(|(at, byte)| match at {
-            4 | 7 => *byte == b'-',
-            _ => byte.is_ascii_digit(),
-        })
-}
-
-/// Whether the host that a request names is this machine.
-fn has_loopback_host(parts: &Parts) -> bool {
-    let host = match parts.uri.host() {
-        Some(host) => Some(host),
-        None => only(&parts.headers, &HOST).map(without_port),
-    };
-    host.is_some_and(|host| {
-        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-        host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
-    })
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    }
 }

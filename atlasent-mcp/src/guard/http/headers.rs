@@ -12,9 +12,9 @@ pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-pro
 /// The event after which a stream is resumed.
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The method of the message (SEP-2243).
-const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+pub(super) const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// The name of what the message is about (SEP-2243).
-const NAME: HeaderName = HeaderName::from_static("mcp-name");
+pub(super) const NAME: HeaderName = HeaderName::from_static("mcp-name");
 /// The member of `_meta` with the version of a message that belongs to no session.
 pub(crate) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 

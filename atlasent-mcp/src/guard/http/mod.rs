@@ -1,9 +1,12 @@
 //! Streamable HTTP: the endpoint in front of the guard, and the server behind it.
 
 mod authentication;
+mod cors;
 mod endpoint;
 mod headers;
 mod outbox;
+mod reply;
+mod request;
 mod sessions;
 mod slots;
 mod sse;

@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, timeout};
@@ -25,6 +26,8 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// How long a session and its server have to end. It is longer than a server that ends by itself
 /// or by a signal needs.
 const END: Duration = Duration::from_secs(12);
+/// The stream of the first request of a session.
+const FIRST_STREAM: u64 = 1;
 /// The most finished streams of a session that can still be resumed.
 const MAX_FINISHED: usize = 16;
 
@@ -40,12 +43,16 @@ pub(super) struct Sessions {
 /// One session.
 pub(super) struct HttpSession {
     pub(super) id: String,
+    /// Whether the session began with `initialize`, and later requests can find it.
+    is_kept: bool,
     /// The caller that opened the session. Other agents, and other actors of the same agent, cannot
     /// use it.
     owner: Caller,
     sender: mpsc::Sender<FromClient>,
     streams: Mutex<Streams>,
     next_stream: AtomicU64,
+    /// The version of the protocol that client and server negotiated.
+    version: OnceLock<String>,
     used_at: Mutex<Instant>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -91,6 +98,7 @@ impl Sessions {
         let session = Arc::new(HttpSession {
             // 122 random bits, from the operating system's generator.
             id: Uuid::new_v4().simple().to_string(),
+            is_kept: keep,
             owner: caller.clone(),
             sender,
             streams: Mutex::new(Streams {
@@ -98,7 +106,8 @@ impl Sessions {
                 by_request: HashMap::new(),
                 finished: VecDeque::new(),
             }),
-            next_stream: AtomicU64::new(1),
+            next_stream: AtomicU64::new(FIRST_STREAM),
+            version: OnceLock::new(),
             used_at: Mutex::new(Instant::now()),
             task: Mutex::default(),
         });
@@ -230,6 +239,27 @@ impl HttpSession {
         self.sender.send(from).await.map_err(drop)
     }
 
+    /// Returns the version of the protocol that client and server negotiated, once it is known.
+    pub(super) fn version(&self) -> Option<&str> {
+        self.version.get().map(String::as_str)
+    }
+
+    /// Reads the version of the protocol from the response to `initialize`.
+    fn negotiated(&self, response: &str) {
+        #[derive(Deserialize)]
+        struct Response {
+            result: Initialized,
+        }
+        #[derive(Deserialize)]
+        struct Initialized {
+            #[serde(rename = "protocolVersion")]
+            version: String,
+        }
+        if let Ok(Response { result }) = serde_json::from_str(response) {
+            let _ = self.version.set(result.version);
+        }
+    }
+
     /// Opens the stream of a request. `None` if a request with this id is open.
     pub(super) fn open_stream(&self, id: &RequestId) -> Option<Arc<Outbox>> {
         let mut streams = self.streams();
@@ -273,7 +303,12 @@ impl HttpSession {
             (Some(outbox), Some(id)) if part != Part::Message => {
                 match part {
                     Part::End => outbox.complete(),
-                    Part::Message | Part::Response => outbox.push(text, true),
+                    Part::Message | Part::Response => {
+                        if self.is_kept && outbox.number() == FIRST_STREAM {
+                            self.negotiated(&text);
+                        }
+                        outbox.push(text, true);
+                    }
                 }
                 streams.by_request.remove(&id);
                 streams.finished.push_back(outbox);
