@@ -19,7 +19,7 @@ use atlasent_mcp::guard::http::{
 };
 use atlasent_mcp::guard::paths::PathRules;
 use atlasent_mcp::guard::pins::Pins;
-use atlasent_mcp::guard::secret::EnvSecret;
+use atlasent_mcp::guard::secret::{EnvSecret, forbid_inspection};
 use atlasent_mcp::guard::{Guard, ServerCommand, Upstream, stdio};
 use atlasent_mcp::{Caller, Gate};
 use clap::{Args, Subcommand};
@@ -143,6 +143,7 @@ pub(crate) fn run(command: &GuardCommand) -> Result<Output, Failure> {
         None => {
             let arguments = &command.arguments;
             arguments.logging.install();
+            forbid_inspection();
             let settings = Settings::load(&arguments.common, &arguments.sides)?;
             let runtime = tokio::runtime::Runtime::new().map_err(|error| {
                 Failure::misuse(format!("cannot start the async runtime: {error}"))

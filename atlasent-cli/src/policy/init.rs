@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use atlasent_mcp::guard::ServerCommand;
 use atlasent_mcp::guard::describe::describe;
+use atlasent_mcp::guard::secret::forbid_inspection;
 use atlasent_mcp::starter::{Starter, StarterFile};
 use clap::Args;
 
@@ -110,6 +111,7 @@ fn of_server(command: &str, name: &str) -> Result<(Vec<StarterFile>, Vec<String>
         secrets: Vec::new(),
         withheld: Vec::new(),
     };
+    forbid_inspection();
     let described = runtime::run(async {
         let described = describe(&server).await;
         described.map_err(|error| Failure::misuse(format!("the server `{program}`: {error}")))

@@ -62,6 +62,21 @@ impl SecretSource {
     }
 }
 
+/// Keeps other processes of the same user from reading the environment and the memory of this one,
+/// where its keys are, and disables core dumps. A server that the guard starts could otherwise read
+/// them in `/proc`. Processes that may trace all others, such as those of root, still can. On systems
+/// other than Linux, it does nothing.
+pub fn forbid_inspection() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+
+        if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+            tracing::warn!(%error, "other processes of this user can read the memory of this one");
+        }
+    }
+}
+
 /// Runs a command, and returns what it printed.
 fn run(words: &[String]) -> Result<Zeroizing<String>, String> {
     let (program, arguments) = words.split_first().ok_or("the command is empty")?;
@@ -186,6 +201,16 @@ mod tests {
                 .to_string()
                 .contains("ATLASENT_NO_SUCH_VARIABLE")
         );
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_that_forbids_its_inspection_is_not_dumpable() {
+        use rustix::process::{DumpableBehavior, dumpable_behavior};
+
+        forbid_inspection();
+        let behavior = dumpable_behavior().unwrap();
+        assert_eq!(behavior, DumpableBehavior::NotDumpable);
     }
 
     #[test]
