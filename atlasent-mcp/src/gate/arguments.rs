@@ -90,7 +90,7 @@ impl Gate {
         let Some(tool) = self.known_tool(name)? else {
             return Ok(());
         };
-        let arguments = Value::Object(operation.context().as_object().clone());
+        let arguments = Value::Object(operation.argument_values());
         tool.check(&arguments).map_err(refusal)?;
         let scopes = granted_scopes(tool.requirements(), caller);
         let Err(error) = tool.check_restricted(&arguments, &scopes) else {

@@ -2,8 +2,8 @@
 //!
 //! | method | kind | target | context |
 //! |---|---|---|---|
-//! | `tools/call` | [`Tool`](Kind::Tool) | the tool | `arguments` |
-//! | `prompts/get` | [`Prompt`](Kind::Prompt) | the prompt | `arguments` |
+//! | `tools/call` | [`Tool`](Kind::Tool) | the tool | `arguments`, `inputResponses`, `requestState` |
+//! | `prompts/get` | [`Prompt`](Kind::Prompt) | the prompt | `arguments`, `inputResponses`, `requestState` |
 //! | `resources/read`, `resources/directory/read`, `resources/subscribe`, `skills/get` | [`Resource`](Kind::Resource) | the `uri` | the params |
 //! | `subscriptions/listen` with `resourceSubscriptions` | [`Other`](Kind::Other) | | the params |
 //! | `tasks/get`, `tasks/result`, `tasks/update`, `tasks/cancel` | [`Task`](Kind::Task) | the `taskId` | the params |
@@ -13,9 +13,15 @@
 //! | `initialize`, `ping`, `server/discover`, `resources/unsubscribe`, `subscriptions/listen`, the known notifications | [`Lifecycle`](Kind::Lifecycle) | | |
 //! | every other method | [`Unknown`](Kind::Unknown) | | the params |
 //!
-//! "The params" are the members of `params`, without those that carry the protocol itself: `_meta`,
-//! `cursor`, `inputResponses`, `requestState` and `task`. A `task` member changes how a result is
-//! delivered and nothing about the call, so a call as a task is the same operation.
+//! "The params" are all members of `params` but those that carry the protocol itself: `_meta`, the
+//! `cursor` of a list, and the `task` of `tools/call`, `sampling/createMessage` and
+//! `elicitation/create`, which changes how a result is delivered and nothing about the call. A call
+//! as a task is the same operation. Of a method that this version does not know, only `_meta` is
+//! left out.
+//!
+//! `inputResponses` and `requestState` of a call or a prompt answer what the server asked for in an
+//! earlier result. The server acts on them, so they are decided on as members of the context beside
+//! the arguments. An argument with one of these names is refused.
 
 mod params;
 
@@ -25,25 +31,30 @@ use std::sync::Arc;
 use atlasent::Context;
 use atlasent::text::Escaped;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
-use params::Params;
+use params::{ANSWERS, Params};
 
-/// The notifications of the protocol, in both directions.
-const NOTIFICATIONS: [&str; 14] = [
+/// The notifications that a server sends.
+const OF_SERVER: [&str; 11] = [
     "notifications/cancelled",
     "notifications/elicitation/complete",
-    "notifications/elicitation/response",
-    "notifications/initialized",
     "notifications/message",
     "notifications/progress",
     "notifications/prompts/list_changed",
     "notifications/resources/list_changed",
     "notifications/resources/updated",
-    "notifications/roots/list_changed",
     "notifications/subscriptions/acknowledged",
     "notifications/tasks",
     "notifications/tasks/status",
     "notifications/tools/list_changed",
+];
+
+/// The notifications that only a client sends.
+const OF_CLIENT: [&str; 3] = [
+    "notifications/elicitation/response",
+    "notifications/initialized",
+    "notifications/roots/list_changed",
 ];
 
 /// The kind of an [`Operation`].
@@ -105,7 +116,8 @@ impl Operation {
     ///
     /// [`OperationError`] if `params` are no object, repeat a member at any depth, lack what the
     /// method needs or hold it with another type, or if those of `tools/call` or `prompts/get` have
-    /// a member that the protocol does not know: a server could read it, and no policy saw it.
+    /// a member that the protocol does not know: a server could read it, and no policy saw it. The
+    /// same holds for a member of a `task`.
     pub fn parse(method: &str, params: Option<&RawValue>) -> Result<Self, OperationError> {
         let params = Params::parse(method, params)?;
         let kind = match method {
@@ -131,7 +143,11 @@ impl Operation {
             | "server/discover"
             | "resources/unsubscribe"
             | "subscriptions/listen" => Kind::Lifecycle,
-            notification if NOTIFICATIONS.contains(&notification) => Kind::Lifecycle,
+            notification
+                if OF_SERVER.contains(&notification) || OF_CLIENT.contains(&notification) =>
+            {
+                Kind::Lifecycle
+            }
             _ => Kind::Unknown,
         };
         params.with_context(kind, None)
@@ -142,7 +158,7 @@ impl Operation {
     /// # Errors
     ///
     /// [`OperationError`] if the name is empty, or the arguments are not the text of a JSON object
-    /// without repeated members.
+    /// without repeated members, or if one is called `inputResponses` or `requestState`.
     pub fn tool(name: &str, arguments: &str) -> Result<Self, OperationError> {
         let error = |what: String| OperationError::new("tools/call", what);
         if name.is_empty() {
@@ -150,6 +166,7 @@ impl Operation {
         }
         let context = Context::parse(arguments)
             .map_err(|why| error(format!("its arguments cannot be read: {}", cause(&why))))?;
+        params::check_names("tools/call", &context)?;
         Ok(Self {
             kind: Kind::Tool,
             method: "tools/call".into(),
@@ -177,18 +194,29 @@ impl Operation {
         self.target.as_deref()
     }
 
-    /// Returns the text of the JSON object that is decided on, as it was written: the arguments of
-    /// a tool or a prompt, and the members of `params` for all other methods.
+    /// Returns the text of a JSON object, as it was written: the arguments of a tool or a prompt,
+    /// and the members of `params` that are decided on for all other methods.
     #[must_use]
     pub fn arguments(&self) -> &str {
         &self.arguments
     }
 
     /// Returns the context that an authority decides on: [`arguments`](Self::arguments), with the
-    /// text of each number.
+    /// text of each number, and what a call or a prompt answers (`inputResponses` and
+    /// `requestState`).
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// Returns the values of [`arguments`](Self::arguments).
+    pub(crate) fn argument_values(&self) -> Map<String, Value> {
+        let mut values = self.context.as_object().clone();
+        if matches!(self.kind, Kind::Tool | Kind::Prompt) {
+            // No argument has one of these names.
+            values.retain(|name, _| !ANSWERS.contains(&&**name));
+        }
+        values
     }
 
     /// Returns whether the operation needs no permit.
@@ -242,216 +270,4 @@ impl OperationError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(method: &str, params: &str) -> Result<Operation, OperationError> {
-        let params: &RawValue = serde_json::from_str(params).unwrap();
-        Operation::parse(method, Some(params))
-    }
-
-    fn why(method: &str, params: &str) -> String {
-        parse(method, params).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn a_call_of_a_tool_keeps_the_text_of_its_arguments() {
-        for (params, arguments) in [
-            (r#"{"name":"t"}"#, "{}"),
-            (r#"{"name":"t","arguments":null}"#, "{}"),
-            (
-                r#"{"arguments": { "a": 1.50, "b":[1e2] } ,"name":"t","_meta":{"progressToken":1}}"#,
-                r#"{ "a": 1.50, "b":[1e2] }"#,
-            ),
-            (
-                r#"{"\u006eame":"t","arguments":{"\u0061":1},"task":{"ttl":1}}"#,
-                r#"{"\u0061":1}"#,
-            ),
-        ] {
-            let operation = parse("tools/call", params).unwrap();
-            assert_eq!(operation.kind(), Kind::Tool, "{params}");
-            assert_eq!(operation.target(), Some("t"), "{params}");
-            assert_eq!(operation.arguments(), arguments);
-            assert_eq!(operation.context(), &Context::parse(arguments).unwrap());
-        }
-    }
-
-    #[test]
-    fn a_member_that_could_be_read_in_two_ways_is_refused() {
-        for (params, expected) in [
-            (r#"{"name":"a","name":"b"}"#, "the key `name` is repeated"),
-            (
-                r#"{"name":"a","n\u0061me":"b"}"#,
-                "the key `name` is repeated",
-            ),
-            (
-                r#"{"name":"a","arguments":{"x":[{"y":1,"y":2}]}}"#,
-                "the key `y` is repeated",
-            ),
-            (
-                r#"{"name":"a","_meta":{"x":1,"x":2}}"#,
-                "the key `x` is repeated",
-            ),
-            (
-                r#"{"name":"a","Arguments":{}}"#,
-                "an unknown member `Arguments`",
-            ),
-            (r#"{"name":"a","args":{}}"#, "an unknown member `args`"),
-            (r#"{"name":"a","cursor":"1"}"#, "an unknown member `cursor`"),
-            (r#"{"name":""}"#, "`name` is not a string with characters"),
-            (r#"{"name":7}"#, "`name` is not a string"),
-            (r#"{"name":["a"]}"#, "`name` is not a string"),
-            (r#"{"arguments":{}}"#, "have no `name`"),
-            (
-                r#"{"name":"a","arguments":[]}"#,
-                "`arguments` are not an object",
-            ),
-            (
-                r#"{"name":"a","arguments":"{}"}"#,
-                "`arguments` are not an object",
-            ),
-            (r#"["a",{}]"#, "`params` are not an object"),
-            ("null", "`params` are not an object"),
-        ] {
-            let why = why("tools/call", params);
-            assert!(why.contains(expected), "{params}: {why}");
-        }
-    }
-
-    #[test]
-    fn every_method_has_its_kind_and_target() {
-        for (method, params, kind, target) in [
-            ("prompts/get", r#"{"name":"p"}"#, Kind::Prompt, Some("p")),
-            (
-                "resources/read",
-                r#"{"uri":"file:///a"}"#,
-                Kind::Resource,
-                Some("file:///a"),
-            ),
-            (
-                "resources/subscribe",
-                r#"{"uri":"u"}"#,
-                Kind::Resource,
-                Some("u"),
-            ),
-            (
-                "resources/directory/read",
-                r#"{"uri":"u"}"#,
-                Kind::Resource,
-                Some("u"),
-            ),
-            ("skills/get", r#"{"uri":"u"}"#, Kind::Resource, Some("u")),
-            ("tasks/get", r#"{"taskId":"1"}"#, Kind::Task, Some("1")),
-            ("tasks/result", r#"{"taskId":"1"}"#, Kind::Task, Some("1")),
-            ("tasks/cancel", r#"{"taskId":"1"}"#, Kind::Task, Some("1")),
-            (
-                "tasks/update",
-                r#"{"taskId":"1","inputResponses":{}}"#,
-                Kind::Task,
-                Some("1"),
-            ),
-            ("tasks/list", "{}", Kind::Other, None),
-            (
-                "logging/setLevel",
-                r#"{"level":"debug"}"#,
-                Kind::Other,
-                None,
-            ),
-            ("sampling/createMessage", "{}", Kind::Client, None),
-            ("elicitation/create", "{}", Kind::Client, None),
-            ("roots/list", "{}", Kind::Client, None),
-            ("tools/list", r#"{"cursor":"x"}"#, Kind::List, None),
-            ("initialize", "{}", Kind::Lifecycle, None),
-            ("notifications/cancelled", "{}", Kind::Lifecycle, None),
-            (
-                "subscriptions/listen",
-                r#"{"notifications":{"toolsListChanged":true}}"#,
-                Kind::Lifecycle,
-                None,
-            ),
-            (
-                "subscriptions/listen",
-                r#"{"notifications":{"resourceSubscriptions":[]}}"#,
-                Kind::Lifecycle,
-                None,
-            ),
-            (
-                "subscriptions/listen",
-                r#"{"notifications":{"resourceSubscriptions":["u"]}}"#,
-                Kind::Other,
-                None,
-            ),
-            (
-                "subscriptions/listen",
-                r#"{"notifications":{"resourceSubscriptions":{"u":1}}}"#,
-                Kind::Other,
-                None,
-            ),
-            ("Tools/Call", "{}", Kind::Unknown, None),
-            ("tools/call ", "{}", Kind::Unknown, None),
-            ("notifications/run", "{}", Kind::Unknown, None),
-            ("", "{}", Kind::Unknown, None),
-        ] {
-            let operation = parse(method, params).unwrap();
-            assert_eq!(
-                (operation.kind(), operation.target()),
-                (kind, target),
-                "{method}"
-            );
-        }
-        assert!(Operation::parse("ping", None).unwrap().is_open());
-        assert!(Operation::parse("tools/call", None).is_err());
-    }
-
-    #[test]
-    fn all_params_but_those_of_the_protocol_are_decided_on() {
-        let params =
-            r#"{"uri":"u","_meta":{"a":1},"requestState":"s","other" : 1.0,"inputResponses":{}}"#;
-        let operation = parse("resources/read", params).unwrap();
-        assert_eq!(operation.arguments(), r#"{"uri":"u","other":1.0}"#);
-        let operation = parse("acme/deploy", r#"{"to":"\u0070rod"}"#).unwrap();
-        assert_eq!(operation.arguments(), r#"{"to":"\u0070rod"}"#);
-    }
-
-    #[test]
-    fn a_target_of_another_type_is_refused() {
-        for method in ["resources/read", "resources/subscribe", "skills/get"] {
-            for params in ["{}", r#"{"uri":null}"#, r#"{"uri":["a"]}"#, r#"{"uri":""}"#] {
-                assert!(parse(method, params).is_err(), "{method} {params}");
-            }
-        }
-        assert!(parse("tasks/get", r#"{"taskId":1}"#).is_err());
-    }
-
-    #[test]
-    fn no_error_and_no_debug_output_shows_a_value() {
-        let operation = parse(
-            "tools/call",
-            r#"{"name":"t","arguments":{"pin":"hunter2"}}"#,
-        );
-        assert!(!format!("{operation:?}").contains("hunter2"));
-        let error = why("tools/call", r#"{"name":"t","arguments":["hunter2"]}"#);
-        assert!(!error.contains("hunter2"), "{error}");
-        let long = "x".repeat(10_000);
-        let error = why("tools/call", &format!(r#"{{"name":"t","{long}":1}}"#));
-        assert!(error.len() < 300);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn what_is_decided_on_is_what_a_reader_of_the_text_reads(
-            arguments in "\\{\"a\":[\\[\\]{},:\"ab0-9. e\\\\u-]{0,24}\\}"
-        ) {
-            let text = format!(r#"{{"name":"t","arguments":{arguments}}}"#);
-            let Ok(params) = serde_json::from_str::<&RawValue>(&text) else { return Ok(()) };
-            if let Ok(operation) = Operation::parse("tools/call", Some(params)) {
-                proptest::prop_assert_eq!(operation.arguments(), arguments.trim());
-                // A number that is too large for a float is read by few.
-                if let Ok(read) = serde_json::from_str::<serde_json::Value>(&arguments) {
-                    let decided_on = operation.context().as_object();
-                    proptest::prop_assert_eq!(Some(decided_on), read.as_object());
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -10,8 +10,29 @@ use serde_json::value::RawValue;
 
 use super::{Kind, Operation, OperationError, cause, shown};
 
-/// The members of `params` that carry the protocol itself and are not decided on.
-const PROTOCOL_MEMBERS: [&str; 5] = ["_meta", "cursor", "inputResponses", "requestState", "task"];
+/// The member of every message that carries the protocol itself, and is not decided on.
+const META: &str = "_meta";
+
+/// The methods with a `cursor`, which chooses a page of what is decided on.
+const PAGED: [&str; 7] = [
+    "prompts/list",
+    "resources/directory/read",
+    "resources/list",
+    "resources/templates/list",
+    "skills/list",
+    "tasks/list",
+    "tools/list",
+];
+
+/// The methods with a `task`, which says how the result is delivered.
+const AS_TASK: [&str; 3] = ["elicitation/create", "sampling/createMessage", "tools/call"];
+
+/// The members of a `task`.
+const OF_TASK: [&str; 2] = ["pollInterval", "ttl"];
+
+/// The members of a request that answers what its server asked for. The server acts on them, so
+/// they are decided on beside the arguments, and no argument has one of these names.
+pub(super) const ANSWERS: [&str; 2] = ["inputResponses", "requestState"];
 
 /// The `params` of a message.
 pub(super) struct Params<'a> {
@@ -44,9 +65,11 @@ impl<'a> Params<'a> {
 
     /// Reads an operation that has a `name` and `arguments`.
     pub(super) fn with_arguments(self, kind: Kind) -> Result<Operation, OperationError> {
+        self.check_task()?;
         for (key, _) in &self.members {
             let is_known = matches!(&**key, "name" | "arguments")
-                || PROTOCOL_MEMBERS.contains(&&**key) && key != "cursor";
+                || ANSWERS.contains(&&**key)
+                || !self.is_decided_on(key);
             if !is_known {
                 let key = shown(key);
                 return Err(self.error(format!("its `params` have an unknown member `{key}`")));
@@ -57,13 +80,34 @@ impl<'a> Params<'a> {
         let arguments = arguments.unwrap_or("{}");
         let context = Context::parse(arguments)
             .map_err(|_| self.error("its `arguments` are not an object".to_owned()))?;
+        check_names(self.method, &context)?;
         Ok(Operation {
             kind,
             method: self.method.into(),
             target: Some(name.into()),
             arguments: arguments.into(),
-            context,
+            context: self.with_answers(arguments, context)?,
         })
+    }
+
+    /// Returns the context of arguments, with what the request answers.
+    fn with_answers(&self, arguments: &str, context: Context) -> Result<Context, OperationError> {
+        let answers = ANSWERS
+            .into_iter()
+            .filter_map(|name| Some((name, self.member(name)?)));
+        let mut members: Vec<String> = answers
+            .map(|(name, value)| format!("\"{name}\":{value}"))
+            .collect();
+        if members.is_empty() {
+            return Ok(context);
+        }
+        let inner = arguments.trim().strip_prefix('{');
+        let inner = inner.and_then(|inner| inner.strip_suffix('}'));
+        if let Some(inner) = inner.map(str::trim).filter(|inner| !inner.is_empty()) {
+            members.insert(0, inner.to_owned());
+        }
+        Context::parse(&format!("{{{}}}", members.join(",")))
+            .map_err(|_| self.error("its `params` cannot be read".to_owned()))
     }
 
     /// Reads an operation on the value of one member.
@@ -77,10 +121,10 @@ impl<'a> Params<'a> {
         kind: Kind,
         target: Option<String>,
     ) -> Result<Operation, OperationError> {
-        let is_decided_on =
-            |(key, _): &&(Cow<'_, str>, &RawValue)| !PROTOCOL_MEMBERS.contains(&&**key);
+        self.check_task()?;
         let mut arguments = String::from("{");
-        for (key, value) in self.members.iter().filter(is_decided_on) {
+        let decided_on = self.members.iter();
+        for (key, value) in decided_on.filter(|(key, _)| self.is_decided_on(key)) {
             if arguments.len() > 1 {
                 arguments.push(',');
             }
@@ -97,6 +141,39 @@ impl<'a> Params<'a> {
             arguments: arguments.into(),
             context,
         })
+    }
+
+    /// Whether a member is decided on. Those of the protocol are not, for the methods that it
+    /// defines them for: of another method, the server may read them as anything.
+    fn is_decided_on(&self, member: &str) -> bool {
+        match member {
+            META => false,
+            "cursor" => !PAGED.contains(&self.method),
+            "task" => !AS_TASK.contains(&self.method),
+            _ => true,
+        }
+    }
+
+    /// Checks that a `task` that is not decided on holds what the protocol defines and no more.
+    fn check_task(&self) -> Result<(), OperationError> {
+        if self.is_decided_on("task") {
+            return Ok(());
+        }
+        let Some(task) = self.all.get("task") else {
+            return Ok(());
+        };
+        let is_known = task.as_object().is_some_and(|members| {
+            members.iter().all(|(name, value)| {
+                OF_TASK.contains(&&**name) && (value.is_number() || value.is_null())
+            })
+        });
+        match is_known {
+            true => Ok(()),
+            false => Err(self.error(
+                "its `task` is not an object with `ttl` and `pollInterval`, which are numbers"
+                    .to_owned(),
+            )),
+        }
     }
 
     /// Returns whether the params of `subscriptions/listen` name resources. Lists that changed are
@@ -123,6 +200,20 @@ impl<'a> Params<'a> {
 
     fn error(&self, what: String) -> OperationError {
         OperationError::new(self.method, what)
+    }
+}
+
+/// Refuses arguments with a name that the context has for another part of the message.
+pub(super) fn check_names(method: &str, arguments: &Context) -> Result<(), OperationError> {
+    let taken = ANSWERS
+        .into_iter()
+        .find(|name| arguments.get(name).is_some());
+    match taken {
+        None => Ok(()),
+        Some(name) => Err(OperationError::new(
+            method,
+            format!("its argument `{name}` has the name of a member of `params`"),
+        )),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use atlasent_authority::LocalAuthority;
 use atlasent_authority::approvals::{Approver, Ballot};
-use atlasent_mcp::Gate;
+use atlasent_mcp::{Gate, Rule};
 use serde_json::{Value, json};
 
 use crate::support::{Connection, connect, deploys, local};
@@ -119,4 +119,66 @@ async fn a_wait_ends_as_pending_and_the_same_call_joins_it() {
     let result = client.response(id).await.unwrap();
     assert_eq!(result["structuredContent"]["decision"], "hold");
     assert_eq!(reached.count(), 1);
+}
+
+#[tokio::test]
+async fn an_approval_is_for_all_that_the_server_acts_on() {
+    const HOLDS_BOTH: &str = r#"
+        permit (principal, action, resource);
+        @id("ask") @decision("hold") @reason("a person has to agree") @approvers("role:sre")
+        forbid (principal, action in [Action::"deploy.production", Action::"mcp.shop:acme/deploy"], resource);
+    "#;
+    let deploy = |answer: &str| {
+        json!({
+            "name": "deploy", "arguments": {"commit": "4f2a"},
+            "inputResponses": {"q": {"action": "accept", "content": {"to": answer}}},
+        })
+    };
+    for (method, approved, others) in [
+        (
+            "acme/deploy",
+            json!({"task": "staging"}),
+            vec![
+                json!({"task": "prod"}),
+                json!({"task": "staging", "cursor": "prod"}),
+                json!({"task": "staging", "requestState": "prod"}),
+                json!({"task": "staging", "inputResponses": {"to": "prod"}}),
+            ],
+        ),
+        (
+            "tools/call",
+            deploy("staging"),
+            vec![
+                deploy("prod"),
+                json!({"name": "deploy", "arguments": {"commit": "4f2a"}}),
+                json!({"name": "deploy", "arguments": {"commit": "4f2a"}, "requestState": "prod"}),
+            ],
+        ),
+    ] {
+        let authority = local(HOLDS_BOTH);
+        let mapping = deploys().method("acme/deploy", Rule::new());
+        let gate = Gate::builder(authority.clone(), mapping)
+            .max_wait(Duration::ZERO)
+            .build();
+        let (mut client, reached) = connect(gate).await;
+        let held = client.request(method, approved.clone()).await;
+        vote(&authority, &escalation_of(held), Ballot::approve).await;
+        for other in others {
+            let held = client.request(method, other).await;
+            escalation_of(held);
+            assert_eq!(reached.count(), 0);
+        }
+        client.request(method, approved).await.unwrap();
+        assert_eq!(reached.count(), 1);
+    }
+}
+
+/// Returns the id of the escalation of a held request.
+fn escalation_of(held: Result<Value, Value>) -> String {
+    let refusal = match held {
+        Ok(result) => result["structuredContent"].clone(),
+        Err(error) => error["data"].clone(),
+    };
+    assert_eq!(refusal["decision"], "hold", "{refusal}");
+    refusal["escalation_id"].as_str().unwrap().to_owned()
 }
