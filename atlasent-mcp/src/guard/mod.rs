@@ -45,7 +45,7 @@ use serde_json::value::RawValue;
 pub use child::ServerCommand;
 
 use crate::credential::HostSecret;
-use crate::gate::{Clearance, Gate, Progress};
+use crate::gate::{Clearance, Gate, Progress, Silent};
 use crate::operation::{Kind, Operation};
 use crate::{Caller, Refusal};
 use child::ChildServer;
@@ -120,7 +120,7 @@ impl Guard {
         &self.gate
     }
 
-    /// Obtains the clearance of a request, in either direction.
+    /// Obtains the clearance of a request of the client.
     pub(crate) async fn authorize(
         &self,
         message: &Message,
@@ -128,8 +128,24 @@ impl Guard {
         progress: &impl Progress,
     ) -> Result<Clearance, Refusal> {
         let operation = operation(message)?;
+        if !operation.is_for_server() {
+            return Err(Refusal::unmapped(&operation));
+        }
         self.check_tool(&operation)?;
         self.gate.authorize(&operation, caller, progress).await
+    }
+
+    /// Obtains the clearance of a request of the server to the client.
+    pub(crate) async fn authorize_for_server(
+        &self,
+        message: &Message,
+        caller: &Caller,
+    ) -> Result<Clearance, Refusal> {
+        let operation = operation(message)?;
+        if !operation.is_for_client() {
+            return Err(Refusal::unmapped(&operation));
+        }
+        self.gate.authorize(&operation, caller, &Silent).await
     }
 
     /// Refuses the call of a tool that changed, or with a path that is not allowed. Both are checked

@@ -33,12 +33,7 @@ impl Guard {
                 return result_response(id, &result);
             }
         }
-        let error = refusal.rpc_error();
-        let code = error
-            .get("code")
-            .and_then(Value::as_i64)
-            .unwrap_or(crate::refusal::REFUSED);
-        error_response(Some(id), code, &refusal.advice(), error.get("data"))
+        refused_request(id, refusal)
     }
 
     /// Returns the response for the client: lists show what the caller could use, and requests that
@@ -66,12 +61,7 @@ impl Guard {
                 )
                 .into(),
             },
-            Err(refusal) => {
-                let error = refusal.rpc_error();
-                let code = error.get("code").and_then(Value::as_i64);
-                let code = code.unwrap_or(crate::refusal::REFUSED);
-                error_response(Some(id), code, &refusal.advice(), error.get("data")).into()
-            }
+            Err(refusal) => refused_request(id, &refusal).into(),
         }
     }
 
@@ -158,6 +148,14 @@ impl Guard {
         }
         Ok(())
     }
+}
+
+/// Returns the error for a request that was refused.
+pub(super) fn refused_request(id: &RequestId, refusal: &Refusal) -> String {
+    let error = refusal.rpc_error();
+    let code = error.get("code").and_then(Value::as_i64);
+    let code = code.unwrap_or(crate::refusal::REFUSED);
+    error_response(Some(id), code, &refusal.advice(), error.get("data"))
 }
 
 /// Whether the version of a request asks for the kind of its result.

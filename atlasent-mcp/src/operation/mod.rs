@@ -219,6 +219,23 @@ impl Operation {
         values
     }
 
+    /// Returns whether a server may ask this of its client. Anything else would be a request of the
+    /// server in the name of the agent.
+    #[cfg(any(feature = "guard", feature = "rmcp"))]
+    pub(crate) fn is_for_client(&self) -> bool {
+        match self.kind {
+            // A client runs sampling and elicitation as tasks, too.
+            Kind::Client | Kind::Task | Kind::Unknown => true,
+            _ => matches!(self.method(), "ping" | "tasks/list"),
+        }
+    }
+
+    /// Returns whether a client may ask this of a server.
+    #[cfg(any(feature = "guard", feature = "rmcp"))]
+    pub(crate) fn is_for_server(&self) -> bool {
+        self.kind != Kind::Client
+    }
+
     /// Returns whether the operation needs no permit.
     #[must_use]
     pub fn is_open(&self) -> bool {

@@ -253,6 +253,30 @@ fn a_task_that_is_not_that_of_the_protocol_is_refused() {
     assert!(parse("prompts/get", r#"{"name":"t","task":{"ttl":1}}"#).is_err());
 }
 
+#[cfg(any(feature = "guard", feature = "rmcp"))]
+#[test]
+fn a_side_is_asked_for_what_it_does_and_for_nothing_else() {
+    for (method, params, is_for_client, is_for_server) in [
+        ("tools/call", r#"{"name":"t"}"#, false, true),
+        ("prompts/get", r#"{"name":"t"}"#, false, true),
+        ("resources/read", r#"{"uri":"u"}"#, false, true),
+        ("tools/list", "{}", false, true),
+        ("initialize", "{}", false, true),
+        ("logging/setLevel", "{}", false, true),
+        ("tasks/get", r#"{"taskId":"1"}"#, true, true),
+        ("tasks/list", "{}", true, true),
+        ("ping", "{}", true, true),
+        ("acme/deploy", "{}", true, true),
+        ("sampling/createMessage", "{}", true, false),
+        ("elicitation/create", "{}", true, false),
+        ("roots/list", "{}", true, false),
+    ] {
+        let operation = parse(method, params).unwrap();
+        let found = (operation.is_for_client(), operation.is_for_server());
+        assert_eq!(found, (is_for_client, is_for_server), "{method}");
+    }
+}
+
 #[test]
 fn a_target_of_another_type_is_refused() {
     for method in ["resources/read", "resources/subscribe", "skills/get"] {

@@ -49,8 +49,7 @@ pub(super) fn of_request(request: &ClientRequest) -> Result<Operation, Refusal> 
                 "the params do not fit the method",
             ))
         }
-        // Requests to clients are none of a server's.
-        Kind::Client => Err(Refusal::unmapped(&operation)),
+        _ if !operation.is_for_server() => Err(Refusal::unmapped(&operation)),
         _ => Ok(operation),
     }
 }

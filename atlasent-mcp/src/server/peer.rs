@@ -22,7 +22,6 @@ use tokio::sync::mpsc;
 use super::{error_data, message};
 use crate::caller::Caller;
 use crate::gate::{Clearance, Gate, Silent};
-use crate::operation::Kind;
 use crate::refusal::Refusal;
 
 /// Puts a [`Gate`] in front of the client: each request that the server sends needs a permit.
@@ -181,9 +180,9 @@ async fn decide(
     let text = serde_json::to_string(request)
         .map_err(|_| Refusal::invalid("MALFORMED", "the message cannot be written"))?;
     let operation = message::operation(&text)?;
-    match operation.kind() {
-        Kind::Client | Kind::Unknown => gate.authorize(&operation, caller, &Silent).await,
-        _ => Err(Refusal::unmapped(&operation)),
+    match operation.is_for_client() {
+        true => gate.authorize(&operation, caller, &Silent).await,
+        false => Err(Refusal::unmapped(&operation)),
     }
 }
 

@@ -8,6 +8,7 @@
     reason = "what tests call may panic as tests do"
 )]
 
+mod asked;
 mod credentials;
 mod endpoint;
 mod faults;

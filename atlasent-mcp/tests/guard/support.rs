@@ -51,6 +51,17 @@ impl Stage {
         self.noted("RAN ").len()
     }
 
+    /// Sets the lines that the server sends while it runs a tool.
+    pub(crate) fn says(&self, lines: &[Value]) {
+        let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        std::fs::write(self.log().with_extension("says"), lines).unwrap();
+    }
+
+    /// Sets the answers of the server, by method.
+    pub(crate) fn answers(&self, answers: &Value) {
+        std::fs::write(self.log().with_extension("answers"), answers.to_string()).unwrap();
+    }
+
     pub(crate) fn upstream(&self) -> Upstream {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guard/fake_server.py");
         let arguments = [script.into(), self.log().into(), (&self.fault).into()];

@@ -7,9 +7,9 @@ use super::lists::{ListKind, asks_for_input};
 use super::requests::{AskedStage, MAX_ASKED, Open, Stage};
 use super::tasks::Done;
 use super::{SERVER_FAILED, Session};
-use crate::gate::Silent;
 use crate::guard::link::{Part, ToClient};
 use crate::guard::message::{Kind, Message, RequestId, error_response};
+use crate::guard::shown::refused_request;
 use crate::{Clearance, Refusal};
 
 impl Session {
@@ -129,7 +129,7 @@ impl Session {
         let guard = Arc::clone(&self.guard);
         let asked = id.clone();
         let task = self.tasks.spawn(None, async move {
-            let answer = guard.authorize(&message, &caller, &Silent).await;
+            let answer = guard.authorize_for_server(&message, &caller).await;
             Done::AskedForServer {
                 id: asked,
                 about,
@@ -164,8 +164,7 @@ impl Session {
                 });
             }
             Err(refusal) => {
-                let text = self.guard.refused(&message, &id, &refusal);
-                self.answer_server(&text);
+                self.answer_server(&refused_request(&id, &refusal));
             }
         }
     }

@@ -1,0 +1,156 @@
+//! What a server asks of a client, and of the agent's rights, in whichever form.
+
+use std::sync::Arc;
+
+use atlasent::testing::{Call, MockAuthority};
+use serde_json::{Value, json};
+
+use super::support::{Client, PATIENCE, SILENCE, Stage, allowing};
+
+/// An authority that allows everything of these tests, except for what the client is asked.
+fn generous() -> MockAuthority {
+    [
+        "acme/deploy",
+        "completion/complete",
+        "logging/setLevel",
+        "prompts/get",
+        "resources/directory/read",
+        "resources/read",
+        "resources/subscribe",
+        "tasks/get",
+        "tasks/result",
+    ]
+    .iter()
+    .fold(allowing(), |authority, method| {
+        authority.allow(&format!("mcp.fake:{method}"))
+    })
+}
+
+/// The actions that an authority was asked about.
+fn asked(authority: &MockAuthority) -> Vec<String> {
+    let calls = authority.calls();
+    let actions = calls.iter().filter_map(|call| match call {
+        Call::Evaluate(request) => Some(request.action_type.clone()),
+        _ => None,
+    });
+    actions.collect()
+}
+
+/// Runs a tool, and returns all that the client hears.
+async fn heard(client: &mut Client) -> Vec<Value> {
+    let params = json!({"name": "write", "arguments": {"path": "/a"}});
+    client
+        .send_json(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}))
+        .await;
+    let mut all = vec![client.heard(PATIENCE).await.expect("a message")];
+    while let Some(message) = client.heard(SILENCE).await {
+        all.push(message);
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_server_asks_for_nothing_in_the_name_of_the_agent() {
+    let stage = Stage::new("");
+    let methods = [
+        (
+            "tools/call",
+            json!({"name": "read", "arguments": {"path": "/a"}}),
+        ),
+        ("tools/list", json!({})),
+        ("prompts/get", json!({"name": "p"})),
+        ("resources/read", json!({"uri": "u"})),
+        ("resources/subscribe", json!({"uri": "u"})),
+        ("resources/directory/read", json!({"uri": "u"})),
+        ("completion/complete", json!({})),
+        ("logging/setLevel", json!({"level": "debug"})),
+        ("initialize", json!({})),
+        ("server/discover", json!({})),
+        ("subscriptions/listen", json!({})),
+    ];
+    let requests = methods.iter().enumerate().map(|(number, (method, params))| {
+        json!({"jsonrpc": "2.0", "id": format!("s{number}"), "method": method, "params": params})
+    });
+    stage.says(&requests.collect::<Vec<_>>());
+    let authority = Arc::new(generous());
+    let mut client = stage.client(Arc::clone(&authority));
+    client.initialize().await;
+    let heard = heard(&mut client).await;
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert_eq!(heard[0]["id"], 1);
+    // No budget is drained, no hold is raised, and the trail shows no call that the agent did not
+    // make.
+    assert_eq!(asked(&authority), ["mcp.fake.write"]);
+    let refused = stage.noted("got ");
+    for number in 0..methods.len() {
+        let id = format!("\"s{number}\"");
+        let answer = refused.iter().find(|line| line.contains(&id)).expect(&id);
+        assert!(answer.contains("\"error\""), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_may_ask_for_a_task_and_whether_the_client_is_there() {
+    let stage = Stage::new("");
+    stage.says(&[
+        json!({"jsonrpc": "2.0", "id": "s1", "method": "ping"}),
+        json!({"jsonrpc": "2.0", "id": "s2", "method": "tasks/get", "params": {"taskId": "1"}}),
+    ]);
+    let mut client = stage.client(generous());
+    client.initialize().await;
+    let methods: Vec<_> = heard(&mut client)
+        .await
+        .iter()
+        .filter_map(|message| message["method"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(methods, ["ping", "tasks/get"]);
+}
+
+#[tokio::test]
+async fn a_client_asks_the_server_for_nothing_that_is_for_clients() {
+    let stage = Stage::new("");
+    let authority = ["sampling/createMessage", "elicitation/create", "roots/list"]
+        .iter()
+        .fold(allowing(), |authority, method| {
+            authority.allow(&format!("mcp.fake:{method}"))
+        });
+    let authority = Arc::new(authority);
+    let mut client = stage.client(Arc::clone(&authority));
+    client.initialize().await;
+    for method in ["sampling/createMessage", "elicitation/create", "roots/list"] {
+        let response = client.request(3, method, json!({})).await;
+        assert_eq!(response["error"]["code"], -32601, "{response}");
+    }
+    assert_eq!(asked(&authority), [""; 0]);
+    assert!(!stage.noted("got ").join("").contains("roots/list"));
+}
+
+#[tokio::test]
+async fn what_a_client_answers_is_a_part_of_what_is_decided_on() {
+    let stage = Stage::new("");
+    let authority = Arc::new(generous());
+    let mut client = stage.client(Arc::clone(&authority));
+    client.initialize().await;
+    let call = json!({
+        "name": "write", "arguments": {"path": "/a"}, "requestState": "s",
+        "inputResponses": {"q": {"action": "accept", "content": {"confirm": "yes"}}},
+    });
+    let response = client.request(1, "tools/call", call.clone()).await;
+    assert_eq!(
+        response["result"]["content"][0]["text"], "done",
+        "{response}"
+    );
+    let calls = authority.calls();
+    let Some(Call::Evaluate(request)) = calls.first() else {
+        panic!("the authority is asked");
+    };
+    let mut decided_on = call;
+    decided_on.as_object_mut().unwrap().remove("name");
+    let path = decided_on["arguments"]["path"].take();
+    decided_on.as_object_mut().unwrap().remove("arguments");
+    decided_on["path"] = path;
+    assert_eq!(
+        Value::Object(request.context.as_object().clone()),
+        decided_on
+    );
+}
