@@ -11,6 +11,8 @@
 mod arguments;
 mod builder;
 mod clearance;
+#[cfg(any(feature = "guard", feature = "rmcp"))]
+mod inputs;
 mod list;
 mod progress;
 mod rates;
@@ -28,6 +30,8 @@ use tokio::sync::watch;
 use arguments::Catalogue;
 pub use builder::GateBuilder;
 pub use clearance::{AuthorizedOperation, Clearance};
+#[cfg(any(feature = "guard", feature = "rmcp"))]
+pub(crate) use inputs::may_ask;
 pub use progress::{Progress, Silent, WaitingFor};
 #[cfg(feature = "ati")]
 pub(crate) use rates::Rates;

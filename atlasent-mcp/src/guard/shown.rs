@@ -6,11 +6,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::http::{FIRST_WITHOUT_SESSIONS, META_VERSION};
-use super::message::{Message, RequestId, check_unique, error_response, result_response};
+use super::message::{
+    Kind as MessageKind, Message, RequestId, check_unique, error_response, result_response,
+};
 use super::pins::PinCheck;
-use super::session::lists::{ListKind, Members, asks_for_input};
+use super::session::lists::{ListKind, Members};
 use super::{Guard, operation};
-use crate::gate::Silent;
 use crate::operation::{Kind, Operation};
 use crate::{Caller, Refusal};
 
@@ -37,7 +38,7 @@ impl Guard {
     }
 
     /// Returns the response for the client: lists show what the caller could use, and requests that
-    /// the server puts into a result are asked about like those that it sends.
+    /// the server puts into a response are decided on like those that it sends.
     pub(super) async fn shown(
         &self,
         method: &str,
@@ -45,9 +46,14 @@ impl Guard {
         id: &RequestId,
         caller: &Caller,
     ) -> Arc<str> {
-        let shown = match ListKind::of(method) {
-            Some(kind) => self.list(kind, method, message, caller).await,
-            None => self.inputs(message, caller).await.map(|()| None),
+        let shown = match self.check_inputs(message, caller).await {
+            Ok(()) => match (message.kind(), ListKind::of(method)) {
+                (MessageKind::Result { .. }, Some(kind)) => {
+                    self.list(kind, method, message, caller).await
+                }
+                _ => Ok(None),
+            },
+            Err(refusal) => Err(refusal),
         };
         match shown {
             Ok(None) => message.to_shared_text(),
@@ -63,6 +69,16 @@ impl Guard {
             },
             Err(refusal) => refused_request(id, &refusal).into(),
         }
+    }
+
+    /// Obtains a permit for each request to the client in a response or a notification.
+    pub(super) async fn check_inputs(
+        &self,
+        message: &Message,
+        caller: &Caller,
+    ) -> Result<(), Refusal> {
+        let body = message.body().unwrap_or_default();
+        self.gate.authorize_inputs(body, Ok(caller)).await
     }
 
     /// Returns the result of a list with what the caller may see, or `None` if that is all of it.
@@ -118,35 +134,6 @@ impl Guard {
         let tools = named.into_iter().zip(checks.ok()?);
         let same = tools.filter(|(_, check)| *check == PinCheck::Same);
         Some(same.map(|((_, tool), _)| tool).collect())
-    }
-
-    /// Asks about each request that a server puts into a result.
-    async fn inputs(&self, message: &Message, caller: &Caller) -> Result<(), Refusal> {
-        let unusable = || {
-            Refusal::invalid(
-                "MALFORMED_RESULT",
-                "the server asks for input in a form that cannot be read",
-            )
-        };
-        let body = message.body().unwrap_or("null");
-        check_unique(body).map_err(|_| unusable())?;
-        if !asks_for_input(message) {
-            return Ok(());
-        }
-        let result = Members::parse(body).ok_or_else(unusable)?;
-        let Some(requests) = result.get("inputRequests") else {
-            return Ok(());
-        };
-        for (_, request) in Members::parse(requests.get()).ok_or_else(unusable)?.0 {
-            let request = Members::parse(request.get()).ok_or_else(unusable)?;
-            let method = request.get("method").ok_or_else(unusable)?;
-            let method: String = serde_json::from_str(method.get()).map_err(|_| unusable())?;
-            let operation = Operation::parse(&method, request.get("params"))?;
-            let clearance = self.gate.authorize(&operation, caller, &Silent).await?;
-            // What the person or the model answers goes to the server with the next request.
-            clearance.completed(b"");
-        }
-        Ok(())
     }
 }
 

@@ -57,6 +57,12 @@ const OF_CLIENT: [&str; 3] = [
     "notifications/roots/list_changed",
 ];
 
+/// Returns whether a method is that of a notification which servers send.
+#[cfg(any(feature = "guard", feature = "rmcp"))]
+pub(crate) fn is_notification_of_server(method: &str) -> bool {
+    OF_SERVER.contains(&method)
+}
+
 /// The kind of an [`Operation`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::gate::{Progress, WaitingFor};
-use crate::operation::{Kind, Operation};
+use crate::operation::{Kind, Operation, is_notification_of_server};
 use crate::refusal::Refusal;
 use crate::tool::{Tool, ToolError};
 
@@ -30,6 +30,14 @@ pub(super) fn operation(text: &str) -> Result<Operation, Refusal> {
     let message: Message<'_> = serde_json::from_str(text)
         .map_err(|_| Refusal::invalid("MALFORMED", "the message cannot be read"))?;
     Ok(Operation::parse(&message.method, message.params)?)
+}
+
+/// Reads a notification of a server. Returns the text of its `params`, or `None` if servers send no
+/// such notification.
+pub(super) fn params_of_notification(text: &str) -> Option<&str> {
+    let message: Message<'_> = serde_json::from_str(text).ok()?;
+    let params = message.params.map_or("{}", RawValue::get);
+    is_notification_of_server(&message.method).then_some(params)
 }
 
 fn written(message: &impl serde::Serialize) -> Result<Operation, Refusal> {

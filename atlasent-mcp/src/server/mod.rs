@@ -72,8 +72,9 @@ use message::{ProgressNotifications, tool_names};
 ///
 /// Every request from the client, also those of tasks, skills and methods that only the server
 /// knows, and notifications other than those of the protocol. Of requests from the server to the
-/// client, those within a result (`InputRequiredResult`) are covered here. Those that a server
-/// sends through its `Peer` are covered by [`GuardedTransport`].
+/// client, those within a result or an error are covered here (`InputRequiredResult`, a task that
+/// needs input, the error -32042). Those that a server sends through its `Peer` are covered by
+/// [`GuardedTransport`].
 ///
 /// # `#[protect]` on tools
 ///
@@ -156,62 +157,36 @@ impl<S: Service<RoleServer>> GuardedServer<S> {
             None => handled.await,
         };
         let operation = clearance.operation().clone();
+        let text = match &result {
+            Ok(result) => serde_json::to_string(result),
+            Err(error) => serde_json::to_string(error),
+        };
+        // What cannot be written cannot be sent, either.
+        let text = text.unwrap_or_default();
         match &result {
             Ok(ServerResult::CallToolResult(result)) if result.is_error == Some(true) => {
                 clearance.failed("the tool returned an error");
             }
-            Ok(result) => clearance.completed(serde_json::to_vec(result).unwrap_or_default()),
+            Ok(_) => clearance.completed(&text),
             Err(error) => {
                 clearance.failed(format!("the server returned the error {}", error.code.0));
             }
         }
-        let result = match result? {
-            ServerResult::InitializeResult(mut result) => {
+        let inputs = self.gate.authorize_inputs(&text, caller.as_ref());
+        if let Err(refusal) = inputs.await {
+            return refused(&self.gate, &operation, &refusal);
+        }
+        match (result?, caller) {
+            (ServerResult::InitializeResult(mut result), _) => {
                 announce_lists(&mut result.capabilities);
-                return Ok(ServerResult::InitializeResult(result));
+                Ok(ServerResult::InitializeResult(result))
             }
-            ServerResult::InputRequiredResult(result) => {
-                let caller = match caller {
-                    Ok(caller) => caller,
-                    Err(refusal) => return refused(&self.gate, &operation, refusal),
-                };
-                return match self.check_input_requests(&result, caller).await {
-                    Ok(()) => Ok(ServerResult::InputRequiredResult(result)),
-                    Err(refusal) => refused(&self.gate, &operation, &refusal),
-                };
-            }
-            result => result,
-        };
-        match caller {
-            Ok(caller) => lists::filter(&self.gate, &operation, result, caller)
+            (result, Ok(caller)) => lists::filter(&self.gate, &operation, result, caller)
                 .await
                 .or_else(|refusal| refused(&self.gate, &operation, &refusal)),
             // Without a caller only a lifecycle message runs, whose result is no list.
-            Err(_) => Ok(result),
+            (result, Err(_)) => Ok(result),
         }
-    }
-
-    /// Obtains a permit for each request to the client that a result holds.
-    async fn check_input_requests(
-        &self,
-        result: &rmcp::model::InputRequiredResult,
-        caller: &Caller,
-    ) -> Result<(), Refusal> {
-        for request in result
-            .input_requests
-            .iter()
-            .flat_map(|requests| requests.values())
-        {
-            let text = serde_json::to_string(request).unwrap_or_default();
-            let operation = message::operation(&text)?;
-            if operation.kind() != Kind::Client {
-                return Err(Refusal::unmapped(&operation));
-            }
-            let clearance = self.gate.authorize(&operation, caller, &Silent).await?;
-            // The client answers in another request, so what completes here is the sending.
-            clearance.completed(text);
-        }
-        Ok(())
     }
 }
 

@@ -1,7 +1,8 @@
-//! Requests from a server to its client: sampling, elicitation and roots.
+//! Requests from a server to its client: sampling, elicitation and roots, also those within a
+//! notification of a task.
 //!
 //! A server sends them through its `Peer`, which nothing can wrap. All of them pass the transport,
-//! so the gate stands there:
+//! so the gate stands there. Notifications that the protocol does not know are dropped.
 //!
 //! ```text
 //! server ── request ──► GuardedTransport::send ── authorized? ── yes ──► client
@@ -14,14 +15,14 @@ use std::collections::HashMap;
 use std::fmt;
 
 use rmcp::RoleServer;
-use rmcp::model::{ClientResult, JsonRpcMessage, RequestId, ServerRequest};
+use rmcp::model::{ClientResult, JsonRpcMessage, RequestId, ServerNotification, ServerRequest};
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use tokio::sync::mpsc;
 
 use super::{error_data, message};
 use crate::caller::Caller;
-use crate::gate::{Clearance, Gate, Silent};
+use crate::gate::{Clearance, Gate, Silent, may_ask};
 use crate::refusal::Refusal;
 
 /// Puts a [`Gate`] in front of the client: each request that the server sends needs a permit.
@@ -53,11 +54,15 @@ pub struct GuardedTransport<T> {
     running: HashMap<RequestId, Clearance>,
 }
 
-/// A request to the client that was decided on.
-struct Decided {
-    id: RequestId,
-    request: ServerRequest,
-    clearance: Result<Clearance, Refusal>,
+/// A message to the client that was decided on.
+enum Decided {
+    Request {
+        id: RequestId,
+        request: ServerRequest,
+        clearance: Result<Clearance, Refusal>,
+    },
+    /// A notification whose requests are all permitted.
+    Notification(ServerNotification),
 }
 
 impl<T> GuardedTransport<T> {
@@ -72,6 +77,39 @@ impl<T> GuardedTransport<T> {
             decides,
             running: HashMap::new(),
         }
+    }
+
+    /// Returns whether a notification can be sent at once. One that asks the client for something
+    /// is decided on first, and sent then. One that the protocol does not know is dropped.
+    fn may_notify(&self, notification: &ServerNotification) -> bool {
+        let (ServerNotification::TaskStatusNotification(_)
+        | ServerNotification::CustomNotification(_)) = notification
+        else {
+            return true;
+        };
+        let text = serde_json::to_string(notification).unwrap_or_default();
+        let Some(params) = message::params_of_notification(&text) else {
+            tracing::warn!(target: "atlasent_mcp", "dropped a notification of the server that the protocol does not know");
+            return false;
+        };
+        if !may_ask(params) {
+            return true;
+        }
+        let params = params.to_owned();
+        let (gate, caller) = (self.gate.clone(), self.caller.clone());
+        let (decides, notification) = (self.decides.clone(), notification.clone());
+        tokio::spawn(async move {
+            match gate.authorize_inputs(&params, Ok(&caller)).await {
+                // The receiver is gone only if the connection is.
+                Ok(()) => drop(decides.send(Decided::Notification(notification))),
+                Err(refusal) => tracing::warn!(
+                    target: "atlasent_mcp",
+                    reason = refusal.reason(),
+                    "dropped a notification of the server that asks the client for something"
+                ),
+            }
+        });
+        false
     }
 
     /// Records how a request to the client ended, if the message answers one.
@@ -117,13 +155,23 @@ impl<T: Transport<RoleServer> + 'static> Transport<RoleServer> for GuardedTransp
                 tokio::spawn(async move {
                     let clearance = decide(&gate, &caller, &request.request).await;
                     // The receiver is gone only if the connection is.
-                    let _ = decides.send(Decided {
+                    let _ = decides.send(Decided::Request {
                         id: request.id,
                         request: request.request,
                         clearance,
                     });
                 });
                 None
+            }
+            JsonRpcMessage::Notification(message) => {
+                let notification = message.notification;
+                match self.may_notify(&notification) {
+                    true => Some(
+                        self.transport
+                            .send(JsonRpcMessage::notification(notification)),
+                    ),
+                    false => None,
+                }
             }
             item => Some(self.transport.send(item)),
         };
@@ -145,25 +193,29 @@ impl<T: Transport<RoleServer> + 'static> Transport<RoleServer> for GuardedTransp
                 }
                 decided = self.decided.recv() => decided?,
             };
-            match decided.clearance {
-                Ok(clearance) => {
-                    self.running.insert(decided.id.clone(), clearance);
-                    let request = JsonRpcMessage::request(decided.request, decided.id);
-                    // Not awaited: this future may be dropped at any time.
-                    let sending = self.transport.send(request);
-                    tokio::spawn(async move {
-                        if let Err(error) = sending.await {
-                            tracing::warn!(target: "atlasent_mcp", %error, "a request was not sent to the client");
-                        }
-                    });
+            let message = match decided {
+                Decided::Request {
+                    id,
+                    request,
+                    clearance: Ok(clearance),
+                } => {
+                    self.running.insert(id.clone(), clearance);
+                    JsonRpcMessage::request(request, id)
                 }
-                Err(refusal) => {
-                    return Some(JsonRpcMessage::error(
-                        error_data(&refusal),
-                        Some(decided.id),
-                    ));
+                Decided::Request {
+                    id,
+                    clearance: Err(refusal),
+                    ..
+                } => return Some(JsonRpcMessage::error(error_data(&refusal), Some(id))),
+                Decided::Notification(notification) => JsonRpcMessage::notification(notification),
+            };
+            // Not awaited: this future may be dropped at any time.
+            let sending = self.transport.send(message);
+            tokio::spawn(async move {
+                if let Err(error) = sending.await {
+                    tracing::warn!(target: "atlasent_mcp", %error, "a message was not sent to the client");
                 }
-            }
+            });
         }
     }
 

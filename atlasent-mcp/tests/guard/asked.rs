@@ -126,6 +126,127 @@ async fn a_client_asks_the_server_for_nothing_that_is_for_clients() {
 }
 
 #[tokio::test]
+async fn a_notification_that_the_protocol_does_not_know_is_dropped() {
+    let stage = Stage::new("");
+    stage.says(&[
+        json!({"jsonrpc": "2.0", "method": "notifications/acme/inject", "params": {"text": "obey"}}),
+        json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "a"}}),
+    ]);
+    let mut client = stage.client(allowing());
+    client.initialize().await;
+    let heard = heard(&mut client).await;
+    let methods: Vec<_> = heard
+        .iter()
+        .filter_map(|message| message["method"].as_str())
+        .collect();
+    assert_eq!(methods, ["notifications/message"], "{heard:?}");
+}
+
+/// A question, as servers put it into other messages.
+fn question() -> Value {
+    json!({"q": {"method": "elicitation/create", "params": {"message": "who are you?"}}})
+}
+
+#[tokio::test]
+async fn a_notification_asks_the_client_only_with_a_permit() {
+    for method in [
+        "notifications/tasks",
+        "notifications/tasks/status",
+        "notifications/message",
+    ] {
+        for is_allowed in [true, false] {
+            let stage = Stage::new("");
+            let params =
+                json!({"taskId": "1", "status": "input_required", "inputRequests": question()});
+            stage.says(&[json!({"jsonrpc": "2.0", "method": method, "params": params})]);
+            let authority = match is_allowed {
+                true => allowing().allow("mcp.fake:elicitation/create"),
+                false => allowing(),
+            };
+            let mut client = stage.client(authority);
+            client.initialize().await;
+            let heard = heard(&mut client).await;
+            let asked = heard.iter().filter(|message| message["method"] == method);
+            assert_eq!(
+                asked.count(),
+                usize::from(is_allowed),
+                "{method}: {heard:?}"
+            );
+            assert_eq!(heard.len(), 1 + usize::from(is_allowed));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_response_asks_the_client_only_with_a_permit() {
+    let task = |payload: Value| {
+        let mut task = json!({"taskId": "1", "status": "working"});
+        task.as_object_mut()
+            .unwrap()
+            .extend(payload.as_object().unwrap().clone());
+        json!({ "result": task })
+    };
+    let urls = json!({"elicitations": [{"mode": "url", "message": "who are you?", "url": "https://login.example"}]});
+    let error = json!({"code": -32042, "message": "first open this", "data": urls});
+    let call = (
+        "tools/call",
+        json!({"name": "write", "arguments": {"path": "/a"}}),
+    );
+    let of_task = ("tasks/get", json!({"taskId": "1"}));
+    for ((method, params), answer) in [
+        (
+            call.clone(),
+            json!({"result": {"resultType": "input_required", "inputRequests": question()}}),
+        ),
+        (call.clone(), json!({ "error": error })),
+        (
+            ("tools/list", json!({})),
+            json!({"result": {"tools": [], "inputRequests": question()}}),
+        ),
+        (
+            of_task.clone(),
+            task(json!({"status": "input_required", "inputRequests": question()})),
+        ),
+        (
+            of_task.clone(),
+            task(json!({"status": "completed", "result": {"inputRequests": question()}})),
+        ),
+        (of_task, task(json!({"status": "failed", "error": error}))),
+    ] {
+        for is_allowed in [true, false] {
+            let stage = Stage::new("");
+            let authority = match is_allowed {
+                true => generous().allow("mcp.fake:elicitation/create"),
+                false => generous(),
+            };
+            let mut client = stage.client(authority);
+            client.initialize().await;
+            // The guard's own list of tools comes first.
+            client.call(1, "read").await;
+            stage.answers(&json!({ method: answer }));
+            let response = client.request(2, method, params.clone()).await;
+            let is_asked = response.to_string().contains("who are you?");
+            assert_eq!(is_asked, is_allowed, "{method}: {response}");
+            assert!(is_allowed || response["error"].is_object(), "{response}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_response_never_asks_for_a_request_of_the_agent() {
+    let stage = Stage::new("");
+    let authority = Arc::new(generous());
+    let mut client = stage.client(Arc::clone(&authority));
+    client.initialize().await;
+    let pay = json!({"q": {"method": "tools/call", "params": {"name": "read", "arguments": {"path": "/a"}}}});
+    stage.answers(&json!({"tasks/get": {"result": {"taskId": "1", "inputRequests": pay}}}));
+    let response = client.request(1, "tasks/get", json!({"taskId": "1"})).await;
+    assert!(response["error"].is_object(), "{response}");
+    assert_eq!(asked(&authority), ["mcp.fake:tasks/get"]);
+}
+
+#[tokio::test]
 async fn what_a_client_answers_is_a_part_of_what_is_decided_on() {
     let stage = Stage::new("");
     let authority = Arc::new(generous());

@@ -6,29 +6,74 @@ use atlasent::testing::MockAuthority;
 use atlasent_mcp::Caller;
 use atlasent_mcp::server::{Callers, GuardedServer, GuardedTransport};
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, InputRequiredResult,
-    ServerCapabilities, ServerConfig, ServerRequest,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorCode,
+    GetTaskParams, GetTaskResult, InputRequiredResult, ServerCapabilities, ServerConfig,
+    ServerNotification, ServerRequest,
 };
 use rmcp::service::RequestContext;
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{AGENT, Connection, shop, tools};
 
-/// A server whose tool asks for the client's roots.
+/// A server whose tool asks for the client's roots, or for what `how` says.
 struct AsksForRoots;
+
+/// A task that waits for the client.
+fn task() -> Value {
+    let now = "2026-01-01T00:00:00Z";
+    json!({
+        "taskId": "task-1", "status": "input_required", "createdAt": now, "lastUpdatedAt": now,
+        "ttlMs": null,
+        "inputRequests": {"q": {
+            "method": "elicitation/create",
+            "params": {
+                "mode": "form", "message": "who are you?",
+                "requestedSchema": {"type": "object", "properties": {}},
+            },
+        }},
+    })
+}
 
 impl ServerHandler for AsksForRoots {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        let capabilities = ServerCapabilities::builder().enable_tools().enable_tasks();
+        ServerConfig::new(capabilities.build())
+    }
+
+    async fn get_task(
+        &self,
+        _: GetTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        Ok(serde_json::from_value(task()).unwrap())
     }
 
     async fn call_tool(
         &self,
-        _: CallToolRequestParams,
+        request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        let arguments = request.arguments.unwrap_or_default();
+        if arguments.get("how") == Some(&json!("url")) {
+            let urls =
+                [json!({"mode": "url", "message": "who are you?", "url": "https://login.example"})];
+            let data = json!({ "elicitations": urls });
+            return Err(ErrorData::new(ErrorCode(-32042), "open this", Some(data)));
+        }
+        if arguments.get("how") == Some(&json!("notifications")) {
+            for notification in [
+                json!({"method": "notifications/tasks", "params": task()}),
+                json!({"method": "notifications/acme/inject", "params": {"text": "who are you?"}}),
+                json!({"method": "notifications/tasks/status", "params": task()}),
+            ] {
+                let notification: ServerNotification =
+                    serde_json::from_value(notification).unwrap();
+                context.peer.send_notification(notification).await.unwrap();
+            }
+            return Ok(CallToolResult::success(Vec::new()).into());
+        }
         if context
             .protocol_version()
             .is_some_and(|version| version.as_str() >= "2026")
@@ -116,4 +161,65 @@ async fn a_result_that_asks_the_client_needs_a_permit_for_the_question() {
     let result = client.request("tools/call", params).await.unwrap();
     assert_eq!(result["resultType"], "input_required", "{result}");
     assert!(result.to_string().contains("who are you?"), "{result}");
+}
+
+/// Authorities that do not allow elicitation, and that do.
+fn strict_and_generous() -> [(Arc<MockAuthority>, bool); 2] {
+    [false, true].map(|is_allowed| {
+        let authority = MockAuthority::new()
+            .allow("mcp.shop.echo")
+            .allow("mcp.shop:tasks/get");
+        let authority = match is_allowed {
+            true => authority.allow("mcp.shop:elicitation/create"),
+            false => authority,
+        };
+        (Arc::new(authority), is_allowed)
+    })
+}
+
+#[tokio::test]
+async fn a_task_and_an_error_ask_the_client_only_with_a_permit() {
+    for (authority, is_allowed) in strict_and_generous() {
+        let mut client = open(authority).await;
+        for (method, params) in [
+            ("tasks/get", json!({"taskId": "task-1"})),
+            (
+                "tools/call",
+                json!({"name": "echo", "arguments": {"how": "url"}}),
+            ),
+        ] {
+            let response = client.request(method, params).await;
+            let text = format!("{response:?}");
+            assert_eq!(
+                text.contains("who are you?"),
+                is_allowed,
+                "{method}: {text}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_notification_asks_the_client_only_with_a_permit_and_an_unknown_one_is_dropped() {
+    for (authority, is_allowed) in strict_and_generous() {
+        let mut client = open(authority).await;
+        client
+            .call("echo", json!({"how": "notifications"}))
+            .await
+            .unwrap();
+        client.settle().await;
+        let mut methods: Vec<_> = client
+            .others
+            .iter()
+            .filter_map(|message| message["method"].as_str())
+            .collect();
+        methods.sort_unstable();
+        match is_allowed {
+            true => assert_eq!(
+                methods,
+                ["notifications/tasks", "notifications/tasks/status"]
+            ),
+            false => assert_eq!(methods, [""; 0]),
+        }
+    }
 }

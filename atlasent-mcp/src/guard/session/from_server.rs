@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use super::from_client::{Params, finish};
-use super::lists::{ListKind, asks_for_input};
+use super::lists::ListKind;
 use super::requests::{AskedStage, MAX_ASKED, Open, Stage};
 use super::tasks::Done;
 use super::{SERVER_FAILED, Session};
+use crate::gate::may_ask;
 use crate::guard::link::{Part, ToClient};
 use crate::guard::message::{Kind, Message, RequestId, error_response};
 use crate::guard::shown::refused_request;
+use crate::operation::is_notification_of_server;
 use crate::{Clearance, Refusal};
 
 impl Session {
@@ -57,8 +59,9 @@ impl Session {
             return;
         };
         finish(*clearance, &message);
-        let is_list = ListKind::of(&open.method).is_some();
-        if matches!(message.kind(), Kind::Result { .. }) && (is_list || asks_for_input(&message)) {
+        let is_list = matches!(message.kind(), Kind::Result { .. })
+            && ListKind::of(&open.method).is_some();
+        if is_list || may_ask(message.body().unwrap_or_default()) {
             let method = open.method.clone();
             let guard = Arc::clone(&self.guard);
             let about = id.clone();
@@ -87,6 +90,13 @@ impl Session {
     }
 
     fn on_notification(&mut self, method: &str, message: Message, during: Option<RequestId>) {
+        if !is_notification_of_server(method) {
+            tracing::warn!(
+                ?message,
+                "dropped a notification of the server that the protocol does not know"
+            );
+            return;
+        }
         let params = Params::new(&message);
         let mut about = during.filter(|id| self.open.get_mut(id).is_some());
         match method {
@@ -104,10 +114,42 @@ impl Session {
             }
             _ => {}
         }
-        self.to_client.push_back(ToClient {
-            text: message.to_shared_text(),
-            about: about.or_else(|| self.open.only_running()),
-            part: Part::Message,
+        let about = about.or_else(|| self.open.only_running());
+        match may_ask(message.body().unwrap_or_default()) {
+            true => self.check_notification(message, about),
+            false => self.to_client.push_back(ToClient {
+                text: message.to_shared_text(),
+                about,
+                part: Part::Message,
+            }),
+        }
+    }
+
+    /// Passes a notification on once each request to the client in it has a permit.
+    fn check_notification(&mut self, message: Message, about: Option<RequestId>) {
+        let (Some(caller), Ok(slot)) = (
+            self.last_caller.clone(),
+            Arc::clone(&self.checks).try_acquire_owned(),
+        ) else {
+            tracing::warn!(?message, "dropped a notification that cannot be checked");
+            return;
+        };
+        let guard = Arc::clone(&self.guard);
+        self.tasks.spawn(None, async move {
+            let checked = guard.check_inputs(&message, &caller).await;
+            drop(slot);
+            if let Err(refusal) = &checked {
+                tracing::warn!(
+                    ?message,
+                    reason = refusal.reason(),
+                    "dropped a notification that asks the client for something"
+                );
+            }
+            Done::Notified(checked.ok().map(|()| ToClient {
+                text: message.to_shared_text(),
+                about,
+                part: Part::Message,
+            }))
         });
     }
 

@@ -9,8 +9,6 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::guard::message::Message;
-
 /// The members of an object as they were written, in their order.
 pub(crate) struct Members<'a>(pub(crate) Vec<(String, &'a RawValue)>);
 
@@ -108,13 +106,4 @@ impl ListKind {
             Self::Prompts => "prompts",
         }
     }
-}
-
-/// Whether a result asks the client for input, which needs a permit (protocol version 2026-07-28).
-pub(crate) fn asks_for_input(message: &Message) -> bool {
-    let body = message.body().unwrap_or_default();
-    // Most results have no such member, and a large one is not read for it. A member may be written
-    // with escapes.
-    (body.contains("inputRequests") || body.contains("\\u"))
-        && Members::parse(body).is_some_and(|result| result.get("inputRequests").is_some())
 }

@@ -28,6 +28,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
 use super::Guard;
@@ -44,6 +45,8 @@ use tools::ToolList;
 const MAX_WAITING: usize = 64;
 /// The most answers that wait for a server that does not read them.
 const MAX_ANSWERS: usize = 256;
+/// The most notifications of a server that are being decided on.
+const MAX_CHECKS: usize = 64;
 /// How long the requests of a client that is gone may still run.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -57,6 +60,8 @@ pub(crate) struct Session {
     open: Requests,
     /// The requests of the server that have no response yet.
     asked: Asked,
+    /// Limits the notifications of the server that are being decided on.
+    checks: Arc<Semaphore>,
     /// The caller of the client's last message, in whose name the server's requests are asked.
     last_caller: Option<Caller>,
     tools: ToolList,
@@ -84,6 +89,7 @@ impl Session {
             announcements: Announcements::new(&guard),
             open: Requests::default(),
             asked: Asked::default(),
+            checks: Arc::new(Semaphore::new(MAX_CHECKS)),
             last_caller: None,
             tools: ToolList::new(),
             tasks: Tasks::new(),
@@ -184,6 +190,7 @@ impl Session {
                 let (message, cleared) = *answer;
                 self.on_asked_for_server(id, about, message, cleared);
             }
+            Done::Notified(notification) => self.to_client.extend(notification),
             Done::Filtered { id, text } => self.respond(&id, text),
             Done::Overdue { own } => self.on_overdue(&own),
             Done::Progress(message) => {

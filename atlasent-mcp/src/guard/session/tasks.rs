@@ -24,6 +24,8 @@ pub(super) enum Done {
         about: Option<RequestId>,
         answer: Box<(Message, Result<Clearance, Refusal>)>,
     },
+    /// The requests within a notification of the server were decided on. Unset if it is dropped.
+    Notified(Option<ToClient>),
     /// The response for the client.
     Filtered { id: RequestId, text: Arc<str> },
     /// The server did not answer a request of the guard in time.
