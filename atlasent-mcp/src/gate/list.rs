@@ -21,20 +21,52 @@ use crate::operation::{Kind, Operation};
 use crate::refusal::Refusal;
 use crate::schema::Requirement;
 
-/// The lists that are filtered: the method, the member of its result, what names an item, and the
-/// method that uses an item.
-const LISTS: [(&str, &str, &str, &str); 5] = [
-    ("tools/list", "tools", "name", "tools/call"),
-    ("prompts/list", "prompts", "name", "prompts/get"),
-    ("resources/list", "resources", "uri", "resources/read"),
-    (
+/// A list that a server answers with.
+#[derive(Debug)]
+pub(crate) struct List {
+    method: &'static str,
+    /// The member of the result that holds the items.
+    pub(crate) member: &'static str,
+    /// What names an item, and the method that uses one. Unset for a list that is not filtered.
+    items: Option<(&'static str, &'static str)>,
+}
+
+/// All lists of the protocol. A template names no resource, so all templates are shown.
+static LISTS: [List; 6] = [
+    List::new("tools/list", "tools", Some(("name", "tools/call"))),
+    List::new("prompts/list", "prompts", Some(("name", "prompts/get"))),
+    List::new(
+        "resources/list",
+        "resources",
+        Some(("uri", "resources/read")),
+    ),
+    List::new(
         "resources/directory/read",
         "resources",
-        "uri",
-        "resources/read",
+        Some(("uri", "resources/read")),
     ),
-    ("skills/list", "skills", "uri", "skills/get"),
+    List::new("resources/templates/list", "resourceTemplates", None),
+    List::new("skills/list", "skills", Some(("uri", "skills/get"))),
 ];
+
+impl List {
+    const fn new(
+        method: &'static str,
+        member: &'static str,
+        items: Option<(&'static str, &'static str)>,
+    ) -> Self {
+        Self {
+            method,
+            member,
+            items,
+        }
+    }
+
+    /// Returns the list that a method answers with.
+    pub(crate) fn of_method(method: &str) -> Option<&'static Self> {
+        LISTS.iter().find(|list| list.method == method)
+    }
+}
 
 /// An item of a list, and what is asked about it.
 struct Item {
@@ -58,16 +90,26 @@ impl Gate {
     pub async fn filter_list(
         &self,
         operation: &Operation,
+        result: Value,
+        caller: &Caller,
+    ) -> Result<Value, Refusal> {
+        match List::of_method(operation.method()) {
+            Some(list) => self.filter_items(list, result, caller).await,
+            None => Ok(result),
+        }
+    }
+
+    /// Returns the result of a list as [`filter_list`](Self::filter_list) does.
+    pub(crate) async fn filter_items(
+        &self,
+        list: &List,
         mut result: Value,
         caller: &Caller,
     ) -> Result<Value, Refusal> {
-        let list = LISTS
-            .iter()
-            .find(|(method, ..)| *method == operation.method());
-        let Some((_, member, names, uses)) = list else {
+        let Some((names, uses)) = list.items else {
             return Ok(result);
         };
-        let Some(Value::Array(items)) = result.get_mut(*member) else {
+        let Some(Value::Array(items)) = result.get_mut(list.member) else {
             return Ok(result);
         };
         let items = std::mem::take(items).into_iter();
@@ -76,7 +118,7 @@ impl Gate {
             .collect();
         let visible = self.visible(items, caller).await?;
         if let Some(object) = result.as_object_mut() {
-            object.insert((*member).to_owned(), Value::Array(visible));
+            object.insert(list.member.to_owned(), Value::Array(visible));
         }
         Ok(result)
     }

@@ -32,6 +32,8 @@ pub use builder::GateBuilder;
 pub use clearance::{AuthorizedOperation, Clearance};
 #[cfg(any(feature = "guard", feature = "rmcp"))]
 pub(crate) use inputs::may_ask;
+#[cfg(any(feature = "guard", feature = "rmcp"))]
+pub(crate) use list::List;
 pub use progress::{Progress, Silent, WaitingFor};
 #[cfg(feature = "ati")]
 pub(crate) use rates::Rates;

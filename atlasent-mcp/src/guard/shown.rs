@@ -10,8 +10,9 @@ use super::message::{
     Kind as MessageKind, Message, RequestId, check_unique, error_response, result_response,
 };
 use super::pins::PinCheck;
-use super::session::lists::{ListKind, Members};
+use super::session::lists::Members;
 use super::{Guard, operation};
+use crate::gate::List;
 use crate::operation::{Kind, Operation};
 use crate::{Caller, Refusal};
 
@@ -47,10 +48,8 @@ impl Guard {
         caller: &Caller,
     ) -> Arc<str> {
         let shown = match self.check_inputs(message, caller).await {
-            Ok(()) => match (message.kind(), ListKind::of(method)) {
-                (MessageKind::Result { .. }, Some(kind)) => {
-                    self.list(kind, method, message, caller).await
-                }
+            Ok(()) => match (message.kind(), List::of_method(method)) {
+                (MessageKind::Result { .. }, Some(list)) => self.list(list, message, caller).await,
                 _ => Ok(None),
             },
             Err(refusal) => Err(refusal),
@@ -84,8 +83,7 @@ impl Guard {
     /// Returns the result of a list with what the caller may see, or `None` if that is all of it.
     async fn list(
         &self,
-        kind: ListKind,
-        method: &str,
+        list: &List,
         message: &Message,
         caller: &Caller,
     ) -> Result<Option<String>, Refusal> {
@@ -98,7 +96,7 @@ impl Guard {
         let body = message.body().unwrap_or("null");
         check_unique(body).map_err(|_| unusable())?;
         let members = Members::parse(body).ok_or_else(unusable)?;
-        let Some(written) = members.items(kind.member()) else {
+        let Some(written) = members.items(list.member) else {
             // Not a list that a client could read.
             return Err(unusable());
         };
@@ -107,16 +105,15 @@ impl Guard {
             .map(|item| serde_json::from_str(item.get()))
             .collect();
         let mut kept = items.map_err(|_| unusable())?;
-        if kind == ListKind::Tools {
+        if list.member == "tools" {
             kept = self.unchanged_tools(kept).ok_or_else(unusable)?;
         }
-        let operation = Operation::parse(method, None)?;
-        let result = serde_json::json!({ kind.member(): kept });
-        let mut result = self.gate.filter_list(&operation, result, caller).await?;
-        let Some(Value::Array(kept)) = result.get_mut(kind.member()).map(Value::take) else {
+        let result = serde_json::json!({ list.member: kept });
+        let mut result = self.gate.filter_items(list, result, caller).await?;
+        let Some(Value::Array(kept)) = result.get_mut(list.member).map(Value::take) else {
             return Err(unusable());
         };
-        Ok(rewritten(&members, kind, &written, &kept))
+        Ok(rewritten(&members, list, &written, &kept))
     }
 
     /// Leaves out the tools whose definition changed. `None` if a tool has no name, or the pins
@@ -160,7 +157,7 @@ fn needs_result_type(message: &Message) -> bool {
 /// `None` if all are.
 fn rewritten(
     members: &Members<'_>,
-    kind: ListKind,
+    list: &List,
     written: &[&RawValue],
     kept: &[Value],
 ) -> Option<String> {
@@ -186,7 +183,7 @@ fn rewritten(
         return None;
     }
     let items: Vec<&str> = items.iter().map(String::as_str).collect();
-    Some(members.with_items(kind.member(), &items))
+    Some(members.with_items(list.member, &items))
 }
 
 /// Whether two items have the same name or URI.

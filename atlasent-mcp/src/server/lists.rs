@@ -12,8 +12,8 @@ use serde_json::json;
 
 use super::GuardedServer;
 use crate::caller::Caller;
-use crate::gate::Gate;
-use crate::operation::{Kind, Operation};
+use crate::gate::{Gate, List};
+use crate::operation::Operation;
 use crate::refusal::Refusal;
 
 /// How often the task of a session looks whether the session has ended.
@@ -26,7 +26,7 @@ pub(super) async fn filter(
     result: ServerResult,
     caller: &Caller,
 ) -> Result<ServerResult, Refusal> {
-    let list = List {
+    let list = Filter {
         gate,
         operation,
         caller,
@@ -50,7 +50,7 @@ pub(super) async fn filter(
         }
         result @ ServerResult::ListResourceTemplatesResult(_) => result,
         // A list in a shape that is not known cannot be filtered.
-        _ if operation.kind() == Kind::List => {
+        _ if List::of_method(operation.method()).is_some() => {
             return Err(Refusal::unavailable(
                 "UNREADABLE_LIST",
                 "the list cannot be shown",
@@ -60,13 +60,13 @@ pub(super) async fn filter(
     })
 }
 
-struct List<'a> {
+struct Filter<'a> {
     gate: &'a Gate,
     operation: &'a Operation,
     caller: &'a Caller,
 }
 
-impl List<'_> {
+impl Filter<'_> {
     async fn visible<T: Serialize + DeserializeOwned>(
         &self,
         member: &str,

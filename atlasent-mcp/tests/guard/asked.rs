@@ -275,3 +275,36 @@ async fn what_a_client_answers_is_a_part_of_what_is_decided_on() {
         decided_on
     );
 }
+
+#[tokio::test]
+async fn every_list_shows_only_what_may_be_used() {
+    for (method, params, member, uses) in [
+        ("skills/list", json!({}), "skills", "skills/get"),
+        (
+            "resources/directory/read",
+            json!({"uri": "file:///"}),
+            "resources",
+            "resources/read",
+        ),
+        ("resources/list", json!({}), "resources", "resources/read"),
+    ] {
+        for is_allowed in [true, false] {
+            let stage = Stage::new("");
+            let authority = MockAuthority::new().allow("mcp.fake:resources/directory/read");
+            let authority = match is_allowed {
+                true => authority.allow(&format!("mcp.fake:{uses}")),
+                false => authority,
+            };
+            let mut client = stage.client(authority);
+            client.initialize().await;
+            let items =
+                json!([{"uri": "file:///a", "name": "a"}, {"uri": "file:///b", "name": "b"}]);
+            stage.answers(&json!({ method: {"result": {member: items}} }));
+            let response = client.request(1, method, params.clone()).await;
+            let shown = response["result"][member]
+                .as_array()
+                .unwrap_or_else(|| panic!("{response}"));
+            assert_eq!(shown.len(), if is_allowed { 2 } else { 0 }, "{method}");
+        }
+    }
+}

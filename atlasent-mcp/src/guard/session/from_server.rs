@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use super::from_client::{Params, finish};
-use super::lists::ListKind;
 use super::requests::{AskedStage, MAX_ASKED, Open, Stage};
 use super::tasks::Done;
 use super::{SERVER_FAILED, Session};
-use crate::gate::may_ask;
+use crate::gate::{List, may_ask};
 use crate::guard::link::{Part, ToClient};
 use crate::guard::message::{Kind, Message, RequestId, error_response};
 use crate::guard::shown::refused_request;
@@ -60,7 +59,7 @@ impl Session {
         };
         finish(*clearance, &message);
         let is_list = matches!(message.kind(), Kind::Result { .. })
-            && ListKind::of(&open.method).is_some();
+            && List::of_method(&open.method).is_some();
         if is_list || may_ask(message.body().unwrap_or_default()) {
             let method = open.method.clone();
             let guard = Arc::clone(&self.guard);

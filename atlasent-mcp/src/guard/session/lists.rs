@@ -71,39 +71,3 @@ impl<'de> Visitor<'de> for MembersVisitor {
         Ok(Members(members))
     }
 }
-
-/// The lists of the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ListKind {
-    /// `tools/list`
-    Tools,
-    /// `resources/list`
-    Resources,
-    /// `resources/templates/list`
-    ResourceTemplates,
-    /// `prompts/list`
-    Prompts,
-}
-
-impl ListKind {
-    /// Returns the list that a method answers with.
-    pub(crate) fn of(method: &str) -> Option<Self> {
-        match method {
-            "tools/list" => Some(Self::Tools),
-            "resources/list" => Some(Self::Resources),
-            "resources/templates/list" => Some(Self::ResourceTemplates),
-            "prompts/list" => Some(Self::Prompts),
-            _ => None,
-        }
-    }
-
-    /// Returns the member of the result that holds the items.
-    pub(crate) fn member(self) -> &'static str {
-        match self {
-            Self::Tools => "tools",
-            Self::Resources => "resources",
-            Self::ResourceTemplates => "resourceTemplates",
-            Self::Prompts => "prompts",
-        }
-    }
-}
