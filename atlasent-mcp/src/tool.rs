@@ -98,13 +98,18 @@ impl Tool {
     pub(crate) fn with_requirement(mut self, argument: &str, requirement: &Requirement) -> Self {
         let properties = self.input_schema.get_mut("properties");
         let part = properties.and_then(|properties| properties.get_mut(argument));
-        if let Some(part) = part {
-            let (keyword, name) = match requirement {
-                Requirement::Scope(scope) => (REQUIRES_SCOPE, scope),
-                Requirement::Action(action) => (REQUIRES_ACTION, action),
-            };
+        let (keyword, name) = match requirement {
+            Requirement::Scope(scope) => (REQUIRES_SCOPE, scope),
+            Requirement::Action(action) => (REQUIRES_ACTION, action),
+        };
+        match part {
+            // The schema stays where references expect it.
+            Some(Value::Object(part)) if !part.contains_key(keyword) => {
+                part.insert(keyword.to_owned(), name.as_str().into());
+            }
             // A schema can be `true`, which has no place for a keyword.
-            *part = json!({"allOf": [part.take()], keyword: name});
+            Some(part) => *part = json!({"allOf": [part.take()], keyword: name}),
+            None => {}
         }
         self
     }

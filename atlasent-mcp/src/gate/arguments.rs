@@ -91,8 +91,8 @@ impl Gate {
             return Ok(());
         };
         let arguments = Value::Object(operation.argument_values());
-        tool.check(&arguments).map_err(refusal)?;
         let scopes = granted_scopes(tool.requirements(), caller);
+        tool.check(&arguments, &scopes).map_err(refusal)?;
         let Err(error) = tool.check_restricted(&arguments, &scopes) else {
             return Ok(());
         };

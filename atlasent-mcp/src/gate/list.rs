@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use atlasent::AnyAction;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::Gate;
@@ -205,12 +205,13 @@ impl Gate {
             Answer::NoPolicy => item.has_unknown_resource,
             Answer::No => false,
         });
-        let visible = visible.map(|(item, _)| self.shown(item, &allowed, caller));
+        let visible = visible.filter_map(|(item, _)| self.shown(item, &allowed, caller));
         Ok(visible.collect())
     }
 
-    /// Returns an item as the caller sees it.
-    fn shown(&self, item: Item, allowed: &BTreeSet<Requirement>, caller: &Caller) -> Value {
+    /// Returns an item as the caller sees it. `None` for a tool that the caller cannot call in any
+    /// case.
+    fn shown(&self, item: Item, allowed: &BTreeSet<Requirement>, caller: &Caller) -> Option<Value> {
         let Item {
             mut item,
             operation,
@@ -218,17 +219,17 @@ impl Gate {
             ..
         } = item;
         if requirements.is_empty() {
-            return item;
+            return Some(item);
         }
         let met = &granted_scopes(&requirements, caller) | allowed;
         let tool = operation
             .target()
             .and_then(|name| self.known_tool(name).ok().flatten());
-        let schema = tool.map_or(Value::Object(Map::new()), |tool| tool.shown(&met));
+        let schema = tool?.shown(&met)?;
         if let Some(object) = item.as_object_mut() {
             object.insert("inputSchema".to_owned(), schema);
         }
-        item
+        Some(item)
     }
 }
 

@@ -311,7 +311,7 @@ proptest::proptest! {
         if let Ok(operation) = Operation::parse("tools/call", Some(params)) {
             proptest::prop_assert_eq!(operation.arguments(), arguments.trim());
             // A number that is too large for a float is read by few.
-            if let Ok(read) = serde_json::from_str::<serde_json::Value>(&arguments) {
+            if let Ok(read) = serde_json::from_str::<Value>(&arguments) {
                 let decided_on = operation.context().as_object();
                 proptest::prop_assert_eq!(Some(decided_on), read.as_object());
             }

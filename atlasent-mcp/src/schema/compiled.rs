@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
 use super::Requirement;
+use super::document::Document;
 use super::restrict::{Restricted, requirements};
 use crate::operation::shown as cut;
 use crate::tool::{Tool, ToolError};
@@ -25,8 +27,18 @@ pub(crate) struct CompiledTool {
     schema: Value,
     validator: Validator,
     requirements: BTreeSet<Requirement>,
-    /// The enforced schemas, by the requirements that a caller meets.
-    enforced: Mutex<BTreeMap<BTreeSet<Requirement>, Arc<Validator>>>,
+    /// What a caller sees and has to fit, by the requirements that the caller meets.
+    variants: Mutex<BTreeMap<BTreeSet<Requirement>, Arc<Variant>>>,
+}
+
+/// A tool for the callers who meet the same requirements.
+#[derive(Debug)]
+struct Variant {
+    /// The schema that they see. `None` if no arguments of theirs fit.
+    shown: Option<Value>,
+    /// What the arguments have to fit beside the tool's own schema. Both are the reason why they
+    /// cannot be used.
+    enforced: Result<[Validator; 2], String>,
 }
 
 /// Why arguments do not fit.
@@ -48,13 +60,16 @@ impl CompiledTool {
         let schema = Value::Object(tool.input_schema().clone());
         let requirements = requirements(&schema)
             .map_err(|keyword| error(format!("has a `{keyword}` that is not a string")))?;
+        if Document::new(&schema).is_endless() {
+            return Err(error("refers to itself without an end".to_owned()));
+        }
         let validator = compile(&schema).map_err(|why| error(format!("is unusable: {why}")))?;
         Ok(Self {
             tool,
             schema,
             validator,
             requirements,
-            enforced: Mutex::default(),
+            variants: Mutex::default(),
         })
     }
 
@@ -67,14 +82,30 @@ impl CompiledTool {
         &self.requirements
     }
 
-    /// Returns the schema that a caller sees who meets these requirements.
-    pub(crate) fn shown(&self, met: &BTreeSet<Requirement>) -> Value {
-        Restricted::new(&self.schema, &|requirement| met.contains(requirement)).shown()
+    /// Returns the schema that a caller sees who meets these requirements. `None` if the caller
+    /// cannot call the tool in any case.
+    pub(crate) fn shown(&self, met: &BTreeSet<Requirement>) -> Option<Value> {
+        self.variant(met).shown.clone()
     }
 
-    /// Checks that arguments fit the tool's schema.
-    pub(crate) fn check(&self, arguments: &Value) -> Result<(), ArgumentError> {
-        first_error(&self.validator, arguments).map_err(ArgumentError::Invalid)
+    /// Checks that arguments fit the tool's schema. The error names no field that is hidden from a
+    /// caller who meets these requirements.
+    pub(crate) fn check(
+        &self,
+        arguments: &Value,
+        met: &BTreeSet<Requirement>,
+    ) -> Result<(), ArgumentError> {
+        let Err(error) = self.validator.validate(arguments) else {
+            return Ok(());
+        };
+        let names_a_field = matches!(error.kind(), ValidationErrorKind::Required { .. });
+        let restricted = match names_a_field && !self.requirements.is_subset(met) {
+            true => self.fits(arguments, met).err(),
+            false => None,
+        };
+        Err(ArgumentError::Invalid(
+            restricted.unwrap_or_else(|| text(&error)),
+        ))
     }
 
     /// Checks that arguments set no part whose requirement is not among those `met`.
@@ -83,26 +114,40 @@ impl CompiledTool {
         arguments: &Value,
         met: &BTreeSet<Requirement>,
     ) -> Result<(), ArgumentError> {
-        if self.requirements.is_subset(met) {
-            return Ok(());
+        match self.requirements.is_subset(met) {
+            true => Ok(()),
+            false => self.fits(arguments, met).map_err(ArgumentError::Restricted),
         }
-        let validator = self.enforced(met).map_err(ArgumentError::Restricted)?;
-        first_error(&validator, arguments).map_err(ArgumentError::Restricted)
     }
 
-    fn enforced(&self, met: &BTreeSet<Requirement>) -> Result<Arc<Validator>, String> {
+    /// Checks that arguments fit what is enforced.
+    fn fits(&self, arguments: &Value, met: &BTreeSet<Requirement>) -> Result<(), String> {
+        let variant = self.variant(met);
+        let mut validators = variant.enforced.as_ref().map_err(Clone::clone)?.iter();
+        validators.try_for_each(|validator| {
+            let valid = validator.validate(arguments);
+            valid.map_err(|error| text(&error))
+        })
+    }
+
+    fn variant(&self, met: &BTreeSet<Requirement>) -> Arc<Variant> {
         let met: BTreeSet<_> = self.requirements.intersection(met).cloned().collect();
-        let mut known = self.enforced.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(validator) = known.get(&met) {
-            return Ok(Arc::clone(validator));
+        let mut known = self.variants.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(variant) = known.get(&met) {
+            return Arc::clone(variant);
         }
         let meets = |requirement: &Requirement| met.contains(requirement);
-        let schema = Restricted::new(&self.schema, &meets).enforced();
-        let validator = Arc::new(compile(&schema)?);
+        let Restricted { shown, enforced } = Restricted::new(&self.schema, &meets);
+        let [parts, overlay] = enforced;
+        let enforced = compile(&parts).and_then(|parts| Ok([parts, compile(&overlay)?]));
+        let variant = Arc::new(Variant {
+            shown: shown.filter(|_| enforced.is_ok()),
+            enforced,
+        });
         if known.len() < MAX_VARIANTS {
-            known.insert(met, Arc::clone(&validator));
+            known.insert(met, Arc::clone(&variant));
         }
-        Ok(validator)
+        variant
     }
 }
 
@@ -124,10 +169,7 @@ fn compile(schema: &Value) -> Result<Validator, String> {
 }
 
 /// Returns where and why a value does not fit. The message names the place and quotes no value.
-fn first_error(validator: &Validator, value: &Value) -> Result<(), String> {
-    let Err(error) = validator.validate(value) else {
-        return Ok(());
-    };
+fn text(error: &ValidationError<'_>) -> String {
     let place = error.instance_path().to_string();
     let place = match &*place {
         "" => "the arguments".to_owned(),
@@ -135,7 +177,7 @@ fn first_error(validator: &Validator, value: &Value) -> Result<(), String> {
     };
     let why = error.masked_with("the value").to_string();
     let why: String = why.chars().take(200).collect();
-    Err(format!("{place}: {why}"))
+    format!("{place}: {why}")
 }
 
 #[cfg(test)]
@@ -148,6 +190,10 @@ mod tests {
         CompiledTool::new(Tool::new("t", schema).unwrap()).unwrap()
     }
 
+    fn check(tool: &CompiledTool, arguments: Value) -> Result<(), ArgumentError> {
+        tool.check(&arguments, &BTreeSet::new())
+    }
+
     #[test]
     fn arguments_have_to_fit_and_the_error_names_the_place_and_no_value() {
         let tool = tool(json!({
@@ -156,14 +202,14 @@ mod tests {
             "required": ["user"],
             "additionalProperties": false,
         }));
-        assert_eq!(tool.check(&json!({"user": {"age": 7}})), Ok(()));
+        assert_eq!(check(&tool, json!({"user": {"age": 7}})), Ok(()));
         for (arguments, place) in [
             (json!({}), "the arguments"),
             (json!({"user": {"age": "hunter2"}}), "`user/age`"),
             (json!({"user": {"age": 4711}}), "`user/age`"),
             (json!({"user": {}, "more": 1}), "the arguments"),
         ] {
-            let Err(ArgumentError::Invalid(why)) = tool.check(&arguments) else {
+            let Err(ArgumentError::Invalid(why)) = check(&tool, arguments.clone()) else {
                 panic!("{arguments} fits");
             };
             assert!(why.contains(place), "{why}");
@@ -192,7 +238,7 @@ mod tests {
         let tool = tool(json!({"properties": {"force": {"x-atlasent-requires": "s"}}}));
         let nothing = BTreeSet::new();
         let sent = json!({"force": true});
-        assert_eq!(tool.check(&sent), Ok(()));
+        assert_eq!(check(&tool, sent.clone()), Ok(()));
         assert!(matches!(
             tool.check_restricted(&sent, &nothing),
             Err(ArgumentError::Restricted(_))
@@ -208,13 +254,43 @@ mod tests {
     }
 
     #[test]
+    fn no_error_names_a_required_field_that_is_hidden() {
+        let tool = tool(json!({
+            "properties": {
+                "to": {"type": "string"},
+                "user": {"properties": {"secret_role": {"x-atlasent-requires": "s"}}, "required": ["secret_role"]},
+            },
+            "required": ["to"],
+        }));
+        let Err(ArgumentError::Invalid(why)) = check(&tool, json!({})) else {
+            panic!("`to` is required");
+        };
+        assert!(why.contains("to"), "{why}");
+        let Err(ArgumentError::Invalid(why)) = check(&tool, json!({"to": "a", "user": {}})) else {
+            panic!("`secret_role` is required");
+        };
+        assert!(
+            why.contains("`user`") && !why.contains("secret_role"),
+            "{why}"
+        );
+        let met = BTreeSet::from([Requirement::Scope("s".to_owned())]);
+        let sent = json!({"to": "a", "user": {"secret_role": "x"}});
+        assert_eq!(tool.check(&sent, &met), Ok(()));
+        assert_eq!(tool.check_restricted(&sent, &met), Ok(()));
+        assert!(tool.check_restricted(&sent, &BTreeSet::new()).is_err());
+    }
+
+    #[test]
+    fn a_schema_without_an_end_is_unusable() {
+        let tool = Tool::new("t", json!({"$ref": "#"})).unwrap();
+        assert!(CompiledTool::new(tool).is_err());
+    }
+
+    #[test]
     fn a_pattern_that_goes_back_for_ever_refuses() {
         let tool = tool(json!({"properties": {"a": {"pattern": "^(?=(a+)+$)b"}}}));
         let started = std::time::Instant::now();
-        assert!(
-            tool.check(&json!({"a": format!("{}!", "a".repeat(64))}))
-                .is_err()
-        );
+        assert!(check(&tool, json!({"a": format!("{}!", "a".repeat(64))})).is_err());
         assert!(started.elapsed().as_secs() < 2);
     }
 }

@@ -11,21 +11,17 @@
 //! enforced  {"properties": {"path": {…}, "force": false}, "oneOf": [{"const": "copy"}, false]}
 //! ```
 //!
-//! Of `{"anyOf": [{"properties": {"force": …}}, {"type": "object"}]}`, the second branch accepts
-//! any `force`, and the server may read the value as the first one all the same. So a name that is
-//! hidden in one branch is `false` beside the branches, too, unless another branch declares it.
+//! `hidden.rs` says which parts are hidden, and `overlay.rs` makes a second schema, for the fields
+//! that only some branch of the schema hides. The arguments have to fit both.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::document::{Document, Object, Place, is_map, place};
+use super::hidden::{Hidden, names_in};
+use super::overlay::overlay;
 use super::{REQUIRES_ACTION, REQUIRES_SCOPE, Requirement};
-
-/// The keywords whose schemas apply to the same value as the schema that they stand in.
-const IN_PLACE: [&str; 3] = ["allOf", "anyOf", "oneOf"];
-
-/// How deep references are followed. A schema that refers to itself would be followed for good.
-const MAX_REFERENCES: usize = 8;
 
 /// Returns everything that parts of the schema require.
 ///
@@ -71,246 +67,132 @@ fn of_part(
 /// Whether a caller meets a requirement.
 pub(super) type Meets<'a> = &'a dyn Fn(&Requirement) -> bool;
 
+/// Whether one part requires what the caller does not have.
+pub(super) fn requires_more(object: &Object, meets: Meets<'_>) -> bool {
+    of_part(object).any(|required| !required.is_ok_and(|required| meets(&required)))
+}
+
 /// A schema as one caller may use it.
-#[derive(Clone, Copy)]
-pub(super) struct Restricted<'a> {
-    root: &'a Value,
-    meets: Meets<'a>,
+#[derive(Debug)]
+pub(super) struct Restricted {
+    /// The schema that the caller sees. `None` if no arguments of the caller can fit it.
+    pub(super) shown: Option<Value>,
+    /// The schemas that the arguments of the caller have to fit beside the tool's own.
+    pub(super) enforced: [Value; 2],
 }
 
-impl<'a> Restricted<'a> {
-    pub(super) fn new(root: &'a Value, meets: Meets<'a>) -> Self {
-        Self { root, meets }
+impl Restricted {
+    pub(super) fn new(root: &Value, meets: Meets<'_>) -> Self {
+        let document = Document::new(root);
+        let hidden = Hidden::new(&document, meets);
+        let enforced = [enforced(&hidden, root), overlay(&hidden)];
+        let shown = (!hidden.hides_value(root)).then(|| {
+            let mut shown = shown(&hidden, root, &BTreeSet::new());
+            strip(&mut shown);
+            shown
+        });
+        Self { shown, enforced }
     }
+}
 
-    /// Returns the schema that the caller sees.
-    pub(super) fn shown(self) -> Value {
-        self.show(self.root)
-    }
-
-    /// Returns the schema that the arguments of the caller have to fit beside the tool's own.
-    pub(super) fn enforced(self) -> Value {
-        self.enforce(self.root)
-    }
-
-    /// Returns whether a part is hidden, by what it requires itself or by what it refers to.
-    fn is_hidden(self, part: &Value) -> bool {
-        let mut part = part;
-        for _ in 0..MAX_REFERENCES {
-            let Value::Object(object) = part else {
-                return false;
-            };
-            if self.requires_more(object) {
-                return true;
+/// Returns a schema whose hidden parts are `false`.
+fn enforced(hidden: &Hidden<'_>, schema: &Value) -> Value {
+    let object = match schema {
+        _ if hidden.hides_value(schema) => return Value::Bool(false),
+        Value::Object(object) => object,
+        other => return other.clone(),
+    };
+    let members = object.iter().map(|(keyword, value)| {
+        let value = match (place(keyword), value) {
+            (None, value) => value.clone(),
+            (Some(_), Value::Object(schemas)) if is_map(keyword) => {
+                let schemas = schemas.iter();
+                let schemas = schemas.map(|(name, one)| (name.clone(), enforced(hidden, one)));
+                Value::Object(schemas.collect())
             }
-            match self.referred(object) {
-                Some(referred) => part = referred,
-                None => return false,
+            (Some(_), Value::Array(schemas)) => {
+                schemas.iter().map(|one| enforced(hidden, one)).collect()
             }
-        }
-        // A chain of references without an end says nothing.
-        true
-    }
-
-    fn requires_more(self, object: &Map<String, Value>) -> bool {
-        of_part(object).any(|required| !required.is_ok_and(|required| (self.meets)(&required)))
-    }
-
-    /// Returns what an object refers to within the schema.
-    fn referred(self, object: &Map<String, Value>) -> Option<&'a Value> {
-        let pointer = object.get("$ref")?.as_str()?.strip_prefix('#')?;
-        self.root.pointer(pointer)
-    }
-
-    fn show(self, schema: &Value) -> Value {
-        match schema {
-            Value::Object(object) => {
-                let mut visible = Map::new();
-                for (key, value) in object {
-                    let is_ours = key == REQUIRES_SCOPE || key == REQUIRES_ACTION;
-                    if !is_ours && !self.is_hidden(value) {
-                        visible.insert(key.clone(), self.show(value));
-                    }
-                }
-                let properties = object.get("properties").and_then(Value::as_object);
-                if let (Some(Value::Array(required)), Some(properties)) =
-                    (visible.get_mut("required"), properties)
-                {
-                    required.retain(|name| {
-                        let part = name.as_str().and_then(|name| properties.get(name));
-                        !part.is_some_and(|part| self.is_hidden(part))
-                    });
-                }
-                Value::Object(visible)
-            }
-            Value::Array(items) => {
-                let visible = items.iter().filter(|item| !self.is_hidden(item));
-                visible.map(|item| self.show(item)).collect()
-            }
-            other => other.clone(),
-        }
-    }
-
-    fn enforce(self, schema: &Value) -> Value {
-        match schema {
-            _ if self.is_hidden(schema) => Value::Bool(false),
-            Value::Object(object) => {
-                let members = object.iter();
-                let members = members.map(|(key, value)| (key.clone(), self.enforce(value)));
-                let mut enforced: Map<String, Value> = members.collect();
-                let names = self.hidden_in_branches(object);
-                if !names.is_empty() {
-                    let names = names.into_iter().map(|name| (name, Value::Bool(false)));
-                    let beside = serde_json::json!({"properties": Map::from_iter(names)});
-                    match enforced.get_mut("allOf") {
-                        Some(Value::Array(all)) => all.push(beside),
-                        _ => {
-                            enforced.insert("allOf".to_owned(), Value::Array(vec![beside]));
-                        }
-                    }
-                }
-                Value::Object(enforced)
-            }
-            Value::Array(items) => items.iter().map(|item| self.enforce(item)).collect(),
-            other => other.clone(),
-        }
-    }
-
-    /// Returns the names of properties that are hidden in a branch of the object, and that the
-    /// object and its other branches do not declare.
-    fn hidden_in_branches(self, object: &Map<String, Value>) -> BTreeSet<String> {
-        let has_branches = IN_PLACE.iter().any(|keyword| object.contains_key(*keyword));
-        let mut names = Names::default();
-        if has_branches || object.contains_key("$ref") {
-            self.collect_names(object, &mut names, MAX_REFERENCES);
-        }
-        names.hidden.difference(&names.declared).cloned().collect()
-    }
-
-    fn collect_names(self, object: &Map<String, Value>, names: &mut Names, depth: usize) {
-        let Some(depth) = depth.checked_sub(1) else {
-            return;
+            (Some(_), schema) => enforced(hidden, schema),
         };
-        let is_hidden = self.requires_more(object);
-        if let Some(Value::Object(properties)) = object.get("properties") {
-            for (name, part) in properties {
-                match is_hidden || self.is_hidden(part) {
-                    true => names.hidden.insert(name.clone()),
-                    false => names.declared.insert(name.clone()),
-                };
+        (keyword.clone(), value)
+    });
+    Value::Object(members.collect())
+}
+
+/// Returns a schema without its hidden parts. `above` are the fields of the same value that the
+/// schemas around it hide.
+fn shown<'a>(hidden: &Hidden<'a>, schema: &'a Value, above: &BTreeSet<&'a str>) -> Value {
+    let Value::Object(object) = schema else {
+        return schema.clone();
+    };
+    let mut names = hidden.hidden_names(object);
+    names.extend(above);
+    let members = object.iter().map(|(keyword, value)| {
+        let value = match place(keyword) {
+            Some(place) => shown_schemas(hidden, keyword, place, value, &names),
+            None => value.clone(),
+        };
+        (keyword.clone(), value)
+    });
+    Value::Object(members.collect())
+}
+
+/// Returns the value of a keyword without its hidden schemas.
+fn shown_schemas<'a>(
+    hidden: &Hidden<'a>,
+    keyword: &str,
+    place: Place,
+    value: &'a Value,
+    names: &BTreeSet<&'a str>,
+) -> Value {
+    let none = BTreeSet::new();
+    let above = if place == Place::Same { names } else { &none };
+    let is_hidden = |schema: &Value| {
+        hidden.hides_value(schema)
+            || names_in(schema.get("required")).any(|name| above.contains(name))
+    };
+    match value {
+        Value::Object(schemas) if is_map(keyword) => {
+            let of_fields = matches!(keyword, "properties" | "dependentSchemas" | "dependencies");
+            let visible = schemas.iter().filter(|(name, schema)| {
+                !is_hidden(schema) && !(of_fields && names.contains(&***name))
+            });
+            let visible = visible.map(|(name, one)| (name.clone(), shown(hidden, one, above)));
+            Value::Object(visible.collect())
+        }
+        Value::Array(schemas) if matches!(keyword, "anyOf" | "oneOf") => {
+            let visible = schemas.iter().filter(|schema| !is_hidden(schema));
+            let visible: Vec<Value> = visible.map(|one| shown(hidden, one, above)).collect();
+            // The list of these keywords is never empty.
+            match visible.is_empty() {
+                true => Value::Array(vec![Value::Bool(false)]),
+                false => Value::Array(visible),
             }
         }
-        let branches = IN_PLACE
-            .iter()
-            .filter_map(|keyword| object.get(*keyword)?.as_array());
-        for branch in branches.flatten().filter_map(Value::as_object) {
-            self.collect_names(branch, names, depth);
+        Value::Array(schemas) => {
+            let all = schemas.iter().map(|schema| match is_hidden(schema) {
+                true => Value::Bool(false),
+                false => shown(hidden, schema, above),
+            });
+            all.collect()
         }
-        if let Some(Value::Object(referred)) = self.referred(object) {
-            self.collect_names(referred, names, depth);
-        }
+        schema if is_hidden(schema) => Value::Bool(false),
+        schema => shown(hidden, schema, above),
     }
 }
 
-/// The names of the properties of an object and of its branches.
-#[derive(Default)]
-struct Names {
-    hidden: BTreeSet<String>,
-    declared: BTreeSet<String>,
+/// Removes the keywords of requirements.
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            object.retain(|keyword, _| keyword != REQUIRES_SCOPE && keyword != REQUIRES_ACTION);
+            object.values_mut().for_each(strip);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip),
+        _ => {}
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    const NOTHING: Meets<'_> = &|_| false;
-
-    fn shown(schema: &Value, meets: Meets<'_>) -> Value {
-        Restricted::new(schema, meets).shown()
-    }
-
-    fn enforced(schema: &Value, meets: Meets<'_>) -> Value {
-        Restricted::new(schema, meets).enforced()
-    }
-
-    #[test]
-    fn a_hidden_field_is_gone_from_what_is_shown_and_false_in_what_is_enforced() {
-        let schema = json!({
-            "properties": {
-                "path": {"type": "string"},
-                "force": {"type": "boolean", "x-atlasent-requires": "a"},
-                "deep": {"type": "array", "items": {"properties": {"x": {"x-atlasent-requires-action": "b"}}}},
-            },
-            "required": ["path", "force"],
-        });
-        assert_eq!(
-            shown(&schema, NOTHING),
-            json!({
-                "properties": {"path": {"type": "string"}, "deep": {"type": "array", "items": {"properties": {}}}},
-                "required": ["path"],
-            })
-        );
-        let enforced = enforced(&schema, NOTHING);
-        assert_eq!(enforced["properties"]["force"], false);
-        assert_eq!(
-            enforced["properties"]["deep"]["items"]["properties"]["x"],
-            false
-        );
-        let all = requirements(&schema).unwrap();
-        assert_eq!(all.len(), 2);
-        let shown = shown(&schema, &|requirement| {
-            *requirement == Requirement::Scope("a".to_owned())
-        });
-        assert_eq!(shown["properties"]["force"], json!({"type": "boolean"}));
-    }
-
-    #[test]
-    fn a_hidden_variant_is_gone() {
-        let schema =
-            json!({"oneOf": [{"const": "copy"}, {"const": "move", "x-atlasent-requires": "a"}]});
-        assert_eq!(
-            shown(&schema, NOTHING),
-            json!({"oneOf": [{"const": "copy"}]})
-        );
-        let referred = json!({
-            "properties": {"mode": {"$ref": "#/$defs/Mode"}},
-            "$defs": {"Mode": {"enum": ["a"], "x-atlasent-requires": "a"}},
-        });
-        assert_eq!(
-            shown(&referred, NOTHING),
-            json!({"properties": {}, "$defs": {}})
-        );
-        assert_eq!(
-            enforced(&schema, NOTHING),
-            json!({"oneOf": [{"const": "copy"}, false]})
-        );
-    }
-
-    #[test]
-    fn a_name_that_one_branch_hides_is_false_beside_the_branches() {
-        let schema = json!({
-            "anyOf": [{"$ref": "#/$defs/A"}, {"type": "object"}],
-            "$defs": {"A": {"properties": {"force": {"x-atlasent-requires": "a"}, "path": {}}}},
-        });
-        let schema = enforced(&schema, NOTHING);
-        assert_eq!(schema["allOf"], json!([{"properties": {"force": false}}]));
-        let declared = json!({"anyOf": [
-            {"properties": {"force": {"x-atlasent-requires": "a"}}}, {"properties": {"force": {}}},
-        ]});
-        assert_eq!(enforced(&declared, NOTHING).get("allOf"), None);
-        let endless = json!({"$ref": "#"});
-        assert_eq!(enforced(&endless, NOTHING), json!(false));
-    }
-
-    #[test]
-    fn a_requirement_that_is_no_text_is_an_error() {
-        for value in [json!(7), json!(""), json!(["a"]), json!(null)] {
-            assert!(
-                requirements(&json!({"properties": {"a": {"x-atlasent-requires": value}}}))
-                    .is_err()
-            );
-        }
-    }
-}
+mod tests;

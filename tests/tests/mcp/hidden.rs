@@ -5,7 +5,7 @@ use std::sync::Arc;
 use atlasent::testing::MockAuthority;
 use serde_json::{Value, json};
 
-use crate::support::{connect, local, shop};
+use crate::support::{connect, local, names, shop};
 
 const PAYS: &str = r#"
     permit (principal, action == Action::"mcp.shop.pay", resource);
@@ -96,11 +96,23 @@ async fn a_rule_hides_an_argument_of_a_tool_that_does_not_say_so_itself() {
 
     let rule = Rule::new().require("to", Requirement::Action("pay.anyone".to_owned()));
     let (mut client, reached) = connect(gate(local(PAYS), deploys().tool("pay", rule))).await;
+    // No call without the argument fits, so there is nothing that this agent could call.
     let list = client.request("tools/list", json!({})).await.unwrap();
-    assert_eq!(properties(&list), ["cents"]);
+    assert!(!names(&list, "tools", "name").contains(&"pay".to_owned()));
+    for arguments in [json!({"to": "a", "cents": 5}), json!({"cents": 5})] {
+        let result = client.call("pay", arguments).await.unwrap();
+        assert_eq!(result["isError"], true);
+        assert!(!result.to_string().contains("`to`"), "{result}");
+    }
+    assert_eq!(reached.count(), 0);
+    let rule = Rule::new().require("to", Requirement::Action("pay.abroad".to_owned()));
+    let (mut client, reached) =
+        connect(gate(local(PAYS_ABROAD), deploys().tool("pay", rule))).await;
+    let list = client.request("tools/list", json!({})).await.unwrap();
+    assert_eq!(properties(&list), ["abroad", "cents", "to"]);
     client
         .call("pay", json!({"to": "a", "cents": 5}))
         .await
         .unwrap();
-    assert_eq!(reached.count(), 0);
+    assert_eq!(reached.count(), 1);
 }
