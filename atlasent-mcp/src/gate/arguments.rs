@@ -32,9 +32,9 @@ impl Gate {
     /// Sets the tools of the server. From then on, a call of another tool is refused, and so are
     /// arguments that do not fit their tool's schema. A second call replaces the tools.
     ///
-    /// Without this call, arguments are not checked. A tool whose schema cannot be used is left
-    /// out, so its calls are refused; the result lists why. No reference to another document is
-    /// resolved.
+    /// Without this call, arguments are not checked. A tool that is the same as before keeps its
+    /// compiled schema. A tool whose schema cannot be used is left out, so its calls are refused; the
+    /// result lists why. No reference to another document is resolved.
     ///
     /// # Errors
     ///
@@ -43,10 +43,14 @@ impl Gate {
     pub fn set_tools(&self, tools: Vec<Tool>) -> Result<Vec<ToolError>, MappingError> {
         self.shared.mapping.check(&tools)?;
         let mut unusable = Vec::new();
+        let known = self.shared.catalogue.tools();
         let mut compiled = Tools::new();
         for tool in tools {
-            match CompiledTool::new(self.shared.mapping.restrict(tool)) {
-                Ok(tool) => drop(compiled.insert(tool.tool().name().to_owned(), Arc::new(tool))),
+            let tool = self.shared.mapping.restrict(tool);
+            let same = known.as_ref().and_then(|known| known.get(tool.name()));
+            let same = same.filter(|known| *known.tool() == tool).map(Arc::clone);
+            match same.map_or_else(|| CompiledTool::new(tool).map(Arc::new), Ok) {
+                Ok(tool) => drop(compiled.insert(tool.tool().name().to_owned(), tool)),
                 Err(error) => unusable.push(error),
             }
         }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::link::{FromServer, ServerLink, ToServer};
 use super::message::{Kind, Message, RequestId, error_response};
-use super::{MAX_PAGES, ServerCommand};
+use super::{MAX_LIST_BYTES, MAX_PAGES, ServerCommand};
 
 /// The version of the protocol that is asked for. Servers answer with one that they have.
 const VERSION: &str = "2025-11-25";
@@ -51,7 +51,7 @@ pub enum DescribeError {
     #[error("its answer to `{0}` is not that of the protocol")]
     Unreadable(&'static str),
     /// The list has no end.
-    #[error("its answers to `{0}` have more than 64 pages")]
+    #[error("its answers to `{0}` have more than 64 pages, or more than 16 MiB")]
     Endless(&'static str),
 }
 
@@ -104,9 +104,13 @@ impl Conversation {
         method: &'static str,
         member: &str,
     ) -> Result<Vec<Value>, DescribeError> {
-        let (mut items, mut params) = (Vec::new(), Map::new());
+        let (mut items, mut params, mut bytes) = (Vec::new(), Map::new(), 0);
         for _ in 0..MAX_PAGES {
             let mut page = self.request(method, Value::Object(params.clone())).await?;
+            bytes += page.to_string().len();
+            if bytes > MAX_LIST_BYTES {
+                break;
+            }
             let Some(Value::Array(found)) = page.get_mut(member).map(Value::take) else {
                 return Err(DescribeError::Unreadable(method));
             };

@@ -64,6 +64,9 @@ const TOOL_CHANGED: &str = "TOOL_CHANGED";
 /// The most pages of a list of the server.
 const MAX_PAGES: usize = 64;
 
+/// The most bytes of all pages of a list of the server. A page may be as large as a message.
+const MAX_LIST_BYTES: usize = message::MAX_MESSAGE_BYTES;
+
 /// What decides on the messages between clients and one server.
 pub struct Guard {
     gate: Gate,

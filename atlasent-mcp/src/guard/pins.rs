@@ -12,7 +12,9 @@
 //!                          "changed": {"sha256": "…", "definition": {…}, "seen": "2026-…Z"}}}}
 //! ```
 //!
-//! The file is replaced as a whole, and changes of several guards wait for each other.
+//! The file is replaced as a whole, and changes of several guards wait for each other. What a server
+//! lists cannot make it grow without bound: a tool beyond the limits is not recorded, and a tool
+//! that is not recorded is refused.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -29,7 +31,13 @@ use sha2::{Digest, Sha256};
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The most tools of a server. Further tools are refused.
-const MAX_TOOLS: usize = 4_096;
+pub const MAX_TOOLS: usize = 4_096;
+
+/// The most bytes of one definition, as compact JSON. A tool with a larger one is refused.
+pub const MAX_DEFINITION_BYTES: usize = 1024 * 1024;
+
+/// The most bytes of all recorded definitions of a server. Further tools are refused.
+pub const MAX_TOTAL_BYTES: usize = 16 * 1024 * 1024;
 
 /// The pins of one server.
 #[derive(Debug)]
@@ -77,8 +85,11 @@ struct PinFile {
 pub enum PinCheck {
     /// The definition is the recorded one, or was recorded just now.
     Same,
-    /// The definition is another one, or cannot be recorded.
+    /// The definition is another one.
     Changed,
+    /// The tool is not recorded: it is beyond [`MAX_TOOLS`], [`MAX_DEFINITION_BYTES`] or
+    /// [`MAX_TOTAL_BYTES`].
+    NoRoom,
 }
 
 /// Why the pins of a server cannot be read or written.
@@ -101,6 +112,17 @@ pub enum PinError {
         path: String,
         /// What is wrong.
         why: String,
+    },
+    /// The file would be larger than one that can be read. It stays as it was.
+    #[error(
+        "`{path}` would have {bytes} bytes, and at most {MAX_FILE_BYTES} are read: delete it to pin \
+         all tools anew"
+    )]
+    TooLarge {
+        /// The path of the file.
+        path: String,
+        /// The bytes that it would have.
+        bytes: usize,
     },
     /// The name of the server cannot be the name of a file.
     #[error("the server name `{0}` is not one of letters, digits, `-` and `_`, at most 64")]
@@ -149,16 +171,28 @@ impl Pins {
         // The file is read again before a tool counts as changed: a person may have accepted it.
         if !tools.iter().zip(&digests).all(is_same) {
             *known = self.change(|pins| {
+                let mut recorded = pins.values().map(PinnedTool::bytes).sum();
                 for ((name, tool), digest) in tools.iter().zip(&digests) {
-                    record(pins, name, tool, digest, now);
+                    record(pins, &mut recorded, name, tool, digest, now);
                 }
             })?;
         }
         let same = |(tool, digest): (&(String, Value), &String)| match known.get(&tool.0) {
             Some(pin) if pin.sha256 == *digest => PinCheck::Same,
-            _ => PinCheck::Changed,
+            Some(_) => PinCheck::Changed,
+            None => PinCheck::NoRoom,
         };
         Ok(tools.iter().zip(&digests).map(same).collect())
+    }
+
+    /// Returns the recorded definitions of tools with these names.
+    pub(super) fn definitions<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a String>,
+    ) -> Vec<Value> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let pins = names.into_iter().filter_map(|name| known.get(name));
+        pins.map(|pin| pin.definition.clone()).collect()
     }
 
     /// Returns the tools whose definition changed and was not accepted.
@@ -211,7 +245,14 @@ impl Pins {
             return Ok(tools);
         }
         let file = PinFile { tools };
-        let text = serde_json::to_vec_pretty(&file).map_err(|error| failed(error.into()))?;
+        // Without spaces, the size follows from that of the definitions.
+        let text = serde_json::to_vec(&file).map_err(|error| failed(error.into()))?;
+        if text.len() as u64 > MAX_FILE_BYTES {
+            return Err(PinError::TooLarge {
+                path: self.path.display().to_string(),
+                bytes: text.len(),
+            });
+        }
         let beside = self.path.with_added_extension("new");
         write_whole(&beside, &text).map_err(failed)?;
         fs::rename(&beside, &self.path).map_err(failed)?;
@@ -219,15 +260,34 @@ impl Pins {
     }
 }
 
-/// Records a tool that is new, or differs from its pin.
+impl PinnedTool {
+    /// The bytes of its definitions.
+    fn bytes(&self) -> usize {
+        let changed = self.changed.as_ref();
+        size(&self.definition) + changed.map_or(0, |changed| size(&changed.definition))
+    }
+}
+
+/// The bytes of a definition as compact JSON.
+fn size(definition: &Value) -> usize {
+    definition.to_string().len()
+}
+
+/// Records a tool that is new, or differs from its pin, if there is room. `recorded` is the number
+/// of bytes of all definitions.
 fn record(
     pins: &mut BTreeMap<String, PinnedTool>,
+    recorded: &mut usize,
     name: &str,
     tool: &Value,
     digest: &str,
     now: Timestamp,
 ) {
-    let has_room = pins.len() < MAX_TOOLS;
+    let bytes = size(tool);
+    let has_room = |others: usize| {
+        bytes <= MAX_DEFINITION_BYTES && others.saturating_add(bytes) <= MAX_TOTAL_BYTES
+    };
+    let is_full = pins.len() >= MAX_TOOLS;
     match pins.get_mut(name) {
         Some(pin) if pin.sha256 == digest => {}
         Some(pin)
@@ -236,13 +296,20 @@ fn record(
                 .as_ref()
                 .is_some_and(|changed| changed.sha256 == digest) => {}
         Some(pin) => {
+            let replaced = pin.changed.take();
+            *recorded -= replaced.map_or(0, |replaced| size(&replaced.definition));
+            if !has_room(*recorded) {
+                return;
+            }
+            *recorded += bytes;
             pin.changed = Some(ChangedTool {
                 sha256: digest.to_owned(),
                 definition: tool.clone(),
                 seen: now.to_string(),
             });
         }
-        None if has_room => {
+        None if !is_full && has_room(*recorded) => {
+            *recorded += bytes;
             let pin = PinnedTool {
                 sha256: digest.to_owned(),
                 definition: tool.clone(),
@@ -379,6 +446,88 @@ mod tests {
         assert!(pins.accept(name, shown, Timestamp::UNIX_EPOCH).unwrap());
         assert_eq!(check(&pins, "two"), PinCheck::Same);
         assert_eq!(check(&pins, "one"), PinCheck::Changed);
+    }
+
+    fn named(name: &str, bytes: usize) -> (String, Value) {
+        (
+            name.to_owned(),
+            json!({"name": name, "description": "x".repeat(bytes)}),
+        )
+    }
+
+    #[test]
+    fn a_server_with_ever_new_tools_is_recorded_up_to_a_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let pins = Pins::open(folder.path(), "mail").unwrap();
+        for round in 0..3 {
+            let tools: Vec<_> = (0..2_000)
+                .map(|number| named(&format!("t{round}-{number}"), 1))
+                .collect();
+            let checks = pins.check(&tools, Timestamp::UNIX_EPOCH).unwrap();
+            let same = checks.iter().filter(|check| **check == PinCheck::Same);
+            assert_eq!(same.count(), [2_000, 2_000, MAX_TOOLS - 4_000][round]);
+            assert!(!checks.contains(&PinCheck::Changed));
+        }
+        assert_eq!(load(&pins.path).unwrap().len(), MAX_TOOLS);
+        // What was recorded still counts.
+        let first = pins.check(&[named("t0-0", 1)], Timestamp::UNIX_EPOCH);
+        assert_eq!(first.unwrap(), [PinCheck::Same]);
+    }
+
+    #[test]
+    fn large_definitions_leave_a_file_that_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let pins = Pins::open(folder.path(), "mail").unwrap();
+        let large = MAX_DEFINITION_BYTES - 100;
+        let tools: Vec<_> = (0..20)
+            .map(|number| named(&format!("t{number:02}"), large))
+            .collect();
+        let checks = pins.check(&tools, Timestamp::UNIX_EPOCH).unwrap();
+        let same = checks.iter().filter(|check| **check == PinCheck::Same);
+        assert_eq!(same.count(), MAX_TOTAL_BYTES / MAX_DEFINITION_BYTES);
+        // A change that has no room is a change all the same, and is not recorded.
+        for bytes in [large, 10 * MAX_DEFINITION_BYTES] {
+            let (name, mut changed) = named("t00", bytes);
+            changed["more"] = true.into();
+            let checks = pins.check(&[(name, changed)], Timestamp::UNIX_EPOCH);
+            assert_eq!(checks.unwrap(), [PinCheck::Changed]);
+        }
+        assert!(pins.changed().is_empty());
+        let (name, tool) = named("alone", MAX_DEFINITION_BYTES);
+        let other = Pins::open(folder.path(), "other").unwrap();
+        let checks = other.check(&[(name, tool)], Timestamp::UNIX_EPOCH);
+        assert_eq!(checks.unwrap(), [PinCheck::NoRoom]);
+        let again = Pins::open(folder.path(), "mail").unwrap();
+        assert_eq!(
+            again.check(&tools, Timestamp::UNIX_EPOCH).unwrap(),
+            checks_of(&tools)
+        );
+    }
+
+    /// The checks of tools of which only the first have room.
+    fn checks_of(tools: &[(String, Value)]) -> Vec<PinCheck> {
+        let room = MAX_TOTAL_BYTES / MAX_DEFINITION_BYTES;
+        (0..tools.len())
+            .map(|place| match place < room {
+                true => PinCheck::Same,
+                false => PinCheck::NoRoom,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_read_again_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let pins = Pins::open(folder.path(), "mail").unwrap();
+        check(&pins, "one");
+        let before = fs::read(&pins.path).unwrap();
+        let grown = pins.change(|pins| {
+            let definition = Value::from("x".repeat(MAX_FILE_BYTES as usize));
+            pins.get_mut("send").unwrap().definition = definition;
+        });
+        let error = grown.unwrap_err();
+        assert!(matches!(error, PinError::TooLarge { .. }), "{error}");
+        assert_eq!(fs::read(&pins.path).unwrap(), before);
     }
 
     #[test]

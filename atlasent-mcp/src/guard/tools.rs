@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Guard;
-use super::pins::{PinCheck, PinError};
+use super::pins::{MAX_DEFINITION_BYTES, MAX_TOOLS, MAX_TOTAL_BYTES, PinCheck, PinError};
 use crate::mapping::MappingError;
 use crate::tool::Tool;
 
@@ -15,9 +15,10 @@ use crate::tool::Tool;
 #[derive(Debug, Default)]
 pub(super) struct KnownTools(Mutex<State>);
 
+/// The names are those of recorded tools, so a server cannot make the sets grow without bound.
 #[derive(Debug, Default)]
 struct State {
-    definitions: BTreeMap<String, Value>,
+    seen: BTreeSet<String>,
     changed: BTreeSet<String>,
 }
 
@@ -57,19 +58,15 @@ impl Guard {
         let tools: Vec<(String, Value)> = tools.into_iter().collect();
         let checks = self.compare(&tools)?;
         let mut state = self.tools.state();
-        for ((name, definition), check) in tools.into_iter().zip(checks) {
-            // A changed tool has rules and no calls: its first definition stays.
-            if check == PinCheck::Same || !state.definitions.contains_key(&name) {
-                state.definitions.insert(name, definition);
-            }
-        }
+        let recorded = tools.into_iter().zip(checks);
+        let recorded = recorded.filter(|(_, check)| *check != PinCheck::NoRoom);
+        state.seen.extend(recorded.map(|((name, _), _)| name));
+        // A changed tool has rules and no calls: its recorded definition stays.
         let mut usable = Vec::new();
-        for (name, definition) in &state.definitions {
-            match Tool::from_json(definition) {
+        for definition in self.pins.definitions(&state.seen) {
+            match Tool::from_json(&definition) {
                 Ok(tool) => usable.push(tool),
-                Err(error) => {
-                    tracing::warn!(tool = %name.escape_debug(), %error, "a tool cannot be used");
-                }
+                Err(error) => tracing::warn!(%error, "a tool cannot be used"),
             }
         }
         for error in self.gate.set_tools(usable)? {
@@ -81,9 +78,20 @@ impl Guard {
     /// Compares tools of a list with their pins.
     pub(super) fn compare(&self, tools: &[(String, Value)]) -> Result<Vec<PinCheck>, PinError> {
         let checks = self.pins.check(tools, Timestamp::now())?;
+        let unrecorded = checks.iter().filter(|check| **check == PinCheck::NoRoom);
+        let unrecorded = unrecorded.count();
+        if unrecorded > 0 {
+            tracing::warn!(
+                unrecorded,
+                "tools of the server are refused, because they cannot be recorded: at most \
+                 {MAX_TOOLS} tools of {MAX_DEFINITION_BYTES} bytes each and {MAX_TOTAL_BYTES} \
+                 bytes in all are"
+            );
+        }
         let mut state = self.tools.state();
         for ((name, _), check) in tools.iter().zip(&checks) {
             match check {
+                PinCheck::NoRoom => {}
                 PinCheck::Same => {
                     state.changed.remove(name);
                 }
@@ -99,5 +107,44 @@ impl Guard {
             }
         }
         Ok(checks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use atlasent::testing::MockAuthority;
+    use serde_json::json;
+
+    use super::*;
+    use crate::guard::pins::Pins;
+    use crate::{Gate, Mapping};
+
+    #[test]
+    fn a_server_with_ever_new_tools_makes_the_guard_grow_up_to_a_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Arc::new(MockAuthority::new());
+        let gate = Gate::builder(authority, Mapping::standard("fake").unwrap()).build();
+        let guard = Guard::new(gate, Pins::open(folder.path(), "fake").unwrap());
+        let list = |round: usize, description: &str| {
+            let tools = (0..2_000).map(|number| {
+                let name = format!("t{round}-{number}");
+                let tool = json!({
+                    "name": name, "description": description, "inputSchema": {"type": "object"},
+                });
+                (name, tool)
+            });
+            tools.collect::<BTreeMap<_, _>>()
+        };
+        for round in 0..4 {
+            guard.learn(list(round, "one")).unwrap();
+        }
+        for round in 0..4 {
+            guard.learn(list(round, "two")).unwrap();
+        }
+        let state = guard.tools.state();
+        assert_eq!(state.seen.len(), MAX_TOOLS);
+        assert_eq!(state.changed.len(), MAX_TOOLS);
     }
 }

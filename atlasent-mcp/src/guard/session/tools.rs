@@ -14,8 +14,8 @@ use uuid::Uuid;
 use super::Session;
 use super::tasks::{Answer, Done};
 use crate::Caller;
-use crate::guard::MAX_PAGES;
 use crate::guard::message::{Kind, Message, RequestId, check_unique};
+use crate::guard::{MAX_LIST_BYTES, MAX_PAGES};
 
 /// How long the server has to answer one page of the list.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,6 +43,8 @@ struct Loading {
     /// The request that is open.
     own: RequestId,
     pages: usize,
+    /// The bytes of all pages.
+    bytes: usize,
     tools: BTreeMap<String, Value>,
     /// The `_meta` of the requests, as the client sends it where there is no handshake.
     meta: Option<Value>,
@@ -121,6 +123,7 @@ impl Session {
                 self.tools.state = State::Loading(Loading {
                     own: own.clone(),
                     pages: 0,
+                    bytes: 0,
                     tools: BTreeMap::new(),
                     meta: meta.clone(),
                     waiting: vec![waiting],
@@ -145,6 +148,10 @@ impl Session {
         };
         if loading.own != *id {
             return;
+        }
+        loading.bytes += message.body().map_or(0, str::len);
+        if loading.bytes > MAX_LIST_BYTES {
+            return self.refuse_waiting("the list of the server's tools is too large");
         }
         let page = match (message.kind(), message.body()) {
             (Kind::Result { .. }, Some(body)) => read_page(body),
@@ -171,6 +178,7 @@ impl Session {
             Some(cursor) => self.next_page(Some(cursor)),
             None if std::mem::take(&mut loading.is_outdated) => {
                 loading.tools.clear();
+                loading.bytes = 0;
                 self.next_page(None);
             }
             None => self.on_listed(),
