@@ -162,10 +162,10 @@ impl Budget {
                 "`context.{path}` {why}, and policy `{policy}` has a budget for it"
             ))
         };
-        let Some(text) = number_at(request, path) else {
+        let Some(value) = value_at(request, path) else {
             return invalid("is missing");
         };
-        let Some(numeral) = Numeral::parse(&text) else {
+        let Some(numeral) = value.numeral() else {
             return invalid("is not a number");
         };
         match Units::from_numeral(&numeral) {
@@ -313,9 +313,27 @@ fn unknown<'a>(what: &str, word: &str, known: impl Iterator<Item = &'a str> + Cl
     format!("`{word}` is no {what}: {meant}")
 }
 
-/// Returns the text of the number at a path of the context, as it was written. A string counts as
-/// the number that it holds, as a `decimal` of a schema does.
-fn number_at(request: &EvaluateRequest, path: &str) -> Option<String> {
+/// The value that a budget adds up, as it was written.
+enum WrittenValue {
+    /// The text of a JSON value that is no string.
+    Json(String),
+    /// The content of a string.
+    Text(String),
+}
+
+impl WrittenValue {
+    /// Returns the number that the value is or holds. A string counts as the number that it holds,
+    /// as a `decimal` of a schema does.
+    fn numeral(&self) -> Option<Numeral<'_>> {
+        match self {
+            Self::Json(text) => Numeral::parse(text),
+            Self::Text(text) => Numeral::parse_in_string(text),
+        }
+    }
+}
+
+/// Returns the value at a path of the context. `None` if it is absent.
+fn value_at(request: &EvaluateRequest, path: &str) -> Option<WrittenValue> {
     let mut written = request.context.written_numbers();
     let mut keys = path.split('.');
     let mut found = keys.next().and_then(|key| {
@@ -327,16 +345,16 @@ fn number_at(request: &EvaluateRequest, path: &str) -> Option<String> {
         found = found.and_then(|value| value.get(key));
     }
     if let Some(text) = written.and_then(WrittenNumbers::text) {
-        return Some(text.to_owned());
+        return Some(WrittenValue::Json(text.to_owned()));
     }
     match found {
         None | Some(Value::Null) if path == "amount" => {
             let amount = request.options.amount.as_ref();
-            amount.map(ToString::to_string)
+            amount.map(|amount| WrittenValue::Json(amount.to_string()))
         }
         None | Some(Value::Null) => None,
-        Some(Value::String(text)) => Some(text.clone()),
-        Some(value) => Some(value.to_string()),
+        Some(Value::String(text)) => Some(WrittenValue::Text(text.clone())),
+        Some(value) => Some(WrittenValue::Json(value.to_string())),
     }
 }
 
@@ -470,8 +488,10 @@ mod tests {
             (r#"{"n": {"m": 5}}"#, "is not a number"),
             (r#"{"n": -5}"#, "is negative"),
             (r#"{"n": -0.00001}"#, "is negative"),
-            (r#"{"n": "-1e300"}"#, "is negative"),
+            (r#"{"n": -1e300}"#, "is negative"),
+            (r#"{"n": "-5"}"#, "is negative"),
             (r#"{"n": 0.00001}"#, "more than four digits"),
+            (r#"{"n": "0.00001"}"#, "more than four digits"),
             (r#"{"n": 1e300}"#, "too large"),
             (r#"{"n": 922337203685477.5808}"#, "too large"),
         ] {
@@ -481,5 +501,35 @@ mod tests {
         }
         let named = RequestOptions::default().amount(5);
         assert!(taken("n", "{}", named).is_err());
+    }
+
+    #[test]
+    fn a_string_that_programs_read_differently_is_no_amount() {
+        // `parseInt` makes 5, 5, 1, 7, 5, 16, 5 and 1 of the first eight.
+        for text in [
+            "5e-4", "5E-4", "1e3", "007", "+5", "0x10", "5 ", "1_000", "1,000", "5.", ".5", "\t5",
+            "٥", "５", "NaN", "Infinity", "5n", "5\u{0}", "--5", "5e", "e5",
+        ] {
+            let context = serde_json::json!({ "n": text }).to_string();
+            let error = taken("n", &context, RequestOptions::default()).unwrap_err();
+            assert!(error.contains("is not a number"), "{text}: {error}");
+        }
+        for (text, amount) in [
+            ("5", "5"),
+            ("0", "0"),
+            ("5.50", "5.5"),
+            ("0.0001", "0.0001"),
+        ] {
+            let context = serde_json::json!({ "n": text }).to_string();
+            assert_eq!(
+                taken("n", &context, RequestOptions::default()).unwrap(),
+                amount
+            );
+        }
+        // A number is read by all in the same way.
+        assert_eq!(
+            taken("n", r#"{"n": 5e-4}"#, RequestOptions::default()).unwrap(),
+            "0.0005"
+        );
     }
 }

@@ -320,11 +320,11 @@ fn typed(
             CedarValue::from(long.ok_or_else(misfit)?)
         }
         (Type::Decimal, value) => {
-            let decimal = |text: &str| Numeral::parse(text)?.decimal();
+            let decimal = |numeral: Option<Numeral<'_>>| numeral?.decimal();
             let decimal = match (text, value) {
-                (Some(text), _) => decimal(text),
-                (None, Value::Number(number)) => decimal(&number.to_string()),
-                (None, Value::String(text)) => decimal(text),
+                (Some(text), _) => decimal(Numeral::parse(text)),
+                (None, Value::Number(number)) => decimal(Numeral::parse(&number.to_string())),
+                (None, Value::String(text)) => decimal(Numeral::parse_in_string(text)),
                 (None, _) => None,
             };
             let decimal = RestrictedExpression::new_decimal(decimal.ok_or_else(misfit)?);

@@ -37,6 +37,17 @@ impl<'a> Numeral<'a> {
         })
     }
 
+    /// Parses a number that a string holds: the text of a JSON number without an exponent.
+    ///
+    /// The program behind a permit reads the string with a function of its own, and many of these
+    /// stop at the `e`: `5e-4` is 5 for them.
+    pub(super) fn parse_in_string(text: &'a str) -> Option<Self> {
+        match text.contains(['e', 'E']) {
+            true => None,
+            false => Self::parse(text),
+        }
+    }
+
     /// Returns whether the value is below zero.
     pub(super) fn is_negative(&self) -> bool {
         self.negative && self.significant().0.next().is_some()

@@ -157,6 +157,7 @@ fn a_value_that_its_type_does_not_take_is_named_by_its_path_and_its_types() {
         (r#"{"d": 1e15}"#, "`decimal`, and is an integer"),
         (r#"{"d": " 1.5"}"#, "`decimal`, and is a string"),
         (r#"{"d": "0x1"}"#, "`decimal`, and is a string"),
+        (r#"{"d": "15e-1"}"#, "`decimal`, and is a string"),
         (
             r#"{"s": 5}"#,
             "`context.s` has to be of type `String`, and is an integer",
