@@ -24,6 +24,7 @@
 //!
 //! [tools.write_file]
 //! resource = "path"
+//! require = { mode = { scope = "tool:files:write_file:mode" } }
 //! ```
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 use atlasent_authority::duration::parse_duration;
 use atlasent_mcp::guard::secret::SecretSource;
+use atlasent_mcp::schema::Requirement;
 use atlasent_mcp::{Mapping, Rule};
 use serde::Deserialize;
 
@@ -145,6 +147,16 @@ struct SecretTable {
 struct RuleTable {
     action: Option<String>,
     resource: Option<String>,
+    /// What a caller needs to set an argument of a tool, by the argument.
+    #[serde(default)]
+    require: BTreeMap<String, RequirementTable>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequirementTable {
+    scope: Option<String>,
+    action: Option<String>,
 }
 
 /// The table `[listen]`.
@@ -266,10 +278,20 @@ impl Settings {
         };
         let mut mapping = mapping.map_err(|error| misuse(format!("`name`: {error}")))?;
         for (tool, rule) in file.tools {
-            mapping = mapping.tool(tool, rule.rule());
+            let rule = rule
+                .rule()
+                .map_err(|why| misuse(format!("`[tools.{tool}]`: {why}")))?;
+            mapping = mapping.tool(tool, rule);
         }
         for (method, rule) in file.methods {
-            mapping = mapping.method(method, rule.rule());
+            let in_table = |why: String| misuse(format!("`[methods.{method:?}]`: {why}"));
+            if !rule.require.is_empty() {
+                return Err(in_table(
+                    "`require` is for the arguments of tools".to_owned(),
+                ));
+            }
+            let rule = rule.rule().map_err(in_table)?;
+            mapping = mapping.method(method, rule);
         }
         Ok(Self {
             name,
@@ -355,7 +377,7 @@ impl SecretTable {
 }
 
 impl RuleTable {
-    fn rule(self) -> Rule {
+    fn rule(self) -> Result<Rule, String> {
         let mut rule = Rule::new();
         if let Some(action) = self.action {
             rule = rule.action(action);
@@ -363,6 +385,23 @@ impl RuleTable {
         if let Some(resource) = self.resource {
             rule = rule.resource(resource);
         }
-        rule
+        for (argument, table) in self.require {
+            let requirement = table
+                .requirement()
+                .map_err(|why| format!("`require.{argument}`: {why}"))?;
+            rule = rule.require(argument, requirement);
+        }
+        Ok(rule)
+    }
+}
+
+impl RequirementTable {
+    fn requirement(self) -> Result<Requirement, String> {
+        let is_set = |text: &String| !text.is_empty();
+        match (self.scope.filter(is_set), self.action.filter(is_set)) {
+            (Some(scope), None) => Ok(Requirement::Scope(scope)),
+            (None, Some(action)) => Ok(Requirement::Action(action)),
+            _ => Err("set one of `scope` and `action`".to_owned()),
+        }
     }
 }

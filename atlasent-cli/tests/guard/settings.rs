@@ -33,6 +33,18 @@ fn an_error_of_the_settings_names_the_file_the_line_and_the_key() {
             &["env.A"],
         ),
         (
+            "name = \"a\"\npolicies = \"p\"\n[tools.t]\nrequire = { force = { scope = \"s\", action = \"a\" } }",
+            &["[tools.t]", "require.force", "one of"],
+        ),
+        (
+            "name = \"a\"\npolicies = \"p\"\n[tools.t]\nrequire = { force = {} }",
+            &["require.force"],
+        ),
+        (
+            "name = \"a\"\npolicies = \"p\"\n[methods.\"a/b\"]\nrequire = { force = { scope = \"s\" } }",
+            &["[methods.\"a/b\"]", "tools"],
+        ),
+        (
             "name = \"a\"\npolicies = \"p\"\n[server]\nurl = \"https://x\"\nbearer = \"hunter2\"",
             &["line 5"],
         ),
@@ -187,4 +199,63 @@ fn a_server_that_is_asked_for_its_tools_inherits_no_key() {
         names.iter().all(|(_, value)| !value.contains("hunter")),
         "{names:?}"
     );
+}
+
+#[test]
+fn a_field_that_the_file_requires_more_for_is_hidden_and_refused_when_it_is_sent() {
+    for (required, policies, is_met) in [
+        (
+            "{ scope = \"tool:fake:write:force\" }",
+            EVERYTHING,
+            // An agent without a token has no scopes.
+            false,
+        ),
+        (
+            "{ action = \"files.force\" }",
+            "permit (principal, action == Action::\"mcp.fake.write\", resource);",
+            false,
+        ),
+        ("{ action = \"files.force\" }", EVERYTHING, true),
+    ] {
+        let stage = Stage::new(policies);
+        let log = stage.path("log");
+        let file = stage.path("guard.toml");
+        let config = format!(
+            "name = \"fake\"\npolicies = {:?}\n[tools.write]\nrequire = {{ force = {required} }}\n",
+            stage.path("policies"),
+        );
+        fs::write(&file, config).unwrap();
+        let data = stage.path("data");
+        let arguments = ["guard", "--config", &file, "--data-dir", &data].map(str::to_owned);
+        let mut guard =
+            Piped::start(&[arguments.to_vec(), counting_server(&log, "forces")].concat());
+        guard.initialize();
+        let runs = || {
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            log.lines().filter(|line| line.starts_with("RAN ")).count()
+        };
+        let list = guard.request(1, "tools/list", &json!({}));
+        let tools = list["result"]["tools"].as_array().unwrap();
+        let write = tools.iter().find(|tool| tool["name"] == "write").unwrap();
+        let properties = write["inputSchema"]["properties"].as_object().unwrap();
+        assert_eq!(
+            properties.contains_key("force"),
+            is_met,
+            "{required}: {write}"
+        );
+        assert!(!write.to_string().contains("x-atlasent"), "{write}");
+        for (id, force) in [(2, true), (3, false)] {
+            let answer = guard.call(id, "write", &json!({"path": "/a", "force": force}));
+            match is_met {
+                true => assert_eq!(answer["result"]["content"][0]["text"], "done", "{answer}"),
+                false => assert_eq!(
+                    answer["result"]["structuredContent"]["code"], "ARGUMENT_NOT_ALLOWED",
+                    "{answer}"
+                ),
+            }
+        }
+        assert_eq!(runs(), if is_met { 2 } else { 0 });
+        let answer = guard.call(4, "write", &json!({"path": "/a"}));
+        assert_eq!(answer["result"]["content"][0]["text"], "done", "{answer}");
+    }
 }
