@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use atlasent::Permit;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::message::{Malformed, Message, RequestId};
 use crate::Caller;
@@ -65,8 +65,6 @@ pub(crate) enum FromClient {
     Message { message: Message, caller: Caller },
     /// A text that is no message.
     Malformed(Malformed),
-    /// Nothing comes any more.
-    Closed,
 }
 
 /// The side of the server, as a session holds it.
@@ -81,4 +79,7 @@ pub(crate) struct ServerLink {
 pub(crate) struct ClientLink {
     pub(crate) sender: mpsc::Sender<ToClient>,
     pub(crate) receiver: mpsc::Receiver<FromClient>,
+    /// Resolves when the session has to end, because its sender is dropped. Unlike the end of the
+    /// messages, it does not queue behind messages that the server does not read.
+    pub(crate) end: oneshot::Receiver<()>,
 }

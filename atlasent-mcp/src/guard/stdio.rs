@@ -3,15 +3,20 @@
 use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
 
 use super::lines::{LineReader, write_line};
 use super::link::{CHANNEL, ClientLink, FromClient, Part, ToClient};
 use super::session::Session;
 use super::{Guard, Upstream};
 use crate::Caller;
+
+/// How long a client has to read what was answered before the stop.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// Serves one client on a pair of streams, such as standard input and output, until the client
 /// closes its side, the server ends, or `stop` resolves. Returns how the process of the server
@@ -32,29 +37,33 @@ pub async fn serve(
     let server = upstream.connect(session.credentials())?;
     let (to_session, from_client) = mpsc::channel(CHANNEL);
     let (to_client, mut outgoing) = mpsc::channel::<ToClient>(CHANNEL);
-    let reading = tokio::spawn(async move {
+    let (stay, end) = oneshot::channel::<()>();
+    let mut reading = tokio::spawn(async move {
         let mut lines = LineReader::new(input);
-        tokio::pin!(stop);
-        loop {
-            let next = tokio::select! {
-                next = lines.next() => next,
-                () = &mut stop => break,
-            };
-            let from = match next {
-                Ok(Some(Ok(message))) => FromClient::Message {
-                    message,
-                    caller: caller.clone(),
-                },
-                Ok(Some(Err(malformed))) => FromClient::Malformed(malformed),
-                Ok(None) | Err(_) => break,
-            };
-            if to_session.send(from).await.is_err() {
-                return;
+        let read = async move {
+            loop {
+                let from = match lines.next().await {
+                    Ok(Some(Ok(message))) => FromClient::Message {
+                        message,
+                        caller: caller.clone(),
+                    },
+                    Ok(Some(Err(malformed))) => FromClient::Malformed(malformed),
+                    Ok(None) | Err(_) => return,
+                };
+                if to_session.send(from).await.is_err() {
+                    return;
+                }
             }
+        };
+        tokio::pin!(stop);
+        tokio::select! {
+            // The client closed its side. What it sent is still answered.
+            () = read => stop.await,
+            () = &mut stop => {}
         }
-        let _ = to_session.send(FromClient::Closed).await;
+        drop(stay);
     });
-    let writing = tokio::spawn(async move {
+    let mut writing = tokio::spawn(async move {
         while let Some(message) = outgoing.recv().await {
             if message.part == Part::End {
                 continue;
@@ -67,10 +76,19 @@ pub async fn serve(
     let client = ClientLink {
         sender: to_client,
         receiver: from_client,
+        end,
     };
     let ended = server.serve(session, client).await;
+    // What the session answered is written. A client that does not read it keeps no guard that has
+    // to stop.
+    let stopped = async {
+        let _ = (&mut reading).await;
+        sleep(FLUSH).await;
+    };
+    tokio::select! {
+        _ = &mut writing => {}
+        () = stopped => writing.abort(),
+    }
     reading.abort();
-    // What the session answered is written, unless the client stopped to read.
-    let _ = writing.await;
     ended.transpose()
 }

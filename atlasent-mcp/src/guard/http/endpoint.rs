@@ -21,7 +21,7 @@ use super::headers::{self, FIRST_WITHOUT_SESSIONS, LAST_EVENT_ID, PROTOCOL_VERSI
 use super::outbox::{Reader, parse_event_id};
 use super::reply::{event_stream, respond};
 use super::request::{has_loopback_host, media_type, only};
-use super::sessions::{HttpSession, NotOpened, Sessions};
+use super::sessions::{HttpSession, NoStream, NotOpened, Sessions};
 use super::slots::NoSlot;
 use crate::Caller;
 use crate::guard::link::FromClient;
@@ -186,18 +186,20 @@ impl Shared {
             Rejection::Rpc(StatusCode::BAD_REQUEST, text)
         })?;
         let session = self.session_for(&parts, &message, &caller)?;
-        let Kind::Request { id, method } = message.kind().clone() else {
-            let from = FromClient::Message { message, caller };
-            session.send(from).await.map_err(|()| gone())?;
+        let room = session.reserve().await.map_err(|()| gone())?;
+        let kind = message.kind().clone();
+        let from = FromClient::Message { message, caller };
+        let Kind::Request { id, method } = kind else {
+            room.send(from);
             return Ok(StatusCode::ACCEPTED.into_response());
         };
-        let outbox = session.open_stream(&id);
-        let outbox = outbox.ok_or_else(|| Rejection::Malformed(Malformed::id_in_use(&id)))?;
-        let from = FromClient::Message { message, caller };
-        if session.send(from).await.is_err() {
-            session.close_stream(&id);
-            return Err(gone());
-        }
+        // Nothing waits between the two, so a client that breaks off leaves no stream behind whose
+        // request was not sent.
+        let outbox = session.open_stream(&id).map_err(|none| match none {
+            NoStream::IdInUse => Rejection::Malformed(Malformed::id_in_use(&id)),
+            NoStream::Over => gone(),
+        })?;
+        room.send(from);
         let mut response = respond(Reader::new(outbox, None), &session).await;
         if &*method == "initialize" {
             let value = HeaderValue::from_str(&session.id);

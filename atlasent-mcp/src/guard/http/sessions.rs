@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, timeout};
 use uuid::Uuid;
@@ -49,6 +49,8 @@ pub(super) struct HttpSession {
     /// use it.
     owner: Caller,
     sender: mpsc::Sender<FromClient>,
+    /// Dropped when the session has to end.
+    stay: Mutex<Option<oneshot::Sender<()>>>,
     streams: Mutex<Streams>,
     next_stream: AtomicU64,
     /// The version of the protocol that client and server negotiated.
@@ -62,6 +64,17 @@ struct Streams {
     common: Arc<Outbox>,
     by_request: HashMap<RequestId, Arc<Outbox>>,
     finished: VecDeque<Arc<Outbox>>,
+    /// Whether the session is over, so that nothing comes on a stream any more.
+    is_over: bool,
+}
+
+/// Why a request has no stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoStream {
+    /// A request with its id is open.
+    IdInUse,
+    /// The session is over.
+    Over,
 }
 
 /// Why no session was opened.
@@ -94,6 +107,7 @@ impl Sessions {
         let server = self.upstream.connect(running.credentials());
         let server = server.map_err(NotOpened::Server)?;
         let (sender, from_client) = mpsc::channel(CHANNEL);
+        let (stay, end) = oneshot::channel();
         let (to_client, mut outgoing) = mpsc::channel::<ToClient>(CHANNEL);
         let session = Arc::new(HttpSession {
             // 122 random bits, from the operating system's generator.
@@ -101,10 +115,12 @@ impl Sessions {
             is_kept: keep,
             owner: caller.clone(),
             sender,
+            stay: Mutex::new(Some(stay)),
             streams: Mutex::new(Streams {
                 common: Arc::new(Outbox::new(0)),
                 by_request: HashMap::new(),
                 finished: VecDeque::new(),
+                is_over: false,
             }),
             next_stream: AtomicU64::new(FIRST_STREAM),
             version: OnceLock::new(),
@@ -118,6 +134,7 @@ impl Sessions {
         let client = ClientLink {
             sender: to_client,
             receiver: from_client,
+            end,
         };
         let this = Arc::downgrade(&session);
         let closing = Closing {
@@ -156,17 +173,11 @@ impl Sessions {
     /// that does not end in time is aborted.
     pub(super) fn end(&self, session: &HttpSession) -> JoinHandle<()> {
         self.by_id().remove(&session.id);
+        session.tell_to_end();
         let task = lock(&session.task).take();
-        let sender = session.sender.clone();
         tokio::spawn(async move {
             let Some(mut task) = task else { return };
-            let ending = async {
-                // The session ends its server when its client is gone. A session whose server reads
-                // nothing reads nothing either.
-                let _ = sender.send(FromClient::Closed).await;
-                let _ = (&mut task).await;
-            };
-            if timeout(END, ending).await.is_err() {
+            if timeout(END, &mut task).await.is_err() {
                 tracing::warn!("a session did not end in time");
                 task.abort();
                 let _ = task.await;
@@ -234,9 +245,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl HttpSession {
-    /// Hands a message of the client to the session. Fails if the session is over.
-    pub(super) async fn send(&self, from: FromClient) -> Result<(), ()> {
-        self.sender.send(from).await.map_err(drop)
+    /// Waits until the session has room for a message of the client. Fails if the session is over.
+    pub(super) async fn reserve(&self) -> Result<mpsc::Permit<'_, FromClient>, ()> {
+        self.sender.reserve().await.map_err(drop)
     }
 
     /// Returns the version of the protocol that client and server negotiated, once it is known.
@@ -260,21 +271,19 @@ impl HttpSession {
         }
     }
 
-    /// Opens the stream of a request. `None` if a request with this id is open.
-    pub(super) fn open_stream(&self, id: &RequestId) -> Option<Arc<Outbox>> {
+    /// Opens the stream of a request.
+    pub(super) fn open_stream(&self, id: &RequestId) -> Result<Arc<Outbox>, NoStream> {
         let mut streams = self.streams();
+        if streams.is_over {
+            return Err(NoStream::Over);
+        }
         if streams.by_request.contains_key(id) {
-            return None;
+            return Err(NoStream::IdInUse);
         }
         let number = self.next_stream.fetch_add(1, Ordering::Relaxed);
         let outbox = Arc::new(Outbox::new(number));
         streams.by_request.insert(id.clone(), Arc::clone(&outbox));
-        Some(outbox)
-    }
-
-    /// Forgets the stream of a request that was not sent.
-    pub(super) fn close_stream(&self, id: &RequestId) {
-        self.streams().by_request.remove(id);
+        Ok(outbox)
     }
 
     /// Returns the stream of what belongs to no request.
@@ -323,10 +332,16 @@ impl HttpSession {
 
     /// Ends all streams, because the session is over.
     fn complete(&self) {
-        let streams = self.streams();
+        let mut streams = self.streams();
+        streams.is_over = true;
         for outbox in streams.by_request.values().chain([&streams.common]) {
             outbox.complete();
         }
+    }
+
+    /// Tells the session to end, which ends its server.
+    fn tell_to_end(&self) {
+        lock(&self.stay).take();
     }
 
     fn is_idle(&self) -> bool {

@@ -111,6 +111,7 @@ impl Session {
         let ClientLink {
             sender: client_sender,
             receiver: mut from_client,
+            mut end,
         } = client;
         let ServerLink {
             sender: server_sender,
@@ -118,11 +119,13 @@ impl Session {
         } = server;
         // Set when the client is gone: until then, its open requests may still end.
         let mut drain: Option<Instant> = None;
+        // Whether all messages of a client that is gone were read, and whether no more are taken.
+        let (mut is_read, mut is_ending) = (false, false);
         let ended = loop {
-            if drain.is_some() && self.is_idle() {
+            if is_read && self.is_idle() {
                 break Ended::ByClient;
             }
-            let reads_client = drain.is_none()
+            let reads_client = !is_read
                 && self.to_server.len() < MAX_WAITING
                 && self.to_client.len() < MAX_WAITING;
             let reads_server =
@@ -140,8 +143,16 @@ impl Session {
                 from = from_client.recv(), if reads_client => match from {
                     Some(FromClient::Message { message, caller }) => self.on_client(message, caller),
                     Some(FromClient::Malformed(malformed)) => self.answer_malformed(&malformed),
-                    Some(FromClient::Closed) | None => drain = Some(Instant::now() + DRAIN),
+                    None => {
+                        is_read = true;
+                        drain.get_or_insert_with(|| Instant::now() + DRAIN);
+                    }
                 },
+                _ = &mut end, if !is_ending => {
+                    is_ending = true;
+                    from_client.close();
+                    drain.get_or_insert_with(|| Instant::now() + DRAIN);
+                }
                 from = from_server.recv(), if reads_server => match from {
                     Some(FromServer::Message { message, during }) => self.on_server(message, during),
                     Some(FromServer::Malformed(malformed)) => {
