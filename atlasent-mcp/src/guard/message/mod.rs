@@ -21,6 +21,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
+
 pub use answer::{error_response, result_response};
 pub use id::RequestId;
 pub use unique::{MAX_DEPTH, check_unique};
@@ -139,6 +141,17 @@ impl Message {
     #[must_use]
     pub fn to_shared_text(&self) -> Arc<str> {
         Arc::clone(&self.text)
+    }
+
+    /// Returns the request that a cancellation names.
+    pub(crate) fn cancelled(&self) -> Option<RequestId> {
+        #[derive(serde::Deserialize)]
+        struct Cancelled<'a> {
+            #[serde(borrow, rename = "requestId")]
+            id: &'a RawValue,
+        }
+        let cancelled: Cancelled<'_> = serde_json::from_str(self.body()?).ok()?;
+        RequestId::parse(cancelled.id.get())
     }
 
     /// Returns the text of `params`, `result` or `error`, as it was written.

@@ -21,8 +21,6 @@ use crate::{Caller, Clearance};
 pub(super) struct Params<'a> {
     #[serde(borrow, rename = "_meta")]
     meta: Option<Meta<'a>>,
-    #[serde(borrow, rename = "requestId")]
-    request_id: Option<&'a RawValue>,
     #[serde(borrow, rename = "progressToken")]
     progress_token: Option<&'a RawValue>,
 }
@@ -49,11 +47,6 @@ impl<'a> Params<'a> {
     /// Returns the token of a report of progress, as JSON.
     pub(super) fn reported_progress(&self) -> Option<&'a str> {
         self.progress_token.map(RawValue::get)
-    }
-
-    /// Returns the request that a cancellation names.
-    pub(super) fn cancelled(&self) -> Option<RequestId> {
-        RequestId::parse(self.request_id?.get())
     }
 }
 
@@ -193,7 +186,7 @@ impl Session {
     }
 
     fn on_cancelled_by_client(&mut self, message: Message) {
-        let Some(id) = Params::new(&message).cancelled() else {
+        let Some(id) = message.cancelled() else {
             tracing::warn!("dropped a cancellation that names no request");
             return;
         };

@@ -101,7 +101,7 @@ impl Session {
         match method {
             "notifications/tools/list_changed" => self.tools.forget(),
             "notifications/cancelled" => {
-                match params.cancelled().map(|id| self.asked.cancel(&id)) {
+                match message.cancelled().map(|id| self.asked.cancel(&id)) {
                     Some(Some(true)) => {}
                     // The client does not have the request.
                     _ => return,

@@ -1,6 +1,7 @@
 //! One session with a server over streamable HTTP: its requests, their responses as streams that
 //! are resumed, and the stream of the session.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use atlasent::Permit;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request, Response, StatusCode};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::HttpUpstream;
@@ -47,6 +48,34 @@ enum Broken {
     Session,
 }
 
+/// The requests to the server that run. They end with the connection.
+#[derive(Default)]
+struct Requests {
+    running: JoinSet<()>,
+    by_id: HashMap<RequestId, AbortHandle>,
+}
+
+impl Requests {
+    /// Starts a request. `id` is that of its message, if it has one.
+    fn spawn(&mut self, id: Option<RequestId>, request: impl Future<Output = ()> + Send + 'static) {
+        let task = self.running.spawn(request);
+        self.by_id.extend(id.map(|id| (id, task)));
+    }
+
+    /// Ends a request whose response is not wanted any more. A server that never answers would
+    /// hold its connection.
+    fn cancel(&mut self, id: &RequestId) {
+        if let Some(task) = self.by_id.remove(id) {
+            task.abort();
+        }
+    }
+
+    fn forget_ended(&mut self) {
+        while self.running.try_join_next().is_some() {}
+        self.by_id.retain(|_, task| !task.is_finished());
+    }
+}
+
 impl Connection {
     /// Opens the link of a session.
     pub(super) fn open(upstream: Arc<HttpUpstream>, credentials: Arc<Credentials>) -> ServerLink {
@@ -63,22 +92,28 @@ impl Connection {
     }
 
     async fn run(self: Arc<Self>, mut outgoing: mpsc::Receiver<ToServer>) {
-        let mut requests = JoinSet::new();
+        let mut requests = Requests::default();
         while let Some(ToServer { message, permit }) = outgoing.recv().await {
-            while requests.try_join_next().is_some() {}
+            requests.forget_ended();
             let this = Arc::clone(&self);
             match message.kind().clone() {
+                // The session is over: nobody waits for the response.
+                Kind::Request { .. } if outgoing.is_closed() => {}
                 Kind::Request { id, method } => {
                     let is_first = &*method == "initialize";
-                    requests.spawn(async move {
+                    requests.spawn(Some(id.clone()), async move {
                         this.request(message, id, permit, is_first).await;
                     });
                 }
                 Kind::Notification { method } => {
                     // Sent in order: what follows may depend on it.
                     self.notify(&message).await;
-                    if &*method == "notifications/initialized" {
-                        requests.spawn(async move { this.listen().await });
+                    match (&*method, message.cancelled()) {
+                        ("notifications/initialized", _) => {
+                            requests.spawn(None, async move { this.listen().await });
+                        }
+                        ("notifications/cancelled", Some(id)) => requests.cancel(&id),
+                        _ => {}
                     }
                 }
                 Kind::Result { .. } | Kind::Error { .. } => {
@@ -86,7 +121,7 @@ impl Connection {
                 }
             }
         }
-        requests.shutdown().await;
+        requests.running.shutdown().await;
         self.end().await;
     }
 
