@@ -18,7 +18,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::http::{Session, http, open_with};
+use super::over_http::{Listening, Session, http};
 use super::support::{Client, PATIENCE, Stage, allowing};
 
 const SECRET: &str = "5a1e7b90c3d2f486";
@@ -180,7 +180,8 @@ async fn a_call_without_a_session_carries_credentials_from_its_first_request_on(
     let url = serve(&server).await;
     let stage = Stage::new("");
     let (guard, upstream) = guarded(&stage, Brief::new().0, &url);
-    let session = Session::new(open_with(guard, upstream).await);
+    let guard = Listening::open(guard, upstream).await;
+    let session = Session::new(&guard);
     let version = "2026-07-28";
     let meta = json!({"io.modelcontextprotocol/protocolVersion": version});
     let params = json!({"name": "write", "arguments": {"path": "/a"}, "_meta": meta});

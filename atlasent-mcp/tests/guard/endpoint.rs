@@ -11,7 +11,8 @@ use reqwest::header::{
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::http::{AUDIENCE, ORIGIN_OF_PAGE, SECRET, Session, by_token, http, listen, open};
+use super::http::{AUDIENCE, SECRET, by_token};
+use super::over_http::{Listening, ORIGIN_OF_PAGE, Session, http};
 use super::support::{Stage, allowing};
 
 fn ping(id: i64) -> Value {
@@ -42,14 +43,15 @@ async fn the_metadata_is_where_the_challenge_says_and_names_the_audience() {
         let verifier = Verifier::builder(key.verifying_key()).audience(resource.audience());
         let verifier = verifier.build().unwrap();
         let authentication = Authentication::Token { verifier, resource };
-        let address = listen(stage.guard(allowing()), stage.upstream(), authentication).await;
-        let mut session = Session::new(address);
+        let guard =
+            Listening::start(stage.guard(allowing()), stage.upstream(), authentication).await;
+        let mut session = Session::new(&guard);
         let challenge = session.post(ping(1)).await.headers()[WWW_AUTHENTICATE].clone();
         let path = format!("/.well-known/oauth-protected-resource{path}");
         let expected = format!(r#"Bearer resource_metadata="https://g.example{path}""#);
         assert_eq!(challenge, expected);
         let found = http()
-            .get(format!("http://{address}{path}"))
+            .get(format!("http://{}{path}", guard.address))
             .send()
             .await
             .unwrap();
@@ -66,7 +68,8 @@ async fn the_metadata_is_where_the_challenge_says_and_names_the_audience() {
 #[tokio::test]
 async fn a_version_that_is_neither_known_nor_negotiated_is_refused() {
     let stage = Stage::new("version@2025-12-24");
-    let mut session = Session::new(open(&stage, allowing()).await);
+    let guard = Listening::open(stage.guard(allowing()), stage.upstream()).await;
+    let mut session = Session::new(&guard);
     session.initialize().await;
     for (version, status) in [
         ("2025-12-24", StatusCode::OK),
@@ -96,7 +99,8 @@ async fn a_version_that_is_neither_known_nor_negotiated_is_refused() {
     }
     // What another session negotiated does not count.
     let stage = Stage::new("");
-    let mut other = Session::new(open(&stage, allowing()).await);
+    let another = Listening::open(stage.guard(allowing()), stage.upstream()).await;
+    let mut other = Session::new(&another);
     other.initialize().await;
     let request = other
         .request(Method::GET)
@@ -111,7 +115,8 @@ async fn a_version_that_is_neither_known_nor_negotiated_is_refused() {
 async fn a_web_page_that_may_call_can_do_so_and_no_other() {
     let stage = Stage::new("");
     let authentication = by_token(vec!["https://login.example".to_owned()]);
-    let address = listen(stage.guard(allowing()), stage.upstream(), authentication).await;
+    let guard = Listening::start(stage.guard(allowing()), stage.upstream(), authentication).await;
+    let address = guard.address;
     let url = format!("http://{address}/mcp");
     let preflight = |origin: &str| {
         http()
@@ -186,7 +191,7 @@ async fn a_web_page_that_may_call_can_do_so_and_no_other() {
 #[tokio::test]
 async fn a_delegate_cannot_use_the_session_of_its_parent_nor_the_other_way_round() {
     let stage = Stage::new("");
-    let address = listen(
+    let guard = Listening::start(
         stage.guard(allowing()),
         stage.upstream(),
         by_token(Vec::new()),
@@ -206,7 +211,7 @@ async fn a_delegate_cannot_use_the_session_of_its_parent_nor_the_other_way_round
     };
     let parent_token = issue(&parent, &key).unwrap();
     let (helper, another) = (delegated("helper"), delegated("another"));
-    let mut session = Session::new(address);
+    let mut session = Session::new(&guard);
     for (owner, strangers) in [
         (&parent_token, [&helper, &another]),
         (&helper, [&parent_token, &another]),

@@ -3,6 +3,7 @@
 usage: fake_server.py LOG [FAULT]
 
 A fault of the form KIND@PLACE happens when the message PLACE arrives; `tools/call+` is the moment after the tool ran.
+With a fault at `notifications/cancelled`, the call 2 is not answered, so that it can be cancelled.
 
 LOG.says holds lines that it sends while it runs a tool, and LOG.answers its answers by method: {"METHOD": {"result": …}}.
 """
@@ -11,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import time
 
 log, fault = sys.argv[1], (sys.argv[2:] or [""])[0]
 kind, _, place = fault.partition("@")
@@ -34,6 +36,11 @@ def misbehaves(at, id):
         os._exit(0)
     if kind == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "stall":
+        time.sleep(60)
+    if kind == "pause":
+        while not os.path.exists(log + ".go"):
+            time.sleep(0.01)
     if kind == "error" and id is not None:
         send({"jsonrpc": "2.0", "id": id, "error": {"code": -32603, "message": "no"}})
     if kind == "garbage":
@@ -123,13 +130,14 @@ for line in sys.stdin:
             continue
         if fault == "dies-after-call":
             os._exit(7)
-        if fault == "silent":
+        if fault == "silent" or (place == "notifications/cancelled" and id == 2):
             continue
         if fault == "progress":
             token = message["params"]["_meta"]["progressToken"]
             send({"jsonrpc": "2.0", "method": "notifications/progress",
                   "params": {"progressToken": token, "progress": 1}})
-        result = {"content": [{"type": "text", "text": "done"}]}
+        path = message["params"].get("arguments", {}).get("path")
+        result = {"content": [{"type": "text", "text": "done"}], "_meta": {"path": path}}
         if fault == "tool-error":
             result["isError"] = True
     elif method in ("resources/read", "prompts/get"):

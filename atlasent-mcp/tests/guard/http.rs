@@ -1,151 +1,34 @@
 //! Streamable HTTP on both sides of the guard.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ati_client::{Claims, SigningKey, Verifier, issue};
 use atlasent::testing::MockAuthority;
-use atlasent_mcp::Caller;
 use atlasent_mcp::credential::HostCredential;
-use atlasent_mcp::guard::http::{
-    Authentication, Endpoint, EndpointSettings, HttpUpstream, ProtectedResource,
-};
-use atlasent_mcp::guard::{Guard, Upstream};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
-use reqwest::{Response, StatusCode};
+use atlasent_mcp::guard::Upstream;
+use atlasent_mcp::guard::http::{Authentication, HttpUpstream, ProtectedResource};
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
-use super::support::{Client, Stage, allowing, holding};
+use super::over_http::{Listening, Session, http};
+use super::support::{Client, Stage, allowing};
 
 pub(crate) const SECRET: &str = "5a1e7b90c3d2f4861122334455667788a9b8c7d6e5f40312fedcba9876543210";
-/// The origin of a web page that may call.
-pub(crate) const ORIGIN_OF_PAGE: &str = "https://app.example";
 pub(crate) const AUDIENCE: &str = "https://guard.example/mcp";
-
-/// Serves an endpoint, and returns its address.
-pub(crate) async fn listen(
-    guard: Arc<Guard>,
-    upstream: Upstream,
-    authentication: Authentication,
-) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let settings = EndpointSettings {
-        authentication,
-        origins: vec![ORIGIN_OF_PAGE.to_owned()],
-    };
-    let endpoint = Endpoint::new(guard, upstream, settings);
-    tokio::spawn(endpoint.serve(listener, std::future::pending()));
-    address
-}
-
-pub(crate) async fn open(
-    stage: &Stage,
-    authority: impl atlasent::authority::DynAuthority + 'static,
-) -> SocketAddr {
-    open_with(stage.guard(authority), stage.upstream()).await
-}
-
-/// Serves an endpoint for one configured caller, and returns its address.
-pub(crate) async fn open_with(guard: Arc<Guard>, upstream: Upstream) -> SocketAddr {
-    let caller = Caller::configured("tester").unwrap();
-    listen(guard, upstream, Authentication::Configured(caller)).await
-}
-
-pub(crate) fn http() -> reqwest::Client {
-    // Without a provider of cryptography, no client can be built, also for plain HTTP.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().unwrap()
-}
-
-pub(crate) struct Session {
-    url: String,
-    client: reqwest::Client,
-    pub(crate) id: Option<String>,
-    pub(crate) token: Option<String>,
-}
-
-impl Session {
-    pub(crate) fn new(address: SocketAddr) -> Self {
-        Self {
-            url: format!("http://{address}/mcp"),
-            client: http(),
-            id: None,
-            token: None,
-        }
-    }
-
-    pub(crate) fn request(&self, method: reqwest::Method) -> reqwest::RequestBuilder {
-        let mut request = self.client.request(method, &self.url);
-        if let Some(id) = &self.id {
-            request = request.header("mcp-session-id", id);
-        }
-        if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
-        request.header(ACCEPT, "application/json, text/event-stream")
-    }
-
-    pub(crate) async fn post(&self, body: impl ToString) -> Response {
-        let request = self
-            .request(reqwest::Method::POST)
-            .header(CONTENT_TYPE, "application/json");
-        request.body(body.to_string()).send().await.unwrap()
-    }
-
-    pub(crate) async fn initialize(&mut self) {
-        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
-        let response = self
-            .post(json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}))
-            .await;
-        assert_eq!(response.status(), StatusCode::OK);
-        self.id = Some(
-            response.headers()["mcp-session-id"]
-                .to_str()
-                .unwrap()
-                .to_owned(),
-        );
-        // A server that starts slowly answers on a stream.
-        response.text().await.unwrap();
-        let initialized = self
-            .post(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
-            .await;
-        assert_eq!(initialized.status(), StatusCode::ACCEPTED);
-    }
-
-    pub(crate) async fn call(&self, id: i64) -> Value {
-        let params = json!({"name": "write", "arguments": {"path": "/a"}});
-        let call = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
-        let response = self.post(call).await;
-        assert_eq!(response.status(), StatusCode::OK);
-        let is_stream = response.headers()[CONTENT_TYPE] == "text/event-stream";
-        let text = response.text().await.unwrap();
-        match is_stream {
-            true => {
-                let mut data = text.lines().filter_map(|line| line.strip_prefix("data: "));
-                serde_json::from_str(data.next_back().unwrap()).unwrap()
-            }
-            false => serde_json::from_str(&text).unwrap(),
-        }
-    }
-}
 
 #[tokio::test]
 async fn a_session_over_http_reaches_a_server_on_stdio() {
     let stage = Stage::new("");
-    let mut session = Session::new(open(&stage, allowing()).await);
+    let guard = Listening::open(stage.guard(allowing()), stage.upstream()).await;
+    let mut session = Session::new(&guard);
     session.initialize().await;
     assert_eq!(
         session.call(1).await["result"]["content"][0]["text"],
         "done"
     );
     assert_eq!(stage.runs(), 1);
-    let ended = session
-        .request(reqwest::Method::DELETE)
-        .send()
-        .await
-        .unwrap();
+    let ended = session.delete().await.unwrap();
     assert_eq!(ended.status(), StatusCode::NO_CONTENT);
     let late = session
         .post(json!({"jsonrpc": "2.0", "id": 2, "method": "ping"}))
@@ -154,41 +37,10 @@ async fn a_session_over_http_reaches_a_server_on_stdio() {
 }
 
 #[tokio::test]
-async fn a_held_call_streams_until_a_person_approves_and_the_stream_can_be_resumed() {
-    let stage = Stage::new("");
-    let mut session = Session::new(open(&stage, holding(std::time::Duration::from_secs(3))).await);
-    session.initialize().await;
-    let params =
-        json!({"name": "write", "arguments": {"path": "/a"}, "_meta": {"progressToken": 1}});
-    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
-    let mut response = session.post(&call).await;
-    assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
-    let first = response.chunk().await.unwrap().unwrap();
-    let first = String::from_utf8(first.to_vec()).unwrap();
-    let id = first
-        .lines()
-        .find_map(|line| line.strip_prefix("id: "))
-        .unwrap()
-        .to_owned();
-    // The connection breaks, and the client resumes.
-    drop(response);
-    assert_eq!(stage.runs(), 0);
-    let resumed = session
-        .request(reqwest::Method::GET)
-        .header("last-event-id", id)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(resumed.status(), StatusCode::OK);
-    let text = resumed.text().await.unwrap();
-    assert!(text.contains("done"), "{text}");
-    assert_eq!(stage.runs(), 1);
-}
-
-#[tokio::test]
 async fn what_smuggles_over_http_is_refused() {
     let stage = Stage::new("");
-    let mut session = Session::new(open(&stage, allowing()).await);
+    let guard = Listening::open(stage.guard(allowing()), stage.upstream()).await;
+    let mut session = Session::new(&guard);
     session.initialize().await;
     let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write","arguments":{"path":"/a"}}}"#;
     let post = || {
@@ -255,8 +107,8 @@ pub(crate) fn by_token(authorization_servers: Vec<String>) -> Authentication {
 async fn a_token_is_for_this_guard_and_a_session_is_of_its_agent() {
     let stage = Stage::new("");
     let authentication = by_token(vec!["https://login.example".to_owned()]);
-    let address = listen(stage.guard(allowing()), stage.upstream(), authentication).await;
-    let mut session = Session::new(address);
+    let guard = Listening::start(stage.guard(allowing()), stage.upstream(), authentication).await;
+    let mut session = Session::new(&guard);
     let call = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {}});
     let metadata =
         r#"resource_metadata="https://guard.example/.well-known/oauth-protected-resource/mcp""#;
@@ -277,6 +129,7 @@ async fn a_token_is_for_this_guard_and_a_session_is_of_its_agent() {
         assert_eq!(response.headers()[WWW_AUTHENTICATE], challenge);
     }
     for path in ["", "/mcp"] {
+        let address = guard.address;
         let url = format!("http://{address}/.well-known/oauth-protected-resource{path}");
         let found = http().get(url).send().await.unwrap().text().await.unwrap();
         let found: Value = serde_json::from_str(&found).unwrap();
@@ -306,8 +159,8 @@ async fn a_client_on_stdio_reaches_a_server_over_http_with_credentials_that_it_n
     let stage = Stage::new("");
     // The server is an endpoint that asks for a token: the credentials that the guard holds.
     let authentication = by_token(Vec::new());
-    let address = listen(stage.guard(allowing()), stage.upstream(), authentication).await;
-    let url = format!("http://{address}/mcp");
+    let server = Listening::start(stage.guard(allowing()), stage.upstream(), authentication).await;
+    let url = format!("http://{}/mcp", server.address);
     for may_connect in [true, false] {
         let runs = stage.runs();
         let authority = match may_connect {

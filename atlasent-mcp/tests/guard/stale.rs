@@ -8,7 +8,8 @@ use atlasent::testing::{MockAuthority, ScriptedApproval};
 use atlasent_mcp::guard::paths::PathRules;
 use serde_json::{Value, json};
 
-use super::http::{AUDIENCE, SECRET, Session, by_token, listen};
+use super::http::{AUDIENCE, SECRET, by_token};
+use super::over_http::{Listening, Session};
 use super::support::{Client, SILENCE, Slow, Stage, holding};
 
 /// How long people take.
@@ -125,7 +126,7 @@ async fn a_token_that_expires_while_people_decide_runs_nothing() {
             authority: MockAuthority::new().hold_for_approval("mcp.fake.write", "ask", approval),
             people: Duration::from_secs(5),
         };
-        let address = listen(
+        let guard = Listening::start(
             stage.guard(authority),
             stage.upstream(),
             by_token(Vec::new()),
@@ -138,7 +139,7 @@ async fn a_token_that_expires_while_people_decide_runs_nothing() {
             .expires_at(expires_at)
             .build()
             .unwrap();
-        let mut session = Session::new(address);
+        let mut session = Session::new(&guard);
         session.token = Some(issue(&claims, &SigningKey::from_hex(SECRET).unwrap()).unwrap());
         session.initialize().await;
         let answer = session.call(1).await;

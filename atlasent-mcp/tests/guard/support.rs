@@ -1,13 +1,14 @@
 //! A client, a counting server and the guard between them.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use atlasent::authority::{DynAuthority, IssuerId};
 use atlasent::testing::{MockAuthority, ScriptedApproval};
 use atlasent::wire::{EscalationStatus, EvaluateRequest, Evaluation, Verification, VerifyRequest};
 use atlasent::{Authority, Error};
+use atlasent_mcp::guard::http::HttpUpstream;
 use atlasent_mcp::guard::pins::Pins;
 use atlasent_mcp::guard::{Guard, ServerCommand, Upstream, stdio};
 use atlasent_mcp::{Caller, Gate, Mapping};
@@ -15,7 +16,12 @@ use serde_json::{Value, json};
 use tokio::io::{
     AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf,
 };
-use tokio::task::JoinHandle;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::http_server::HttpServer;
+use super::over_http::{LineClient, Listening, Session};
 
 /// How long a test waits for what has to come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,13 +32,18 @@ pub(crate) const SILENCE: Duration = Duration::from_millis(300);
 pub(crate) struct Stage {
     pub(crate) folder: tempfile::TempDir,
     fault: String,
+    /// The servers over HTTP, which end with the stage.
+    servers: Mutex<JoinSet<()>>,
 }
 
 impl Stage {
     pub(crate) fn new(fault: impl Into<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let fault = fault.into();
-        Self { folder, fault }
+        Self {
+            folder,
+            fault: fault.into(),
+            servers: Mutex::default(),
+        }
     }
 
     pub(crate) fn log(&self) -> PathBuf {
@@ -62,6 +73,11 @@ impl Stage {
         std::fs::write(self.log().with_extension("answers"), answers.to_string()).unwrap();
     }
 
+    /// Lets a server with the fault `pause` go on.
+    pub(crate) fn go_on(&self) {
+        std::fs::write(self.log().with_extension("go"), "").unwrap();
+    }
+
     pub(crate) fn upstream(&self) -> Upstream {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guard/fake_server.py");
         let arguments = [script.into(), self.log().into(), (&self.fault).into()];
@@ -71,6 +87,15 @@ impl Stage {
             secrets: Vec::new(),
             withheld: Vec::new(),
         }))
+    }
+
+    /// Starts a server over HTTP.
+    pub(crate) async fn http_upstream(&self) -> Upstream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+        let server = HttpServer::new(self.log(), &self.fault);
+        self.servers.lock().unwrap().spawn(server.serve(listener));
+        Upstream::Http(Arc::new(HttpUpstream::new(url.parse().unwrap()).unwrap()))
     }
 
     pub(crate) fn guard(&self, authority: impl DynAuthority + 'static) -> Arc<Guard> {
@@ -144,30 +169,58 @@ pub(crate) fn allowing() -> MockAuthority {
 pub(crate) struct Client {
     input: WriteHalf<DuplexStream>,
     output: Lines<BufReader<ReadHalf<DuplexStream>>>,
-    pub(crate) serving: JoinHandle<std::io::Result<Option<std::process::ExitStatus>>>,
+    pub(crate) serving: JoinHandle<Served>,
+    guard: Running,
+}
+
+/// How the server ended.
+type Served = std::io::Result<Option<std::process::ExitStatus>>;
+
+/// The guard of a client.
+enum Running {
+    /// It serves this client only, until it is told to stop.
+    Stdio(oneshot::Sender<()>),
+    /// It listens.
+    Http(Listening),
 }
 
 impl Client {
+    /// Starts a guard on stdio and its client.
     pub(crate) fn start(guard: Arc<Guard>, upstream: Upstream) -> Self {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let (input, output) = tokio::io::split(theirs);
         let caller = Caller::configured("tester").unwrap();
+        let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(async move {
-            stdio::serve(
-                guard,
-                &upstream,
-                caller,
-                input,
-                output,
-                std::future::pending(),
-            )
-            .await
+            let stop = async {
+                if stopped.await.is_err() {
+                    std::future::pending().await
+                }
+            };
+            stdio::serve(guard, &upstream, caller, input, output, stop).await
         });
-        let (output, input) = tokio::io::split(ours);
+        Self::new(ours, serving, Running::Stdio(stop))
+    }
+
+    /// Starts a guard that listens, and a client over HTTP that reads and writes lines.
+    pub(crate) async fn over_http(guard: Arc<Guard>, upstream: Upstream) -> Self {
+        let guard = Listening::open(guard, upstream).await;
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        let session = Session::new(&guard);
+        let serving = tokio::spawn(async {
+            LineClient::serve(session, theirs).await;
+            Ok(None)
+        });
+        Self::new(ours, serving, Running::Http(guard))
+    }
+
+    fn new(lines: DuplexStream, serving: JoinHandle<Served>, guard: Running) -> Self {
+        let (output, input) = tokio::io::split(lines);
         Self {
             input,
             output: BufReader::new(output).lines(),
             serving,
+            guard,
         }
     }
 
@@ -201,6 +254,17 @@ impl Client {
         Some(serde_json::from_str(&line).unwrap())
     }
 
+    /// Returns the response to a request. `None` if the stream ends before.
+    pub(crate) async fn response(&mut self, id: i64) -> Option<Value> {
+        loop {
+            let line = self.output.next_line().await.unwrap()?;
+            let message: Value = serde_json::from_str(&line).unwrap();
+            if message["id"] == id && message.get("method").is_none() {
+                return Some(message);
+            }
+        }
+    }
+
     /// Asserts that nothing comes for a while.
     pub(crate) async fn hears_nothing(&mut self) {
         let line = tokio::time::timeout(SILENCE, self.output.next_line()).await;
@@ -227,9 +291,44 @@ impl Client {
             .await;
     }
 
-    /// Closes the side of the client, and returns the guard that ends then.
-    pub(crate) fn close(self) -> JoinHandle<std::io::Result<Option<std::process::ExitStatus>>> {
-        self.serving
+    /// Closes the side of the client, and returns the guard that ends then. One that listens ends
+    /// its session first.
+    pub(crate) fn close(self) -> JoinHandle<Served> {
+        let Self { serving, guard, .. } = self;
+        match guard {
+            Running::Stdio(_) => serving,
+            Running::Http(guard) => tokio::spawn(async {
+                let ended = serving.await.unwrap();
+                guard.stop().await;
+                ended
+            }),
+        }
+    }
+
+    /// Ends the client as a crash does. A guard that listens outlives it for a while.
+    pub(crate) async fn die(self) {
+        let Self {
+            input,
+            output,
+            serving,
+            guard,
+        } = self;
+        serving.abort();
+        drop((input, output));
+        tokio::time::sleep(SILENCE).await;
+        if let Running::Http(guard) = guard {
+            guard.stop().await;
+        }
+    }
+
+    /// Stops the guard while the client is there. The guard has to end.
+    pub(crate) async fn stop_guard(self) {
+        match self.guard {
+            Running::Stdio(stop) => stop.send(()).unwrap(),
+            Running::Http(guard) => guard.stop().await,
+        }
+        let ended = tokio::time::timeout(PATIENCE, self.serving).await;
+        ended.expect("a guard that ends").unwrap().unwrap();
     }
 
     pub(crate) async fn call(&mut self, id: i64, tool: &str) -> Value {
