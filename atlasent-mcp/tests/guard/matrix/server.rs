@@ -138,6 +138,7 @@ async fn a_stream_of_the_server_that_is_resumed_runs_nothing_again() {
             let mut client = Sides::Http.client(&stage, Arc::clone(&authority)).await;
             client.initialize().await;
             client.send_json(&request(1, "tools/call")).await;
+            until("the run", || stage.runs() == 1).await;
             let patience = if *kind == "hang" { SILENCE } else { PATIENCE };
             let answer = timeout(patience, client.response(1)).await;
             assert!(
