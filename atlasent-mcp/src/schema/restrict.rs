@@ -156,7 +156,7 @@ fn shown_schemas<'a>(
         Value::Object(schemas) if is_map(keyword) => {
             let of_fields = matches!(keyword, "properties" | "dependentSchemas" | "dependencies");
             let visible = schemas.iter().filter(|(name, schema)| {
-                !is_hidden(schema) && !(of_fields && names.contains(&***name))
+                !(is_hidden(schema) || of_fields && names.contains(&***name))
             });
             let visible = visible.map(|(name, one)| (name.clone(), shown(hidden, one, above)));
             Value::Object(visible.collect())

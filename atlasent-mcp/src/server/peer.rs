@@ -56,13 +56,16 @@ pub struct GuardedTransport<T> {
 
 /// A message to the client that was decided on.
 enum Decided {
-    Request {
-        id: RequestId,
-        request: ServerRequest,
-        clearance: Result<Clearance, Refusal>,
-    },
+    Request(Box<DecidedRequest>),
     /// A notification whose requests are all permitted.
-    Notification(ServerNotification),
+    Notification(Box<ServerNotification>),
+}
+
+/// A request to the client that was decided on.
+struct DecidedRequest {
+    id: RequestId,
+    request: ServerRequest,
+    clearance: Result<Clearance, Refusal>,
 }
 
 impl<T> GuardedTransport<T> {
@@ -101,7 +104,7 @@ impl<T> GuardedTransport<T> {
         tokio::spawn(async move {
             match gate.authorize_inputs(&params, Ok(&caller)).await {
                 // The receiver is gone only if the connection is.
-                Ok(()) => drop(decides.send(Decided::Notification(notification))),
+                Ok(()) => drop(decides.send(Decided::Notification(Box::new(notification)))),
                 Err(refusal) => tracing::warn!(
                     target: "atlasent_mcp",
                     reason = refusal.reason(),
@@ -155,11 +158,11 @@ impl<T: Transport<RoleServer> + 'static> Transport<RoleServer> for GuardedTransp
                 tokio::spawn(async move {
                     let clearance = decide(&gate, &caller, &request.request).await;
                     // The receiver is gone only if the connection is.
-                    let _ = decides.send(Decided::Request {
+                    let _ = decides.send(Decided::Request(Box::new(DecidedRequest {
                         id: request.id,
                         request: request.request,
                         clearance,
-                    });
+                    })));
                 });
                 None
             }
@@ -194,20 +197,17 @@ impl<T: Transport<RoleServer> + 'static> Transport<RoleServer> for GuardedTransp
                 decided = self.decided.recv() => decided?,
             };
             let message = match decided {
-                Decided::Request {
-                    id,
-                    request,
-                    clearance: Ok(clearance),
-                } => {
-                    self.running.insert(id.clone(), clearance);
-                    JsonRpcMessage::request(request, id)
-                }
-                Decided::Request {
-                    id,
-                    clearance: Err(refusal),
-                    ..
-                } => return Some(JsonRpcMessage::error(error_data(&refusal), Some(id))),
-                Decided::Notification(notification) => JsonRpcMessage::notification(notification),
+                Decided::Request(decided) => match decided.clearance {
+                    Ok(clearance) => {
+                        self.running.insert(decided.id.clone(), clearance);
+                        JsonRpcMessage::request(decided.request, decided.id)
+                    }
+                    Err(refusal) => {
+                        let error = error_data(&refusal);
+                        return Some(JsonRpcMessage::error(error, Some(decided.id)));
+                    }
+                },
+                Decided::Notification(notification) => JsonRpcMessage::notification(*notification),
             };
             // Not awaited: this future may be dropped at any time.
             let sending = self.transport.send(message);
