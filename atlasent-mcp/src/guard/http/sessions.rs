@@ -435,9 +435,8 @@ mod tests {
         loop {
             let message = Message::parse(&text).unwrap();
             let caller = caller("ann");
-            let sending = session.send(FromClient::Message { message, caller });
-            match timeout(Duration::from_millis(100), sending).await {
-                Ok(sent) => sent.unwrap(),
+            match timeout(Duration::from_millis(100), session.reserve()).await {
+                Ok(room) => room.unwrap().send(FromClient::Message { message, caller }),
                 // Every channel on the way is full.
                 Err(_) => break,
             }
