@@ -194,7 +194,7 @@ impl Client {
         let serving = tokio::spawn(async move {
             let stop = async {
                 if stopped.await.is_err() {
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             };
             stdio::serve(guard, &upstream, caller, input, output, stop).await
