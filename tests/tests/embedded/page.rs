@@ -150,5 +150,5 @@ fn each_case_of_the_page_has_the_answer_that_it_says() {
             other => panic!("a block of `{other}`, which nothing runs"),
         }
     }
-    assert_eq!(count, 43);
+    assert_eq!(count, 44);
 }
