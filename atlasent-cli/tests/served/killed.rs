@@ -18,7 +18,7 @@ use super::organizations::support::{create, policies as policies_of};
 use super::process::{KEY, Server};
 use super::trail::{HELD, QUORUM, Trail};
 
-/// The number of kills, unless `ATLASENT_TORTURE_ROUNDS` sets another one.
+/// The number of kills of all servers, unless `ATLASENT_TORTURE_ROUNDS` sets another one.
 const ROUNDS: u32 = 200;
 
 /// The organizations that are under load. All use the same names for everything.
@@ -157,7 +157,23 @@ impl Org {
 #[test]
 fn what_was_answered_survives_a_kill_and_no_permit_is_good_twice() {
     let rounds = std::env::var("ATLASENT_TORTURE_ROUNDS");
-    let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    let rounds: u32 = rounds.map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    // Two servers with stores of their own: while one of them starts, the other one is under load.
+    std::thread::scope(|scope| {
+        let halves = [rounds.div_ceil(2), rounds / 2].into_iter();
+        let servers: Vec<_> = halves
+            .filter(|rounds| *rounds > 0)
+            .map(|rounds| scope.spawn(move || kill_again_and_again(rounds)))
+            .collect();
+        for server in servers {
+            println!("{}", server.join().unwrap().join("\n"));
+        }
+    });
+}
+
+/// Kills a server in each round, and compares what it has with what it answered. Returns what
+/// happened, in lines.
+fn kill_again_and_again(rounds: u32) -> Vec<String> {
     let data = tempfile::tempdir().unwrap();
     let mut orgs = ORGS.map(|id| Org::new(data.path(), id));
     let mut random = fastrand::Rng::new();
@@ -180,11 +196,11 @@ fn what_was_answered_survives_a_kill_and_no_permit_is_good_twice() {
         load_until_killed(server, &orgs, round, kill);
     }
     let server = Server::start(data.path(), &["--log-level", "error"]);
-    let mut all_hashes = HashSet::new();
+    let (mut all_hashes, mut happened) = (HashSet::new(), Vec::new());
     for org in &mut orgs {
         org.check(&server, rounds - 1);
         let mut connection = org.connect(&server);
-        println!("{}", org.approvals.finish(org.id, &mut connection));
+        happened.push(org.approvals.finish(org.id, &mut connection));
         org.trail.read_on(&mut connection);
         for hash in &org.trail.hashes {
             assert!(all_hashes.insert(hash.clone()), "an event is on two chains");
@@ -194,7 +210,7 @@ fn what_was_answered_survives_a_kill_and_no_permit_is_good_twice() {
         let verified = org.trail.verified.len();
         let report = org.trail.finish();
         let acknowledged = org.acknowledged.into_inner().unwrap();
-        println!(
+        happened.push(format!(
             "{rounds} kills, `{}`: {} events, {} permits acknowledged as used, {verified} used, {} refused since \
              their policies had changed, {} stops",
             org.id,
@@ -202,10 +218,11 @@ fn what_was_answered_survives_a_kill_and_no_permit_is_good_twice() {
             acknowledged.used.len(),
             acknowledged.changed,
             acknowledged.stops.len()
-        );
+        ));
         assert!(acknowledged.changed > 0 && !acknowledged.stops.is_empty());
         assert!(!acknowledged.used.is_empty() && report.events > u64::from(rounds));
     }
+    happened
 }
 
 /// Presents an unused permit of each organization with the keys of the others. It stays unused.
