@@ -17,15 +17,16 @@
     reason = "a benchmark that cannot run should stop, and one that can says something"
 )]
 
+#[path = "support/task_policies.rs"]
+mod task_policies;
+
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use atlasent::Error;
 use atlasent_authority::{LocalAuthority, Policies};
 use futures_executor::block_on;
-
-/// The number of policies, all for the one action, as in the bench `protect`.
-const POLICIES: usize = 10;
+use task_policies::task_policies;
 
 /// How often one thread and two threads take turns.
 const ROUNDS: usize = 9;
@@ -64,18 +65,7 @@ fn main() {
 }
 
 fn authority() -> LocalAuthority {
-    let policies = (0..POLICIES).map(|n| {
-        let (effect, condition) = match n {
-            0 => ("permit", "context.amount < 1000".to_owned()),
-            1 => ("forbid", "context.amount > 5000".to_owned()),
-            _ => ("permit", format!(r#"context.region == "region-{n}""#)),
-        };
-        format!(
-            r#"@id("task-{n}") {effect} (principal, action == Action::"task", resource) when {{ {condition} }};"#
-        )
-    });
-    let policies: String = policies.collect();
-    LocalAuthority::in_memory(Policies::parse(&policies).unwrap()).unwrap()
+    LocalAuthority::in_memory(Policies::parse(&task_policies()).unwrap()).unwrap()
 }
 
 fn decide(authority: &LocalAuthority, decisions: usize) {

@@ -12,6 +12,9 @@
     reason = "a benchmark that cannot run should stop"
 )]
 
+#[path = "support/task_policies.rs"]
+mod task_policies;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -24,12 +27,10 @@ use divan::{AllocProfiler, Bencher, black_box};
 use futures_executor::block_on;
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
+use task_policies::task_policies;
 
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
-
-/// The number of policies, all for the one action, as in the bench `protect`.
-const POLICIES: usize = 10;
 
 /// How many calls run at a time on a store in a file.
 const AT_A_TIME: usize = 64;
@@ -46,18 +47,7 @@ async fn task(authority: &impl Authority, amount: i64) -> Result<i64, Error> {
 }
 
 fn builder(receipts: bool) -> LocalAuthorityBuilder {
-    let policies = (0..POLICIES).map(|n| {
-        let (effect, condition) = match n {
-            0 => ("permit", "context.amount < 1000".to_owned()),
-            1 => ("forbid", "context.amount > 5000".to_owned()),
-            _ => ("permit", format!(r#"context.region == "region-{n}""#)),
-        };
-        format!(
-            r#"@id("task-{n}") {effect} (principal, action == Action::"task", resource) when {{ {condition} }};"#
-        )
-    });
-    let policies: String = policies.collect();
-    LocalAuthority::builder(Policies::parse(&policies).unwrap()).receipts(receipts)
+    LocalAuthority::builder(Policies::parse(&task_policies()).unwrap()).receipts(receipts)
 }
 
 /// A clock that runs ahead, so that permits expire and the memory stays constant.
