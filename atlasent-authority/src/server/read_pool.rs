@@ -1,5 +1,5 @@
-//! Reads of the audit trail and of lists of pending decisions: few at a time, on two threads of their
-//! own, and with a deadline, so that they do not hold up decisions.
+//! Reads of the audit trail and of lists of pending decisions: few at a time, on two threads of
+//! their own, and with a deadline, so that they do not hold up decisions.
 //!
 //! A read holds a slot ([`read_slots`](super::read_slots)) until its body is sent, which bounds what
 //! reads hold in memory and in temporary files. A task sends the body, and frees the slot at the

@@ -249,8 +249,8 @@ async fn listen_on(
                 url: url.parse().map_err(|_| unusable())?,
                 authorization_servers: listen.authorization_servers.clone(),
             };
-            // `guard.example:443` is a URL with the scheme `guard.example`. The URL of a resource has
-            // no fragment (RFC 9728, section 1.2).
+            // `guard.example:443` is a URL with the scheme `guard.example`. The URL of a resource
+            // has no fragment (RFC 9728, section 1.2).
             let is_web = matches!(resource.url.scheme(), "https" | "http");
             if !is_web || resource.url.fragment().is_some() {
                 return Err(unusable());

@@ -33,8 +33,8 @@ impl Gate {
     /// arguments that do not fit their tool's schema. A second call replaces the tools.
     ///
     /// Without this call, arguments are not checked. A tool that is the same as before keeps its
-    /// compiled schema. A tool whose schema cannot be used is left out, so its calls are refused; the
-    /// result lists why. No reference to another document is resolved.
+    /// compiled schema. A tool whose schema cannot be used is left out, so its calls are refused;
+    /// the result lists why. No reference to another document is resolved.
     ///
     /// # Errors
     ///

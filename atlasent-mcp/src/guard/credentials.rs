@@ -57,8 +57,8 @@ impl Credentials {
         self.heard.notified()
     }
 
-    /// Puts the credentials on one HTTP request, if the server asks for any: under the permit of its
-    /// message, or under the permit to be connected.
+    /// Puts the credentials on one HTTP request, if the server asks for any: under the permit of
+    /// its message, or under the permit to be connected.
     pub(crate) async fn put<A>(
         &self,
         request: &mut Request,

@@ -12,9 +12,9 @@
 //!                          "changed": {"sha256": "…", "definition": {…}, "seen": "2026-…Z"}}}}
 //! ```
 //!
-//! The file is replaced as a whole, and changes of several guards wait for each other. What a server
-//! lists cannot make it grow without bound: a tool beyond the limits is not recorded, and a tool
-//! that is not recorded is refused.
+//! The file is replaced as a whole, and changes of several guards wait for each other. What a
+//! server lists cannot make it grow without bound: a tool beyond the limits is not recorded, and a
+//! tool that is not recorded is refused.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};

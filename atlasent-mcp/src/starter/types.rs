@@ -4,10 +4,10 @@
 //! "any value". What does not fit is named with the reason, and left out by the caller.
 //!
 //! The Cedar project's `cedar-policy-mcp-schema-generator` is not used. Its schema is for requests
-//! that it makes itself: the arguments below `context.input`, texts of an `enum` as entities, all in
-//! one namespace. Requests here have the arguments as their context, and actions of another name.
-//! It also pins one version of `cedar-policy-core` exactly (0.7.0: 4.14.0), which would stand beside
-//! the version of the authority's own engine.
+//! that it makes itself: the arguments below `context.input`, texts of an `enum` as entities, all
+//! in one namespace. Requests here have the arguments as their context, and actions of another
+//! name. It also pins one version of `cedar-policy-core` exactly (0.7.0: 4.14.0), which would stand
+//! beside the version of the authority's own engine.
 
 use serde_json::{Map, Number, Value, json};
 

@@ -1,5 +1,5 @@
-//! What an endpoint says to clients before it takes a message: where its metadata is, which versions
-//! and web pages it serves, and whose sessions are whose.
+//! What an endpoint says to clients before it takes a message: where its metadata is, which
+//! versions and web pages it serves, and whose sessions are whose.
 
 use ati_client::{Claims, SigningKey, Verifier, delegate, issue};
 use atlasent_mcp::guard::http::{Authentication, ProtectedResource};

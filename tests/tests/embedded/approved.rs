@@ -87,8 +87,8 @@ const PEOPLE: [&str; 5] = ["alice", "ALICE", "bob", "carol", "Bot"];
 
 const ROLES: [&str; 5] = ["sre", "teller", "director", "auditor", "intern"];
 
-/// The people whose API keys ask. Unset for the program that holds the authority, and for a key that
-/// belongs to no person.
+/// The people whose API keys ask. Unset for the program that holds the authority, and for a key
+/// that belongs to no person.
 const ASKERS: [Option<&str>; 4] = [None, None, Some("Alice"), Some("bob")];
 
 #[derive(Clone, Debug)]

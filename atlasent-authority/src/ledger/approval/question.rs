@@ -42,8 +42,8 @@ impl Question {
         self.key_of("question", &self.action_hash)
     }
 
-    /// Returns the key under which approvals for any context are found: equal for the same action on
-    /// the same resource by the same agent, in the same environment.
+    /// Returns the key under which approvals for any context are found: equal for the same action
+    /// on the same resource by the same agent, in the same environment.
     #[must_use]
     pub fn any_context_key(&self) -> QuestionKey {
         let binding = ActionBinding::new(&*self.action, self.agent.as_str());
@@ -115,8 +115,8 @@ impl AskedQuestions {
         asked.map(|asked| asked.id)
     }
 
-    /// Returns the decisions that approved a question for any context, those that expire first before
-    /// the others. `any_context` is the [key](Question::any_context_key) of all of them.
+    /// Returns the decisions that approved a question for any context, those that expire first
+    /// before the others. `any_context` is the [key](Question::any_context_key) of all of them.
     #[must_use]
     pub fn grants(&self, any_context: &QuestionKey, now: Timestamp) -> Vec<EscalationId> {
         // The keys of the approvals begin with it, and no digest begins with another one.

@@ -7,7 +7,7 @@
 //! ```text
 //! bot asks to pay 500         held by large          a teller grants it for any context
 //! bot asks to pay 700         held by large          released: the teller decided on `large`
-//! bot asks to pay 50,000      held by large, huge    held: nobody decided on `huge`
+//! bot asks to pay 50,000      held by large, huge    held: the teller did not decide on `huge`
 //! ```
 
 use jiff::{SignedDuration, Timestamp};
@@ -73,7 +73,7 @@ impl ApprovalEntry {
         own.map(|vote| vote.approver.principal.as_str())
     }
 
-    /// Returns the release that stands for a question now, whoever asks it.
+    /// Returns the release that stands for a question now, for any caller.
     fn release_for(&self, held: &HeldQuestion<'_>, now: Timestamp) -> Option<&Release> {
         let release = self.release.as_ref()?;
         let is_approved = self.state == ApprovalState::Approved;
@@ -84,7 +84,7 @@ impl ApprovalEntry {
     }
 
     /// Returns whether the approvers decided on every rule that holds the question: in another
-    /// context, other policies may hold it as well, whose approvers nobody asked.
+    /// context, other policies may hold it as well, and their approvers did not decide.
     fn covers(&self, held: &HeldQuestion<'_>) -> bool {
         !held.rules.is_empty() && held.rules.iter().all(|rule| self.rules.contains(rule))
     }

@@ -107,8 +107,8 @@ pub struct ApprovalPage {
     /// for decisions that are closed: [`next`](Self::next) alone tells whether there are more.
     pub total: u64,
     /// The next page starts before this sequence number. Unset on the last page. A page may have
-    /// fewer decisions than asked for, or none, and be followed by others: it ends when it is large,
-    /// or after some thousand decisions that the filter does not pass.
+    /// fewer decisions than asked for, or none, and be followed by others: it ends when it is
+    /// large, or after some thousand decisions that the filter does not pass.
     pub next: Option<u64>,
 }
 

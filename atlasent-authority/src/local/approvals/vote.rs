@@ -208,9 +208,9 @@ impl<S: Store> LocalAuthority<S> {
             .await
     }
 
-    /// Lets the approvers of the next step vote as well, for a caller. `by` must be an approver that
-    /// could vote; it is unset for a caller that opened the decision by hand. `to` are the approvers
-    /// of the next step of such a decision.
+    /// Lets the approvers of the next step vote as well, for a caller. `by` must be an approver
+    /// that could vote; it is unset for a caller that opened the decision by hand. `to` are the
+    /// approvers of the next step of such a decision.
     pub(crate) async fn escalate_approval_for(
         &self,
         caller: &Caller<'_>,

@@ -20,7 +20,8 @@ pub enum Quorum {
         tier: QuorumTier,
         /// The number of approvers in the pool.
         of: u32,
-        /// The least number of approvals, whatever the share is. Unset where the share alone counts.
+        /// The least number of approvals, whatever the share is. Unset where the share alone
+        /// counts.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at_least: Option<u32>,
     },

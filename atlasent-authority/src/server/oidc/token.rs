@@ -156,7 +156,8 @@ impl<'t> Token<'t> {
         }
     }
 
-    /// Returns the audiences. A member that is not a string counts as the audience of another client.
+    /// Returns the audiences. A member that is not a string counts as the audience of another
+    /// client.
     fn audiences(&self) -> Vec<&str> {
         match self.claims.get("aud") {
             Some(Value::Array(audiences)) => audiences

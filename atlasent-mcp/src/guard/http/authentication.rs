@@ -99,8 +99,8 @@ impl Authentication {
         HeaderValue::from_str(&format!(r#"Bearer {error}resource_metadata="{metadata}""#)).ok()
     }
 
-    /// Returns the paths of the metadata. A reverse proxy may serve the endpoint at another path, in
-    /// which case the metadata is at the path that clients derive from the URL.
+    /// Returns the paths of the metadata. A reverse proxy may serve the endpoint at another path,
+    /// in which case the metadata is at the path that clients derive from the URL.
     pub(super) fn metadata_paths(&self, endpoint: &str) -> BTreeSet<String> {
         let Self::Token { resource, .. } = self else {
             return BTreeSet::new();

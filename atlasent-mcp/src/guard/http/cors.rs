@@ -23,8 +23,8 @@ const SENT: [HeaderName; 8] = [
 /// How long a browser keeps the answer to a preflight request.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
-/// Answers preflight requests, and lets the pages of the origins read the answers. Requests of other
-/// origins are refused by the endpoint itself.
+/// Answers preflight requests, and lets the pages of the origins read the answers. Requests of
+/// other origins are refused by the endpoint itself.
 pub(super) fn layer(origins: &[String]) -> CorsLayer {
     // A text that no header can hold is the origin of no page.
     let origins = origins

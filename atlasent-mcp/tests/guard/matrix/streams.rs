@@ -1,5 +1,5 @@
-//! Faults of the connections between client and guard: a client that comes back, posts again, breaks
-//! off while it sends, or uses the ids of another.
+//! Faults of the connections between client and guard: a client that comes back, posts again,
+//! breaks off while it sends, or uses the ids of another.
 
 use std::sync::Arc;
 use std::time::Duration;

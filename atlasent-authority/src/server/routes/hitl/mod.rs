@@ -282,8 +282,8 @@ fn asker<S>(caller: &ApiCaller<S>) -> Asker {
     Asker::Key(caller.key.key_id.clone())
 }
 
-/// Returns whether the question was asked with the caller's API key, or with another one of the same
-/// person.
+/// Returns whether the question was asked with the caller's API key, or with another one of the
+/// same person.
 fn has_asked<S>(caller: &ApiCaller<S>, row: &ApprovalEntry) -> bool {
     let askers = caller.for_authority().attribution().askers();
     askers.iter().any(|asker| row.askers.contains(asker))
