@@ -37,6 +37,13 @@ pub trait Action: Send + Sync + 'static {
     /// Returns the action's name in policies: 1 to 256 characters.
     fn name(&self) -> &str;
 
+    /// Returns the [name](Self::name) for a request. An action whose name is static does not copy
+    /// it.
+    #[doc(hidden)]
+    fn name_for_request(&self) -> Cow<'static, str> {
+        self.name().to_owned().into()
+    }
+
     /// Returns the resource of the action, if it has one.
     fn resource(&self) -> Option<Cow<'_, str>> {
         None
@@ -179,6 +186,10 @@ impl Action for AnyAction {
         &self.name
     }
 
+    fn name_for_request(&self) -> Cow<'static, str> {
+        self.name.clone()
+    }
+
     fn resource(&self) -> Option<Cow<'_, str>> {
         self.resource.as_deref().map(Cow::Borrowed)
     }
@@ -195,6 +206,13 @@ impl Action for AnyAction {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_static_name_is_not_copied_for_a_request() {
+        let named = |name: Cow<'static, str>| AnyAction::new(name).unwrap().name_for_request();
+        assert!(matches!(named("deploy".into()), Cow::Borrowed("deploy")));
+        assert_eq!(named("deploy".to_owned().into()), "deploy");
+    }
 
     #[test]
     fn fields_add_up_and_what_is_set_twice_is_what_was_set_last() {

@@ -265,6 +265,11 @@ impl DerivedContext {
     }
 }
 
+/// Returns the name of a derived action for its requests.
+pub const fn static_name<A: DerivedAction + ?Sized>() -> Cow<'static, str> {
+    Cow::Borrowed(A::DERIVED_NAME)
+}
+
 /// Returns the resource of a derived action from its marked field.
 pub fn resource<T: ResourceName + ?Sized>(value: &T) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(value.to_string()))

@@ -45,7 +45,7 @@ impl RequiredClaims {
                 code: Some(code.to_owned()),
                 missing_scope: missing,
                 ..Denied::new(
-                    request.action_type.clone(),
+                    request.action_type.to_string(),
                     request.actor_id.clone(),
                     reason,
                 )

@@ -54,7 +54,7 @@ impl PermitGrant {
         Self {
             agent: request.actor_id.clone(),
             actors: request.actors.clone(),
-            action: request.action_type.as_str().into(),
+            action: (&*request.action_type).into(),
             resource: request.resource_id.as_deref().map(Arc::from),
             environment: environment.map(Arc::from),
             execution_hash: execution_hash.map_or_else(

@@ -282,7 +282,7 @@ impl<S: Store> LocalAuthority<S> {
         let (action, resource) = match &new_permit {
             Some(NewPermit { grant, .. }) => (Arc::clone(&grant.action), grant.resource.clone()),
             None => (
-                request.action_type.as_str().into(),
+                (&*request.action_type).into(),
                 request.resource_id.as_deref().map(Arc::from),
             ),
         };

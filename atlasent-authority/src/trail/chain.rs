@@ -291,7 +291,7 @@ macro_rules! value_from {
     )*};
 }
 
-value_from!(&'a str => Text, String => Text, Arc<str> => Shared, [u8; 32] => Digest, Vec<Arc<str>> => List, bool => Flag, u64 => Count);
+value_from!(&'a str => Text, String => Text, Cow<'a, str> => Text, Arc<str> => Shared, [u8; 32] => Digest, Vec<Arc<str>> => List, bool => Flag, u64 => Count);
 
 /// Formats a time as ISO 8601 in UTC, to the microsecond, which the parser of every SDK accepts.
 pub(crate) fn format_time(time: Timestamp) -> String {

@@ -10,6 +10,9 @@
 //!         fn name(&self) -> &str {
 //!             <Self as __atlasent::DerivedAction>::DERIVED_NAME
 //!         }
+//!         fn name_for_request(&self) -> Cow<'static, str> {
+//!             __atlasent::static_name::<Self>()
+//!         }
 //!         fn resource(&self) -> Option<Cow<'_, str>> {
 //!             __atlasent::resource(&self.account)
 //!         }
@@ -99,6 +102,9 @@ pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream
             impl #impl_generics #atlasent::Action for #ident #ty_generics #where_clause {
                 fn name(&self) -> &::core::primitive::str {
                     <Self as #atlasent::DerivedAction>::DERIVED_NAME
+                }
+                fn name_for_request(&self) -> #atlasent::Cow<'static, ::core::primitive::str> {
+                    #atlasent::static_name::<Self>()
                 }
                 #resource
                 #context

@@ -182,7 +182,7 @@ fn key(request: &EvaluateRequest) -> Key {
     let agents = std::iter::once(&request.actor_id).chain(&request.actors);
     (
         agents.map(|agent| agent.as_str().to_owned()).collect(),
-        request.action_type.clone(),
+        request.action_type.to_string(),
         request.resource_id.clone(),
     )
 }

@@ -30,7 +30,7 @@ fn generous() -> MockAuthority {
 fn asked(authority: &MockAuthority) -> Vec<String> {
     let calls = authority.calls();
     let actions = calls.iter().filter_map(|call| match call {
-        Call::Evaluate(request) => Some(request.action_type.clone()),
+        Call::Evaluate(request) => Some(request.action_type.to_string()),
         _ => None,
     });
     actions.collect()

@@ -142,7 +142,7 @@ fn refuse(
         code: Some(code.to_owned()),
         audit_hash: record.audit_hash.clone(),
         outcome,
-        ..Denied::new(record.action.clone(), record.agent.clone(), reason)
+        ..Denied::new(record.action.to_string(), record.agent.clone(), reason)
     }
     .into()
 }

@@ -1,5 +1,6 @@
 //! The data of a permit, for logs and databases.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ pub struct PermitRecord {
     /// The agent that may execute the action.
     pub agent: Agent,
     /// The action's name.
-    pub action: String,
+    pub action: Cow<'static, str>,
     /// The resource of the action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,

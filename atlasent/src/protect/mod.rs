@@ -333,7 +333,7 @@ fn refusal(request: &EvaluateRequest, evaluation: &Evaluation) -> Denied {
         audit_hash: evaluation.audit_hash.clone(),
         retry_after: evaluation.retry_after,
         ..Denied::new(
-            request.action_type.clone(),
+            request.action_type.to_string(),
             request.actor_id.clone(),
             reason,
         )

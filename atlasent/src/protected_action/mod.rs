@@ -113,6 +113,10 @@ impl Action for ProtectedAction {
         self.action.name()
     }
 
+    fn name_for_request(&self) -> Cow<'static, str> {
+        self.action.name_for_request()
+    }
+
     fn context(&self) -> Result<Context, Error> {
         let mut context = self.action.context()?;
         context.insert("resource_id", &self.resource_id)?;

@@ -282,7 +282,7 @@ impl<T: Clone> Reply<T> {
 impl Authority for MockAuthority {
     async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
         self.record(Call::Evaluate(request.clone()));
-        match self.scripts.get(&request.action_type) {
+        match self.scripts.get(&*request.action_type) {
             None => Ok(Evaluation::refuse(Decision::Deny, "not scripted")),
             Some(Script {
                 evaluate: Some(reply),
@@ -314,7 +314,7 @@ impl Authority for MockAuthority {
     }
 
     async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
-        match self.scripts.get(&permit.action) {
+        match self.scripts.get(&*permit.action) {
             None => Ok(PermitStatus::Revoked),
             Some(Script { status: None, .. }) => Ok(PermitStatus::Consumed),
             Some(Script {

@@ -1,5 +1,7 @@
 //! The request of an evaluation, which serializes to the body of `POST /v1-evaluate`.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::agent::check_name;
@@ -15,7 +17,7 @@ use crate::{Action, Agent, Context, Error};
 pub struct EvaluateRequest {
     /// The action's name, 1 to 256 characters.
     #[serde(deserialize_with = "action_name")]
-    pub action_type: String,
+    pub action_type: Cow<'static, str>,
     /// The agent that asks.
     pub actor_id: Agent,
     /// The context of the action.
@@ -43,13 +45,13 @@ impl EvaluateRequest {
     ///
     /// [`Error::Invalid`] when the action's name or context breaks a rule of the contract.
     pub fn new<A: Action + ?Sized>(agent: Agent, action: &A) -> Result<Self, Error> {
-        let name = action.name();
-        check_name("action", name)?;
+        let name = action.name_for_request();
+        check_name("action", &name)?;
         Ok(Self {
-            action_type: name.to_owned(),
+            action_type: name,
             actor_id: agent,
             context: action.context()?,
-            resource_id: action.resource().map(std::borrow::Cow::into_owned),
+            resource_id: action.resource().map(Cow::into_owned),
             actors: Vec::new(),
             shadow: None,
             options: RequestOptions::default(),
@@ -99,10 +101,10 @@ impl EvaluateRequest {
     }
 }
 
-fn action_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+fn action_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'static, str>, D::Error> {
     let name = String::deserialize(deserializer)?;
     check_name("action", &name).map_err(serde::de::Error::custom)?;
-    Ok(name)
+    Ok(name.into())
 }
 
 #[cfg(test)]

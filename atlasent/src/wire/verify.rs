@@ -1,5 +1,6 @@
 //! The request of a verification, which serializes to the body of `POST /v1-verify-permit`.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -25,7 +26,7 @@ pub struct VerifyRequest {
         serialize_with = "empty_if_unset",
         deserialize_with = "unset_if_empty"
     )]
-    pub action_type: Option<String>,
+    pub action_type: Option<Cow<'static, str>>,
     /// The agent that is to use the permit; unset when it is not restated.
     #[serde(
         default,

@@ -114,7 +114,7 @@ async fn a_low_level_verification_sends_what_it_is_given_and_nothing_more() {
         (
             "action_type",
             json!("a"),
-            with(|request| request.action_type = Some("a".to_owned())),
+            with(|request| request.action_type = Some("a".into())),
         ),
         (
             "actor_id",

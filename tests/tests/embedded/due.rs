@@ -118,7 +118,7 @@ fn replaced_policies_end_the_decisions_of_the_former_ones() {
     let timed = Timed::new(&policies);
     let deploy = timed.held();
     let mut publish = request("4f2a");
-    publish.action_type = "publish".to_owned();
+    publish.action_type = "publish".into();
     let publish = ask(&timed.authority, &publish).escalation_id.unwrap();
     let publish: EscalationId = publish.parse().unwrap();
     now(timed.authority.expire_due_approvals());

@@ -156,7 +156,7 @@ fn a_permit_that_no_verification_passed_takes_no_receipt() {
     block_on(authority.revoke(&revoked.permit_token, "why")).unwrap();
     let burnt = completed(issued(&authority));
     let mut for_another = VerifyRequest::restating(&request(), burnt.permit_token.clone());
-    for_another.action_type = Some("other".to_owned());
+    for_another.action_type = Some("other".into());
     let verification = block_on(authority.verify(&for_another)).unwrap();
     assert_eq!(verification.consumed, Some(true));
     for receipt in [unused, revoked, burnt] {

@@ -92,7 +92,7 @@ async fn any(
     action: AnyAction,
     permit: Permit,
 ) -> Result<String, Error> {
-    Ok(permit.record().action)
+    Ok(permit.record().action.into_owned())
 }
 
 #[protect(action = AnyAction::new(name)?.with_resource("r"), agent = "bot", authority = authority)]
@@ -108,7 +108,7 @@ macro_rules! protected {
     ($name:ident, $action:expr, $literal:literal, $type:ty) => {
         #[protect(action = $action, agent = $literal, authority = authority)]
         async fn $name(authority: &MockAuthority, permit: Permit<$type>) -> Result<String, Error> {
-            Ok(permit.record().action)
+            Ok(permit.record().action.into_owned())
         }
     };
 }

@@ -109,7 +109,7 @@ impl HeldRequest {
             question: Question {
                 agent: request.actor_id.clone(),
                 actors: request.actors.clone(),
-                action: request.action_type.clone(),
+                action: request.action_type.to_string(),
                 resource: request.resource_id.clone(),
                 environment: grant.environment.as_deref().map(str::to_owned),
                 action_hash: action_hash(&ActionBinding::from(request)),

@@ -114,7 +114,7 @@ pub(crate) fn read_verify(bytes: &[u8], key: &ApiKey) -> Result<VerifyRequest, A
     let agent = either("actor_id", body.actor_id, "agent", body.agent)?;
     // An empty name counts as missing.
     if let Some(action) = action.filter(|action| !action.is_empty()) {
-        request.action_type = Some(AnyAction::new(action)?.name().to_owned());
+        request.action_type = Some(AnyAction::new(action)?.name_for_request());
     }
     if let Some(agent) = agent.filter(|agent| !agent.is_empty()) {
         request.actor_id = Some(Agent::new(agent)?);

@@ -111,7 +111,7 @@ impl Tally {
         }
         self.changed += 1;
         let change = Change {
-            action: recorded.request.action_type,
+            action: recorded.request.action_type.into_owned(),
             agent: recorded.request.actor_id.as_str().to_owned(),
             before,
             after,
