@@ -94,7 +94,7 @@ impl PermitGrant {
             return Err(VerifyRefusal::Mismatch(PermitMismatch::Action));
         }
         if let Some(hash) = &request.execution_hash
-            && **hash != *self.execution_hash
+            && *hash != *self.execution_hash
         {
             return Err(VerifyRefusal::Mismatch(PermitMismatch::Execution));
         }

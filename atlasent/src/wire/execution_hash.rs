@@ -1,12 +1,110 @@
 //! The hash that binds a permit to its action, agent and context.
 
-use serde::Serialize;
+use std::fmt;
+
+use base16ct::lower;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::canonical::{
     Spelling, Tape, canonical, canonical_digest, digest_as_written, sha256_hex, to_string,
 };
 use crate::{Context, Error};
+
+/// The hash that a verification restates: that of [`execution_hash`](fn@execution_hash), or any
+/// other text that a caller sent.
+///
+/// It compares with the text of a hash, and is written as this text.
+///
+/// ```
+/// use atlasent::wire::{EvaluateRequest, ExecutionHash, execution_hash};
+/// use atlasent::{Agent, AnyAction, Context};
+///
+/// let request = EvaluateRequest::new(Agent::new("bot")?, &AnyAction::new("deploy")?)?;
+/// let text = execution_hash("deploy", "bot", &Context::new());
+/// assert_eq!(request.execution_hash(), *text);
+/// assert_eq!(request.execution_hash(), ExecutionHash::from(text));
+/// # Ok::<(), atlasent::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub struct ExecutionHash(Form);
+
+/// A hash has one form only, so that equal texts are equal hashes.
+#[derive(Clone, PartialEq, Eq)]
+enum Form {
+    /// The bytes of 64 lower-case hex digits.
+    Digest([u8; 32]),
+    /// A text that is not the hash of anything.
+    Text(Box<str>),
+}
+
+impl ExecutionHash {
+    pub(crate) fn from_digest(digest: [u8; 32]) -> Self {
+        Self(Form::Digest(digest))
+    }
+
+    /// Calls `read` with the text of the hash.
+    fn with_text<R>(&self, read: impl FnOnce(&str) -> R) -> R {
+        match &self.0 {
+            Form::Digest(digest) => {
+                let mut digits = [0; 64];
+                // The digits fit exactly.
+                read(lower::encode_str(digest, &mut digits).unwrap_or_default())
+            }
+            Form::Text(text) => read(text),
+        }
+    }
+}
+
+/// Returns the bytes of a text of 64 lower-case hex digits.
+fn digest_of_text(text: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    let is_whole = lower::decode(text, &mut digest).is_ok_and(|bytes| bytes.len() == 32);
+    is_whole.then_some(digest)
+}
+
+impl From<&str> for ExecutionHash {
+    fn from(text: &str) -> Self {
+        Self(match digest_of_text(text) {
+            Some(digest) => Form::Digest(digest),
+            None => Form::Text(text.into()),
+        })
+    }
+}
+
+impl From<String> for ExecutionHash {
+    fn from(text: String) -> Self {
+        Self::from(&*text)
+    }
+}
+
+impl PartialEq<str> for ExecutionHash {
+    fn eq(&self, text: &str) -> bool {
+        match &self.0 {
+            Form::Digest(digest) => digest_of_text(text).as_ref() == Some(digest),
+            Form::Text(own) => **own == *text,
+        }
+    }
+}
+
+impl Serialize for ExecutionHash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.with_text(|text| serializer.serialize_str(text))
+    }
+}
+
+impl fmt::Display for ExecutionHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_text(|text| f.write_str(text))
+    }
+}
+
+impl fmt::Debug for ExecutionHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_text(|text| fmt::Debug::fmt(text, f))
+    }
+}
 
 /// Returns the hash that binds a permit to its action, agent and context, sent as `execution_hash`:
 /// lower-case hex SHA-256 of the canonical JSON of `{action_type, actor_id, context}`.
@@ -28,7 +126,7 @@ use crate::{Context, Error};
 /// ```
 #[must_use]
 pub fn execution_hash(action: &str, agent: &str, context: &Context) -> String {
-    base16ct::lower::encode_string(&execution_digest(action, agent, context))
+    lower::encode_string(&execution_digest(action, agent, context))
 }
 
 /// Returns the bytes of the [`execution_hash`].
@@ -123,6 +221,43 @@ mod tests {
             context.insert(text.clone(), &text).unwrap();
             let hash = execution_hash_of_text("a", "b", &context.canonical_json()).unwrap();
             proptest::prop_assert_eq!(execution_hash("a", "b", &context), hash);
+        }
+    }
+
+    proptest::proptest! {
+        /// The second text is often that of a hash, or nearly.
+        #[test]
+        fn a_hash_is_compared_and_written_as_its_text(
+            one in "[0-9a-f]{64}|[0-9a-fA-F]{62,66}|.{0,4}",
+            other in "[0-9a-f]{64}|[0-9a-fA-F]{62,66}|.{0,4}",
+        ) {
+            let hash = ExecutionHash::from(&*one);
+            proptest::prop_assert!(hash == *one && hash == ExecutionHash::from(one.clone()));
+            proptest::prop_assert_eq!(hash == *other, one == other);
+            proptest::prop_assert_eq!(hash == ExecutionHash::from(&*other), one == other);
+            proptest::prop_assert_eq!(hash.to_string(), &*one);
+            proptest::prop_assert_eq!(format!("{hash:?}"), format!("{one:?}"));
+            let json = serde_json::to_string(&hash).unwrap();
+            proptest::prop_assert_eq!(&json, &to_string(&*one));
+            proptest::prop_assert_eq!(serde_json::from_str::<ExecutionHash>(&json).unwrap(), hash);
+        }
+
+        #[test]
+        fn a_computed_hash_equals_its_text_and_no_other(
+            digest in proptest::array::uniform32(proptest::arbitrary::any::<u8>()),
+            place in 0..64_usize,
+        ) {
+            let hash = ExecutionHash::from_digest(digest);
+            let text = lower::encode_string(&digest);
+            proptest::prop_assert!(hash == *text && hash == ExecutionHash::from(&*text));
+            let upper = text.to_uppercase();
+            proptest::prop_assert_eq!(hash == *upper, text == upper);
+            let mut changed = text.clone().into_bytes();
+            changed[place] = if changed[place] == b'0' { b'1' } else { b'0' };
+            let changed = String::from_utf8(changed).unwrap();
+            proptest::prop_assert!(hash != *changed && hash != ExecutionHash::from(changed));
+            let longer = format!("{text}0");
+            proptest::prop_assert!(hash != text[1..] && hash != *longer);
         }
     }
 

@@ -54,7 +54,7 @@ pub use escalation::{
     Vote, VoteDecision,
 };
 pub use evaluate::Evaluation;
-pub use execution_hash::{execution_hash, execution_hash_of_text};
+pub use execution_hash::{ExecutionHash, execution_hash, execution_hash_of_text};
 pub use options::RequestOptions;
 pub use other::OtherFields;
 pub use permit_info::{PermitInfo, PermitStatus};

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::agent::check_name;
-use crate::wire::RequestOptions;
 use crate::wire::execution_hash::execution_digest;
+use crate::wire::{ExecutionHash, RequestOptions};
 use crate::{Action, Agent, Context, Error};
 
 /// The request of an evaluation: may the agent `actor_id` do the action `action_type` in `context`?
@@ -90,8 +90,8 @@ impl EvaluateRequest {
     /// Returns the hash that a permit for this request is bound to; see
     /// [`execution_hash`](crate::wire::execution_hash).
     #[must_use]
-    pub fn execution_hash(&self) -> String {
-        crate::wire::execution_hash(&self.action_type, self.actor_id.as_str(), &self.context)
+    pub fn execution_hash(&self) -> ExecutionHash {
+        ExecutionHash::from_digest(self.execution_digest())
     }
 
     /// Returns the bytes of the [execution hash](Self::execution_hash).

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::Agent;
 use crate::authority::issuer::RequestSerial;
-use crate::wire::{EvaluateRequest, PermitToken};
+use crate::wire::{EvaluateRequest, ExecutionHash, PermitToken};
 
 /// The request of a verification: is this permit good for this agent and action? Verifying consumes
 /// the permit.
@@ -40,7 +40,7 @@ pub struct VerifyRequest {
     /// The hash of the action, agent and context to execute; see
     /// [`execution_hash`](crate::wire::execution_hash).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub execution_hash: Option<String>,
+    pub execution_hash: Option<ExecutionHash>,
     /// Whether the permit must have a person's approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub require_approval: Option<bool>,

@@ -129,7 +129,7 @@ async fn a_low_level_verification_sends_what_it_is_given_and_nothing_more() {
         (
             "execution_hash",
             json!("d"),
-            with(|request| request.execution_hash = Some("d".to_owned())),
+            with(|request| request.execution_hash = Some("d".into())),
         ),
         (
             "require_approval",

@@ -209,7 +209,7 @@ fn a_permit_that_is_presented_for_something_else_is_burnt() {
             "ACTION_TYPE_MISMATCH",
         ),
         (
-            |q| q.execution_hash = Some("0".repeat(64)),
+            |q| q.execution_hash = Some("0".repeat(64).into()),
             "EXECUTION_HASH_MISMATCH",
         ),
         (

@@ -122,7 +122,7 @@ pub(crate) fn read_verify(bytes: &[u8], key: &ApiKey) -> Result<VerifyRequest, A
     check_length("environment", body.environment.as_deref(), MAX_NAME)?;
     check_length("execution_hash", body.execution_hash.as_deref(), MAX_NAME)?;
     request.environment = body.environment;
-    request.execution_hash = body.execution_hash;
+    request.execution_hash = body.execution_hash.map(Into::into);
     request.require_approval = body.require_approval;
     Ok(request)
 }
@@ -183,7 +183,7 @@ fn set_context(request: &mut EvaluateRequest, text: &str) -> Result<String, ApiE
         // Most contexts have one spelling only, so that their text need not be read again.
         Ok(context) if context.is_written_canonically() => {
             request.context = context;
-            return Ok(request.execution_hash());
+            return Ok(request.execution_hash().to_string());
         }
         read => read,
     };
