@@ -1,7 +1,8 @@
 //! The permit, without which no protected body runs, and what can be done with one.
 //!
 //! - [`Permit`]: the proof that an action was allowed, for one execution.
-//! - [`PermitRecord`]: the data of a permit, for logs and databases. It opens nothing.
+//! - [`PermitRecord`]: the data of a permit, for logs and databases. It opens nothing. Its id is a
+//!   [`PermitId`].
 //! - [`Execution`]: a protected body on its way; it emits one closing event to `tracing`, and sends
 //!   the receipt.
 //! - [`Guarded`] and [`Opened`]: a value that is reachable only with a permit.
@@ -15,10 +16,12 @@ mod checks;
 mod execution;
 pub(crate) mod expiry;
 mod guarded;
+mod id;
 mod record;
 
 pub use execution::Execution;
 pub use guarded::{Guarded, Opened};
+pub use id::PermitId;
 pub use record::PermitRecord;
 
 use std::fmt;

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::PermitId;
 use crate::Agent;
-use crate::text::redact::Redacted;
 use crate::wire::{ApprovalRecord, BudgetState};
 
 /// The data of a permit, for logs, databases and audits. It proves nothing and opens nothing.
@@ -14,8 +14,8 @@ use crate::wire::{ApprovalRecord, BudgetState};
 #[non_exhaustive]
 pub struct PermitRecord {
     /// The permit's id: the public id (`pt_…`), or the used-up token where the service sends no
-    /// public id. It serializes in full and prints redacted.
-    pub id: String,
+    /// public id.
+    pub id: PermitId,
     /// The agent that may execute the action.
     pub agent: Agent,
     /// The action's name.
@@ -50,7 +50,7 @@ pub struct PermitRecord {
 impl PermitRecord {
     pub(super) fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct(name)
-            .field("id", &Redacted(&self.id))
+            .field("id", &self.id)
             .field("agent", &self.agent)
             .field("action", &self.action)
             .field("resource", &self.resource)

@@ -359,7 +359,7 @@ fn record(
     // Older services send no public id (contract, part D).
     let public_id = evaluation.permit_id.filter(|id| is_public_id(id));
     PermitRecord {
-        id: public_id.unwrap_or_else(|| token.into()),
+        id: public_id.map_or_else(|| token.into(), Into::into),
         agent: request.actor_id,
         action: request.action_type,
         resource: request.resource_id,
