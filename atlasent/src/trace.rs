@@ -100,8 +100,12 @@ pub(crate) fn waiting(escalation_id: &str, approval_url: Option<&str>, at_most: 
     );
 }
 
-/// Emits the closing event of an execution.
-pub(crate) fn executed(record: &PermitRecord, outcome: &'static str, duration: Duration) {
+/// Emits the closing event of an execution. `duration` is called if anything listens.
+pub(crate) fn executed(
+    record: &PermitRecord,
+    outcome: &'static str,
+    duration: impl Fn() -> Duration,
+) {
     event!(
         target: TARGET,
         Level::INFO,
@@ -110,7 +114,7 @@ pub(crate) fn executed(record: &PermitRecord, outcome: &'static str, duration: D
         permit = %Redacted(&record.id),
         audit_hash = shown(record.audit_hash.as_deref()).as_deref(),
         outcome,
-        duration_us = micros(duration),
+        duration_us = micros(duration()),
         "executed"
     );
 }

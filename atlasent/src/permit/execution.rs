@@ -1,5 +1,6 @@
 //! The execution of a protected body, which emits one closing event and sends the receipt.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -94,12 +95,14 @@ impl Drop for Execution {
             (None, true) => ReceiptOutcome::Failed,
             (None, false) => ReceiptOutcome::Cancelled,
         };
-        let duration = self.started.elapsed();
+        // The event and the receipt have the same duration. Without them, no clock is read.
+        let duration = OnceCell::new();
+        let duration = || *duration.get_or_init(|| self.started.elapsed());
         trace::executed(&self.record, outcome.as_str(), duration);
         let Some(pending) = self.receipt.take() else {
             return;
         };
-        let mut receipt = pending.receipt(&self.record, outcome, duration);
+        let mut receipt = pending.receipt(&self.record, outcome, duration());
         let Details { result_hash, error } = self.details.take().map(|d| *d).unwrap_or_default();
         receipt.result_hash = result_hash;
         if has_panicked {
