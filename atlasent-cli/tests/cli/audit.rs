@@ -1,5 +1,7 @@
 //! `atlasent audit verify`, on exports that the embedded authority signed.
 
+mod keys;
+
 use std::fs;
 use std::io::Read;
 use std::ops::RangeInclusive;
@@ -293,54 +295,6 @@ fn an_older_bundle_that_does_not_verify_is_not_compared_with() {
 }
 
 #[test]
-fn one_of_several_keys_is_enough_whether_it_is_retired_or_not() {
-    let mut exported = export(3, 1);
-    let id = exported.key_id();
-    exported.ring = exported.ring.rotate().unwrap();
-    let text = with_key(&exported.bundle(), &exported.answer(), &[]).prints();
-    let signature = format!("signature: valid, by the key `{id}`");
-    assert!(text.contains(&signature), "{text}");
-    let other = exported.file("new.pem", exported.ring.active().public_key_pem());
-    with_key(&exported.bundle(), &other, &[]).finds();
-    with_key(
-        &exported.bundle(),
-        &other,
-        &["--key", exported.answer().to_str().unwrap()],
-    )
-    .prints();
-}
-
-#[test]
-fn without_a_key_a_bundle_is_not_verified() {
-    let exported = export(3, 1);
-    let text = verify(&exported.bundle(), &[]).finds();
-    assert!(
-        text.starts_with(
-            "not verified: the signature was not checked; give a public key with `--key`, "
-        ),
-        "{text}"
-    );
-    assert!(
-        text.contains("chain:     intact") && text.contains("signature: not checked"),
-        "{text}"
-    );
-    let text = verify(&exported.bundle(), &["--chain-only"]).prints();
-    assert!(
-        text.starts_with("intact: the chain is unbroken; the signature was not checked\n"),
-        "{text}"
-    );
-    let report = json(&verify(&exported.bundle(), &["--chain-only", "--json"]).prints());
-    assert_eq!(
-        (
-            &report["verified"],
-            &report["signature_valid"],
-            &report["chain_integrity_ok"]
-        ),
-        (&json!(false), &json!(false), &json!(true))
-    );
-}
-
-#[test]
 fn a_change_is_reported_with_exit_code_1() {
     let exported = export(3, 1);
     let changed = exported.text.replacen("quoted", "forged", 1);
@@ -416,19 +370,6 @@ fn a_bundle_whose_findings_no_hash_covers_is_verified_and_not_intact() {
 }
 
 #[test]
-fn control_characters_in_a_key_file_are_escaped() {
-    let exported = export(2, 1);
-    let answer = fs::read_to_string(exported.answer()).unwrap();
-    let hostile = answer.replace(&exported.key_id(), "\\u001b[2J\\nverified");
-    let keys = exported.file("hostile-keys.json", &hostile);
-    let text = with_key(&exported.bundle(), &keys, &[]).prints();
-    assert!(
-        text.contains("valid, by the key `\\u{1b}[2J\\u{a}verified`\n"),
-        "{text}"
-    );
-}
-
-#[test]
 fn control_characters_in_a_bundle_are_escaped() {
     let exported = export(2, 1);
     let id = serde_json::from_str::<Value>(&exported.text).unwrap()["events"][0]["id"].clone();
@@ -447,28 +388,6 @@ fn control_characters_in_a_bundle_are_escaped() {
 }
 
 #[test]
-fn a_revoked_key_is_ignored() {
-    let exported = export(2, 1);
-    let answer = fs::read_to_string(exported.answer()).unwrap();
-    let revoked = exported.file("revoked.json", &answer.replace("active", "revoked"));
-    let line = with_key(&exported.bundle(), &revoked, &[]).misuse();
-    assert!(
-        line.starts_with("no usable key: the key `sig_")
-            && line.ends_with("` has the status `revoked`"),
-        "{line}"
-    );
-    let other = KeyRing::in_memory().unwrap();
-    let other = exported.file("other.pem", other.active().public_key_pem());
-    let text = with_key(
-        &exported.bundle(),
-        &revoked,
-        &["--key", other.to_str().unwrap()],
-    )
-    .finds();
-    assert!(text.contains("  ignored:   the key `sig_"), "{text}");
-}
-
-#[test]
 fn an_unreadable_bundle_is_misuse_and_gets_no_verdict() {
     let exported = export(2, 1);
     let cut = exported.file("cut.json", &exported.text[..exported.text.len() / 2]);
@@ -479,29 +398,6 @@ fn an_unreadable_bundle_is_misuse_and_gets_no_verdict() {
         verify(&bundle, &["--chain-only", "--json"]).misuse();
     }
     verify(Path::new("-"), &["--chain-only"]).misuse();
-}
-
-#[test]
-fn a_key_that_cannot_be_used_is_an_error_whatever_the_bundle() {
-    let exported = export(2, 1);
-    let folder = exported.folder.path().to_owned();
-    let empty = exported.file("empty.json", r#"{"keys":[]}"#);
-    let private = exported.file("private.pem", "-----BEGIN PRIVATE KEY-----\nhunter2\n");
-    for key in [
-        empty,
-        private,
-        exported.bundle(),
-        folder.join("missing.pem"),
-        folder,
-    ] {
-        let line = with_key(&exported.bundle(), &key, &[]).misuse();
-        assert!(!line.contains("hunter2"), "{line}");
-    }
-    let line = with_key(&exported.bundle(), &exported.pem(), &["--chain-only"]).misuse();
-    assert!(
-        line.contains("`--chain-only` checks no signature, so it cannot be combined with `--key`"),
-        "{line}"
-    );
 }
 
 #[test]
