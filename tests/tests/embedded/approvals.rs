@@ -1,5 +1,7 @@
 //! Tests that people release holds, and that nothing else does.
 
+mod times;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use atlasent::wire::{EvaluateRequest, Evaluation, RequestOptions, StopScope, VerifyRequest};
 use atlasent::{Agent, AnyAction, Authority, Decision};
 use atlasent_authority::approvals::{
-    ApprovalError, ApprovalFilter, ApprovalState, Approver, Ballot, EscalationId, VoteRefusal,
+    ApprovalError, ApprovalState, Approver, Ballot, EscalationId, VoteRefusal,
 };
 use atlasent_authority::trail::EventFilter;
 use atlasent_authority::{LocalAuthority, Policies};
@@ -278,66 +280,6 @@ fn a_rejection_stands_for_the_same_question() {
 }
 
 #[test]
-fn a_decision_whose_time_is_over_releases_nothing() {
-    let clock = TestClock::default();
-    let authority = authority_at(&clock);
-    let id = held(&authority, &request("4f2a"));
-    now(authority.vote(id, Ballot::approve(sre("alice"))));
-    clock.set(100);
-    let late = now_err(authority.vote(id, Ballot::approve(sre("bob"))));
-    assert!(matches!(
-        late,
-        ApprovalError::Refused(VoteRefusal::Closed(ApprovalState::TimedOut))
-    ));
-    assert_ne!(held(&authority, &request("4f2a")), id);
-    assert!(kinds(&authority).contains(&"approval.expired".to_owned()));
-}
-
-#[test]
-fn an_approval_that_is_not_used_in_time_is_lost() {
-    let clock = TestClock::default();
-    let authority = authority_at(&clock);
-    let id = held(&authority, &request("4f2a"));
-    approve(&authority, id);
-    clock.set(3_600);
-    assert_ne!(held(&authority, &request("4f2a")), id);
-}
-
-#[test]
-fn a_clock_that_jumps_back_gives_nobody_more_time() {
-    let clock = TestClock::default();
-    let authority = authority_at(&clock);
-    clock.set(50);
-    let id = held(&authority, &request("4f2a"));
-    clock.set(200);
-    held(&authority, &request("ffff"));
-    clock.set(0);
-    let late = now_err(authority.vote(id, Ballot::approve(sre("alice"))));
-    assert!(
-        matches!(late, ApprovalError::Refused(VoteRefusal::Closed(_))),
-        "{late}"
-    );
-}
-
-#[test]
-fn due_decisions_are_ended_without_being_asked_for() {
-    let clock = TestClock::default();
-    let authority = authority_at(&clock);
-    let id = held(&authority, &request("4f2a"));
-    now(authority.expire_due_approvals());
-    assert_eq!(state(&authority, id), ApprovalState::Pending);
-    clock.set(101);
-    now(authority.expire_due_approvals());
-    assert_eq!(kinds(&authority).last().unwrap(), "approval.expired");
-    let pending = ApprovalFilter::default().state(ApprovalState::Pending);
-    assert!(
-        now(authority.approvals_page(&pending, u64::MAX, 10))
-            .approvals
-            .is_empty()
-    );
-}
-
-#[test]
 fn a_hold_that_no_permit_follows_waits_for_nobody() {
     let text = r#"@decision("hold") forbid (principal, action, resource);"#;
     let authority = LocalAuthority::in_memory(Policies::parse(text).unwrap()).unwrap();
@@ -433,46 +375,6 @@ fn of_many_askers_one_gets_the_permit() {
         .collect();
     let permits = threads.into_iter().map(|thread| thread.join().unwrap());
     assert_eq!(permits.filter(|has_permit| *has_permit).count(), 1);
-}
-
-#[test]
-fn an_escalation_asks_the_next_step_and_ends_after_the_last() {
-    let policies = HOLDS.replace(
-        "@quorum(\"2\")",
-        "@escalate_to(\"role:director, then role:cto\")",
-    );
-    let clock = TestClock::default();
-    let authority = authority_at(&clock);
-    now(authority.replace_policies(Policies::parse(&policies).unwrap()));
-    let id = held(&authority, &request("4f2a"));
-    let director = Approver::new("dan", ["director"]).unwrap();
-    let early = now_err(authority.vote(id, Ballot::approve(director.clone())));
-    assert!(matches!(
-        early,
-        ApprovalError::Refused(VoteRefusal::NotAnApprover { .. })
-    ));
-    clock.set(100);
-    let row = now(authority.approval(id)).unwrap();
-    assert_eq!((row.state, row.steps.len()), (ApprovalState::Escalated, 1));
-    assert_eq!(
-        held(&authority, &request("4f2a")),
-        id,
-        "it is still the same decision"
-    );
-    let intern = Approver::new("ian", ["intern"]).unwrap();
-    let outsider = now_err(authority.escalate_approval(id, &intern, None));
-    assert!(matches!(
-        outsider,
-        ApprovalError::Refused(VoteRefusal::NotAnApprover { .. })
-    ));
-    now(authority.escalate_approval(id, &sre("alice"), Some("urgent".to_owned())));
-    let last = now_err(authority.escalate_approval(id, &sre("alice"), None));
-    assert!(matches!(
-        last,
-        ApprovalError::Refused(VoteRefusal::LastStep)
-    ));
-    now(authority.vote(id, Ballot::approve(director)));
-    assert!(ask(&authority, &request("4f2a")).permit_token.is_some());
 }
 
 #[test]
