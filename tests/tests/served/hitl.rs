@@ -1,9 +1,12 @@
 //! Tests that people decide over HTTP what policies hold (contract, part D, "Approvals").
 
+mod by_hand;
+mod lists;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use atlasent::wire::{CreateEscalation, EscalationFilter, EscalationStatus};
+use atlasent::wire::EscalationFilter;
 use atlasent::{AnyAction, AuthorityExt, Client, Error};
 use atlasent_authority::approvals::Approver;
 use atlasent_authority::keys::{ApiKey, ApiScope};
@@ -11,7 +14,6 @@ use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::Ran;
-use futures_util::TryStreamExt;
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
@@ -257,74 +259,6 @@ async fn what_is_no_decision_or_no_query_is_refused_in_words() {
     answer.is_problem(422, "INVALID_FIELD");
 }
 
-#[tokio::test]
-async fn a_program_asks_people_by_hand_and_nothing_is_released_by_that() {
-    let served = serve().await;
-    let agent = client(&served, KEY);
-    let mut request = CreateEscalation::new("bot", "it cannot be undone");
-    let proposed = json!({"action_type": "deploy", "context": {"commit": "4f2a", "cost": 1.5}});
-    request.proposed_action = proposed.as_object().cloned();
-    request.min_approvers = Some(1);
-    request.assigned_to_role = Some("sre".to_owned());
-    let opened = agent.create_escalation(&request).await.unwrap();
-    assert_eq!(opened.status, EscalationStatus::Pending);
-    let approved = client(&served, ALICE)
-        .approve(&opened.id, Some("fine"))
-        .await
-        .unwrap();
-    assert!(approved.status.is_approved());
-    let waited = agent.escalation(&opened.id).await.unwrap();
-    assert!(waited.status.is_approved());
-    request.risk_score = Some(0.5);
-    let opened = agent.create_escalation(&request).await.unwrap();
-    assert_eq!(
-        (opened.risk_score, opened.max_escalation_depth),
-        (Some(0.5), 3)
-    );
-    let other = atlasent::wire::EscalateRequest::default().to_role("cto");
-    let escalated = agent.escalate(&opened.id, &other).await.unwrap();
-    assert_eq!(escalated.status, EscalationStatus::Escalated);
-    let chain = agent.escalation_chain(&opened.id).await.unwrap();
-    assert_eq!(chain[0].to_role.as_deref(), Some("cto"));
-    assert_eq!(chain[0].from_role.as_deref(), Some("sre"));
-    held(&served, "4f2a").await;
-
-    for bad in [
-        json!({"agent_id": "bot", "escalation_reason": "r", "fallback_decision": "approve"}),
-        json!({"agent_id": "", "escalation_reason": "r"}),
-        json!({"agent_id": "bot", "escalation_reason": "r", "quorum_required": "most"}),
-        json!({"agent_id": "bot", "escalation_reason": "r", "min_approvers": 101}),
-        json!({"agent_id": "bot", "escalation_reason": "r", "approver_pool": [], "quorum_threshold": 2}),
-        json!({"agent_id": "bot", "escalation_reason": "r", "timeout_at": "2020-01-01T00:00:00Z"}),
-    ] {
-        let answer = post(&served, KEY, "/v1/hitl", bad).await;
-        answer.is_problem(422, "INVALID_FIELD");
-    }
-}
-
-#[tokio::test]
-async fn pages_hold_every_decision_once_the_newest_first() {
-    let served = serve().await;
-    let mut ids = Vec::new();
-    for number in 0..7 {
-        ids.push(held(&served, &number.to_string()).await);
-    }
-    vote(&served, ALICE, &ids[3], "reject").await;
-    ids.reverse();
-    use futures_util::TryStreamExt;
-    let listed = client(&served, ALICE).escalation_stream(EscalationFilter::default().limit(2));
-    let listed: Vec<_> = listed.try_collect().await.unwrap();
-    let listed: Vec<_> = listed.into_iter().map(|row| row.id).collect();
-    assert_eq!(listed, ids);
-    let pending = get(&served, ALICE, "/v1/hitl?status=pending").await.json();
-    assert_eq!(
-        (pending["total"].clone(), pending.get("next_cursor")),
-        (json!(6), None)
-    );
-    let rejected = get(&served, ALICE, "/v1/hitl?status=rejected").await.json();
-    assert_eq!(rejected["escalations"][0]["id"], ids[3]);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_waits_for_the_approvers_and_one_of_many_runs_the_body() {
     let served = Arc::new(serve().await);
@@ -431,124 +365,4 @@ async fn an_approval_for_a_number_of_calls_lasts_as_long_as_the_policy_allows() 
         let answer = post(&served, KEY, "/v1-evaluate", question(commit)).await;
         assert_eq!(answer.json()["decision"], decision, "{commit}");
     }
-}
-
-#[tokio::test]
-async fn a_field_of_a_decision_by_hand_that_is_too_long_is_named() {
-    let served = serve().await;
-    let long = "x".repeat(513);
-    let question = |field: &str, value: Value| {
-        let mut body = json!({"agent_id": "bot", "escalation_reason": "why"});
-        body[field] = value;
-        body
-    };
-    let cases = [
-        (
-            "assigned_to_role",
-            question("assigned_to_role", json!(long)),
-        ),
-        (
-            "assigned_to_user_id",
-            question("assigned_to_user_id", json!(long)),
-        ),
-        (
-            "assigned_to_role",
-            question("assigned_to_role", json!("a,b")),
-        ),
-        (
-            "proposed_action.action_type",
-            question("proposed_action", json!({"action_type": long})),
-        ),
-        (
-            "proposed_action.resource_id",
-            question("proposed_action", json!({"resource_id": long})),
-        ),
-        (
-            "reason",
-            question("escalation_reason", json!("x".repeat(2_001))),
-        ),
-    ];
-    for (field, body) in cases {
-        let answer = post(&served, KEY, "/v1/hitl", body).await;
-        answer.is_problem(422, "INVALID_FIELD");
-        assert!(
-            answer.text.contains(&format!("`{field}`")),
-            "{field}: {}",
-            answer.text
-        );
-    }
-    let opened = post(
-        &served,
-        KEY,
-        "/v1/hitl",
-        question("assigned_to_role", json!("sre")),
-    )
-    .await;
-    let id = opened.json()["id"].as_str().unwrap().to_owned();
-    for field in ["to_role", "to_user_id"] {
-        let path = format!("/v1/hitl/{id}/escalate");
-        let answer = post(&served, KEY, &path, json!({field: long})).await;
-        answer.is_problem(422, "INVALID_FIELD");
-        assert!(
-            answer.text.contains(&format!("`{field}`")),
-            "{field}: {}",
-            answer.text
-        );
-    }
-}
-
-#[tokio::test]
-async fn each_answer_with_a_list_is_one_that_clients_read() {
-    let served = serve().await;
-    for number in 0..20 {
-        let mut body = json!({"agent_id": "bot", "escalation_reason": "why"});
-        let text = format!("{number} {}", "\"".repeat(30_000));
-        body["proposed_action"] = json!({"action_type": "wipe", "text": text});
-        let opened = post(&served, KEY, "/v1/hitl", body).await;
-        assert_eq!(opened.status, 200, "{}", opened.text);
-    }
-    let (mut found, mut cursor) = (0, String::new());
-    loop {
-        let page = get(&served, ALICE, &format!("/v1/hitl?limit=500{cursor}")).await;
-        assert!(page.text.len() < 1_048_576, "{} bytes", page.text.len());
-        let page = page.json();
-        found += page["escalations"].as_array().unwrap().len();
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => break,
-        }
-    }
-    assert_eq!(found, 20);
-    let alice = client(&served, ALICE);
-    let listed = alice.escalation_stream(EscalationFilter::default());
-    assert_eq!(listed.try_collect::<Vec<_>>().await.unwrap().len(), 20);
-}
-
-#[tokio::test]
-async fn decisions_that_wait_are_a_metric() {
-    let served = serve().await;
-    let open = async |count: u64| {
-        let metrics = get(&served, KEY, "/metrics").await.text;
-        let line = format!(r#"atlasent_approvals_open{{organization="local"}} {count}"#);
-        assert!(metrics.contains(&line), "{line}: {metrics}");
-    };
-    open(0).await;
-    let mut ids = Vec::new();
-    for commit in ["a", "b"] {
-        let question = json!({
-            "action_type": "deploy", "actor_id": "deploy-bot", "context": {"commit": commit},
-        });
-        let held = post(&served, KEY, "/v1-evaluate", question).await.json();
-        ids.push(held["escalation_id"].as_str().unwrap().to_owned());
-    }
-    open(2).await;
-    let rejected = post(
-        &served,
-        ALICE,
-        &format!("/v1/hitl/{}/reject", ids[0]),
-        json!({}),
-    )
-    .await;
-    assert_eq!(rejected.status, 200, "{}", rejected.text);
-    open(1).await;
 }
