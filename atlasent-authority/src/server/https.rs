@@ -1,8 +1,7 @@
-//! What every HTTP client of the server shares: TLS, the hosts of this machine, and error texts.
+//! What every HTTP client of the server shares: TLS and error texts.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
-use std::net::IpAddr;
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
@@ -50,13 +49,6 @@ fn roots(path: &Path) -> io::Result<RootCertStore> {
         return Err(unusable("it is empty".to_owned()));
     }
     Ok(roots)
-}
-
-/// Whether a host is this machine.
-pub(super) fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || (address.parse::<IpAddr>()).is_ok_and(|address| address.is_loopback())
 }
 
 /// An error with all its causes.

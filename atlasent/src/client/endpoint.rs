@@ -1,12 +1,12 @@
 //! The base URL of the API, checked when a client is built.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use reqwest::Url;
 
 use crate::Error;
 use crate::error::ConfigError;
+use crate::text::is_loopback_host;
 use crate::text::redact::excerpt;
 
 /// The base URL of the hosted service.
@@ -48,7 +48,7 @@ impl Endpoint {
         }
         match url.scheme() {
             "https" => {}
-            "http" if allow_http || is_loopback(host) => {}
+            "http" if allow_http || is_loopback_host(host) => {}
             "http" => {
                 return refuse(
                     "would send the API key in the clear: use `https`; in a closed network, \
@@ -59,7 +59,7 @@ impl Endpoint {
         }
         Ok(Self {
             base: url.as_str().trim_end_matches('/').to_owned(),
-            is_local: is_loopback(host),
+            is_local: is_loopback_host(host),
         })
     }
 
@@ -87,15 +87,6 @@ impl Endpoint {
         }
         Ok(url)
     }
-}
-
-/// Whether a host is this machine: `localhost` or a loopback address.
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || address
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether a URL has a user or a password, even if they are empty, as in `https://@host`.

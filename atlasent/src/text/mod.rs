@@ -6,10 +6,12 @@
 
 mod bearer;
 pub(crate) mod escape;
+mod host;
 mod json_error;
 pub(crate) mod redact;
 pub(crate) mod unescape;
 
 pub use bearer::{BearerError, bearer_token};
 pub use escape::Escaped;
+pub use host::is_loopback_host;
 pub use json_error::json_error;

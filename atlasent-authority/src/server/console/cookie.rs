@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use atlasent::text::is_loopback_host;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 
 use super::csrf::host;
@@ -81,17 +82,16 @@ pub(super) fn is_secure(
     uri: &Uri,
 ) -> bool {
     let is_here = client.is_some_and(|client| client.to_canonical().is_loopback());
-    is_tls || !is_here || !host(headers, uri).is_some_and(is_loopback_host)
+    let name = host(headers, uri).map(without_port);
+    is_tls || !is_here || !name.is_some_and(is_loopback_host)
 }
 
-fn is_loopback_host(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
+/// Returns a host without its port.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
-    };
-    let address = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost")
-        || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    }
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use atlasent::text::is_loopback_host;
 use reqwest::Url;
 use serde::Deserialize;
 
 #[cfg(feature = "console")]
 use super::login::LoginConfig;
-use crate::server::https::is_loopback;
 use crate::store::OrgId;
 
 /// The limit on a configuration file, in bytes.
@@ -242,7 +242,7 @@ pub(super) fn checked_url(text: &str) -> Result<Url, &'static str> {
     }
     match url.scheme() {
         "https" => Ok(url),
-        "http" if is_loopback(host) => Ok(url),
+        "http" if is_loopback_host(host) => Ok(url),
         _ => Err("is not `https`, and its host is not this machine: use `https`"),
     }
 }

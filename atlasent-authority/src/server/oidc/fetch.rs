@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use atlasent::text::is_loopback_host;
 use reqwest::header::ACCEPT;
 #[cfg(feature = "console")]
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -14,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::config::{OidcConfig, checked_url};
 use super::keys::KeySet;
-use crate::server::https::{causes, is_loopback, tls};
+use crate::server::https::{causes, tls};
 
 /// The limit on each answer, in bytes.
 const MAX_ANSWER: usize = 256 * 1024;
@@ -57,7 +58,7 @@ impl Issuer {
             .redirect(Policy::none())
             .retry(never())
             .timeout(TIMEOUT);
-        if issuer.host_str().is_some_and(is_loopback) {
+        if issuer.host_str().is_some_and(is_loopback_host) {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| {

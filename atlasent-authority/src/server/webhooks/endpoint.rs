@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use atlasent::text::is_loopback_host;
 use reqwest::Url;
 
 use super::{WEBHOOK_EVENTS, WebhookSecret};
-use crate::server::https::is_loopback;
 use crate::store::OrgId;
 
 /// The limit on a name, in bytes.
@@ -142,7 +142,7 @@ impl WebhookEndpoint {
 
     /// Whether the receiver runs on this machine, so that no proxy is used.
     pub(super) fn is_local(&self) -> bool {
-        self.url.host_str().is_some_and(is_loopback)
+        self.url.host_str().is_some_and(is_loopback_host)
     }
 
     pub(super) fn invalid(&self, why: &str) -> InvalidWebhook {
@@ -160,7 +160,7 @@ fn checked(url: &str) -> Result<Url, &'static str> {
     }
     match url.scheme() {
         "https" => Ok(url),
-        "http" if is_loopback(host) => Ok(url),
+        "http" if is_loopback_host(host) => Ok(url),
         "http" => Err("would be notified in the clear: use `https`"),
         _ => Err("has a URL that is neither `https` nor `http`"),
     }

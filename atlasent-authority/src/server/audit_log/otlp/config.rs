@@ -5,14 +5,13 @@ use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use atlasent::text::is_loopback_host;
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use reqwest::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue,
     TRANSFER_ENCODING,
 };
-
-use crate::server::https::is_loopback;
 
 /// The endpoint that OpenTelemetry specifies where none is named.
 const DEFAULT_ENDPOINT: &str = "http://localhost:4318/v1/logs";
@@ -73,7 +72,7 @@ impl Config {
 
     /// Whether the collector runs on this machine, so that no proxy is used.
     pub(super) fn is_local(&self) -> bool {
-        self.endpoint.host_str().is_some_and(is_loopback)
+        self.endpoint.host_str().is_some_and(is_loopback_host)
     }
 }
 
@@ -226,7 +225,7 @@ fn checked(endpoint: &str, allow_http: bool) -> Result<Url, &'static str> {
     }
     match url.scheme() {
         "https" => {}
-        "http" if allow_http || is_loopback(host) => {}
+        "http" if allow_http || is_loopback_host(host) => {}
         "http" => {
             return Err(
                 "would send the audit trail in the clear: use `https`; in a closed network, \
