@@ -375,6 +375,7 @@ fn record(
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
     use std::time::Duration;
 
     use super::*;
@@ -397,6 +398,24 @@ mod tests {
                 assert_eq!(error.denied().unwrap().retry_after(), wait, "{decision}");
             }
         }
+    }
+
+    #[test]
+    fn an_action_whose_request_names_another_action_gets_no_permit() {
+        struct TwoNames;
+        impl Action for TwoNames {
+            fn name(&self) -> &str {
+                "delete"
+            }
+            fn name_for_request(&self) -> Cow<'static, str> {
+                "read".into()
+            }
+        }
+        let authority = crate::testing::MockAuthority::new();
+        let authority = authority.allow("read").allow("delete");
+        let asked = authority.protect("bot", TwoNames);
+        let error = futures_executor::block_on(asked).unwrap_err();
+        assert_eq!(error.denied().unwrap().code(), Some(ACTION_CHANGED));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 
 mod support;
 
+use std::borrow::Cow;
+
 use atlasent::testing::MockAuthority;
-use atlasent::{Action, AnyAction, Error, Permit, protect};
+use atlasent::{Action, AnyAction, Error, NamedAction, Permit, protect};
 use futures_executor::block_on;
 use serde_json::json;
 use support::{asked, refused};
@@ -115,6 +117,13 @@ macro_rules! protected {
 
 protected!(from_macro, Flush, "bot", Flush);
 protected!(from_macro_literal, "deploy", "bot", AnyAction);
+
+#[test]
+fn a_derived_action_has_one_name_that_no_request_copies() {
+    let named = Flush.name_for_request();
+    assert!(matches!(named, Cow::Borrowed(name) if name == Flush.name()));
+    assert_eq!(Modify::routine("p7").name_for_request(), Modify::NAME);
+}
 
 #[test]
 fn every_form_of_action_is_authorized() {
