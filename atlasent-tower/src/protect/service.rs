@@ -27,6 +27,12 @@ pub(super) struct PermitSource<P, T> {
 /// [`ProtectLayer`](crate::ProtectLayer).
 pub struct ProtectService<I, P, T> {
     inner: I,
+    // Shared as a whole: a router clones its services for each request.
+    settings: Arc<Settings<P, T>>,
+}
+
+/// The settings of a service, which every request shares.
+struct Settings<P, T> {
     source: Arc<PermitSource<P, T>>,
     responder: Responder,
     /// The longest time for which a request waits for approvers.
@@ -44,10 +50,12 @@ impl<I, P, T> ProtectService<I, P, T> {
     ) -> Self {
         Self {
             inner,
-            source,
-            responder,
-            max_wait,
-            repeats: repeat::repeats::<I>(),
+            settings: Arc::new(Settings {
+                source,
+                responder,
+                max_wait,
+                repeats: repeat::repeats::<I>(),
+            }),
         }
     }
 }
@@ -76,15 +84,20 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let inner = ready::take(&mut self.inner);
-        let (source, responder) = (Arc::clone(&self.source), self.responder.clone());
-        let (repeats, max_wait) = (self.repeats, self.max_wait);
+        let settings = Arc::clone(&self.settings);
         Box::pin(async move {
+            let Settings {
+                source,
+                responder,
+                max_wait,
+                repeats,
+            } = &*settings;
             let (mut parts, body) = request.into_parts();
-            if repeats {
+            if *repeats {
                 return Ok(responder.refuse(&repeat::refusal(), &parts));
             }
-            let wait = wait_within(&parts.headers, max_wait);
-            let PermitSource { authority, target } = &*source;
+            let wait = wait_within(&parts.headers, *max_wait);
+            let PermitSource { authority, target } = &**source;
             let mut response = match obtain_permit_within(authority, target, &mut parts, wait).await
             {
                 Ok(execution) => {
@@ -105,10 +118,7 @@ impl<I: Clone, P, T> Clone for ProtectService<I, P, T> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            source: Arc::clone(&self.source),
-            responder: self.responder.clone(),
-            max_wait: self.max_wait,
-            repeats: self.repeats,
+            settings: Arc::clone(&self.settings),
         }
     }
 }
