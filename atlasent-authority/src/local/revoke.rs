@@ -2,7 +2,7 @@
 
 use atlasent::Error;
 use atlasent::permit::PermitRecord;
-use atlasent::wire::{PermitStatus, PermitToken, Revocation, StopScope};
+use atlasent::wire::{MAX_INTEGER, PermitStatus, PermitToken, Revocation, StopScope};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -127,7 +127,8 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// # Errors
     ///
-    /// As [`revoke_all`](Self::revoke_all).
+    /// As [`revoke_all`](Self::revoke_all). [`Error::Invalid`] also for a number above
+    /// [`MAX_INTEGER`].
     pub async fn revoke_issued_before(&self, sequence: u64, reason: &str) -> Result<u64, Error> {
         let caller = Caller::embedded(&self.secret);
         self.recall(&caller, StopScope::all(), Some(sequence), reason)
@@ -142,6 +143,12 @@ impl<S: Store> LocalAuthority<S> {
         before: Option<u64>,
         reason: &str,
     ) -> Result<u64, Error> {
+        if before.is_some_and(|before| before > MAX_INTEGER) {
+            return Err(Error::Invalid(format!(
+                "`issued_before` is more than {MAX_INTEGER}, and no event has such a number: leave \
+                 it out to revoke all permits"
+            )));
+        }
         let (attribution, life) = (caller.attribution(), self.permit_ttl);
         let mut recall = Stop {
             id: format!("recall_{}", Uuid::new_v4().simple()),

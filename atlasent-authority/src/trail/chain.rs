@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use atlasent::Agent;
 use atlasent::audit::{Event, GENESIS_HASH};
+use atlasent::wire::MAX_INTEGER;
 use base16ct::lower;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -133,7 +134,7 @@ pub enum EventValue<'a> {
     List(Vec<Arc<str>>),
     /// A boolean.
     Flag(bool),
-    /// An integer.
+    /// An integer. One above [`MAX_INTEGER`] is written as a text, since some verifiers round it.
     Count(u64),
 }
 
@@ -239,6 +240,7 @@ impl JsonObject {
                 self.0
                     .extend_from_slice(if *flag { b"true" } else { b"false" });
             }
+            EventValue::Count(count) if *count > MAX_INTEGER => self.text(&count.to_string()),
             EventValue::Count(count) => self.value(count),
         }
     }
@@ -331,7 +333,8 @@ mod tests {
                 (list.into(), json!(texts))
             }),
             any::<bool>().prop_map(|flag| (flag.into(), json!(flag))),
-            any::<u64>().prop_map(|count| (count.into(), json!(count))),
+            (0..=MAX_INTEGER).prop_map(|count| (count.into(), json!(count))),
+            (MAX_INTEGER + 1..=u64::MAX).prop_map(|count| (count.into(), json!(count.to_string()))),
         ]
     }
 

@@ -10,7 +10,7 @@ use crate::Error;
 use crate::json::object::Object;
 use crate::text::Escaped;
 use crate::text::redact::Redacted;
-use crate::wire::{PermitToken, RateLimit};
+use crate::wire::{MAX_INTEGER, PermitToken, RateLimit};
 
 /// The maximum number of characters of [`Receipt::error`].
 const MAX_ERROR: usize = 500;
@@ -39,7 +39,7 @@ pub struct Receipt {
     pub permit_token: PermitToken,
     /// How the body ended.
     pub outcome: ReceiptOutcome,
-    /// How long the body ran, in milliseconds.
+    /// How long the body ran, in milliseconds, at most [`MAX_INTEGER`].
     pub duration_ms: u64,
     /// The SHA-256 of the body's result, in lower-case hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,7 +50,8 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// Creates a receipt without a result hash and without an error.
+    /// Creates a receipt without a result hash and without an error. A duration of more than
+    /// [`MAX_INTEGER`] milliseconds becomes that many.
     #[must_use]
     pub fn new(
         permit_id: impl Into<String>,
@@ -62,7 +63,8 @@ impl Receipt {
             permit_id: permit_id.into(),
             permit_token,
             outcome,
-            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            duration_ms: u64::try_from(duration.as_millis())
+                .map_or(MAX_INTEGER, |millis| millis.min(MAX_INTEGER)),
             result_hash: None,
             error: None,
         }
@@ -92,8 +94,14 @@ impl Receipt {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when the error has more than 500 characters.
+    /// [`Error::Invalid`] when the error has more than 500 characters, or the duration is longer
+    /// than [`MAX_INTEGER`] milliseconds.
     pub fn checked(self) -> Result<Self, Error> {
+        if self.duration_ms > MAX_INTEGER {
+            return Err(Error::invalid(format!(
+                "`duration_ms` is more than {MAX_INTEGER}"
+            )));
+        }
         let Some(error) = &self.error else {
             return Ok(self);
         };
@@ -324,6 +332,18 @@ mod tests {
         assert!(with(&"é".repeat(500)).checked().is_ok());
         let scrubbed = with(SECRET).checked().unwrap().error.unwrap();
         assert!(!scrubbed.contains(SECRET));
+    }
+
+    #[test]
+    fn a_duration_is_a_number_that_every_reader_reads_exactly() {
+        let token = PermitToken::new(SECRET).unwrap();
+        let longest = Receipt::new("pt_1", token, ReceiptOutcome::Failed, Duration::MAX);
+        assert_eq!(longest.duration_ms, 9_007_199_254_740_991);
+        let mut longer = longest.clone();
+        assert!(longest.checked().is_ok());
+        longer.duration_ms += 1;
+        let error = longer.checked().unwrap_err().to_string();
+        assert!(error.contains("`duration_ms`"), "{error}");
     }
 
     #[test]

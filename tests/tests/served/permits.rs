@@ -278,10 +278,15 @@ async fn what_is_out_is_taken_back_by_agent_by_action_or_by_event() {
         json!({}),
         json!({"all": false}),
         json!({"all": true, "agent_id": "a"}),
+        json!({"all": true, "issued_before": 1_u64 << 53}),
+        json!({"all": true, "issued_before": u64::MAX}),
     ] {
         let answer = served.post("/v1/permits/revoke", &body).await;
         answer.is_problem(422, "INVALID_FIELD");
     }
+    assert_eq!(served.count("permit.revoked").await, 0);
+    let latest = json!({"all": true, "issued_before": (1_u64 << 53) - 1});
+    assert_eq!(served.post("/v1/permits/revoke", &latest).await.status, 200);
 }
 
 #[tokio::test]

@@ -139,6 +139,8 @@ async fn a_receipt_that_breaks_a_rule_is_refused_before_it_is_recorded() {
         json!({"outcome": null}),
         json!({"duration_ms": -1}),
         json!({"duration_ms": "12"}),
+        json!({"duration_ms": 1_u64 << 53}),
+        json!({"duration_ms": u64::MAX}),
         json!({"result_hash": "abc"}),
         json!({"result_hash": "A".repeat(64)}),
         json!({"error": "x".repeat(501)}),
