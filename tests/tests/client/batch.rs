@@ -204,6 +204,25 @@ async fn answers_that_are_not_one_each_in_their_order_are_none() {
 }
 
 #[tokio::test]
+async fn a_context_with_a_token_limit_takes_no_number_out_of_the_answer() {
+    let action = AnyAction::new("ask.model").unwrap();
+    let action = action.with_field("max_tokens", &1).unwrap();
+    let action = action.with_field("tokens", &0).unwrap();
+    let action = action.with_field("key", "allow").unwrap();
+    let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
+    let batch = Batch::new([request.clone(), request]).unwrap();
+    let answer = items(&json!([
+        {"index": 0, "decision": "allow", "permit_token": TOKEN},
+        {"index": 1, "decision": "deny"},
+    ]));
+    let answer = ask(&batch, &answer).await.unwrap();
+    let decisions: Vec<_> = (answer.items.iter())
+        .map(|item| item.as_ref().unwrap().decision)
+        .collect();
+    assert_eq!(decisions, [Decision::Allow, Decision::Deny]);
+}
+
+#[tokio::test]
 async fn a_batch_that_did_not_come_through_allows_nothing() {
     let yes = items(&json!([{"index": 0, "decision": "allow", "permit_token": TOKEN}])).to_string();
     let mut cases = statuses(&yes);

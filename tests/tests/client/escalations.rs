@@ -320,6 +320,18 @@ async fn all_pages_are_read_one_after_the_other_and_a_circle_ends() {
     assert!(error.to_string().contains("form a cycle"), "{error}");
 }
 
+#[tokio::test]
+async fn an_action_with_a_token_limit_takes_no_number_out_of_the_answer() {
+    let server = Server::start(genuine);
+    let client = client(server.url()).build().unwrap();
+    let mut request = CreateEscalation::new("deploy-bot", "r");
+    let action = json!({"max_tokens": 1, "tokens": [0, 3], "key": "pending"});
+    request.proposed_action = action.as_object().cloned();
+    let created = client.create_escalation(&request).await.unwrap();
+    assert_eq!((created.min_approvers, created.escalation_depth), (1, 0));
+    assert_eq!(created.status, EscalationStatus::Pending);
+}
+
 #[test]
 fn every_call_works_without_async() {
     let server = Server::start(genuine);

@@ -27,8 +27,14 @@
 //!
 //! A text that repeats only a part, such as `permit_2f9d4c8b7 is unknown`, becomes `… is unknown`:
 //! all 8 characters that stand together in a token are looked for.
+//!
+//! The program reads the members of a success. Its numbers therefore stay, and so do the words of
+//! the contract, such as `escalate` (`words.rs`), and texts that equal a secret of less than 8
+//! characters. A request with `"max_tokens":1` in its context must not take the `1` out of its
+//! answer.
 
 mod scalars;
+mod words;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -42,6 +48,7 @@ use crate::text::redact::Redacted;
 use crate::text::unescape::holds;
 use crate::wire::PermitToken;
 use scalars::{BodyKind, Scalar, Scalars, Sensitivity, is_snake_case};
+use words::is_contract_word;
 
 /// The length of the parts of a secret that are removed from texts, in characters. Shorter parts
 /// stay: otherwise the token `p` would change every word with a `p`.
@@ -55,6 +62,13 @@ const MAX_TOKENS: usize = 256;
 const MAX_TOKEN_BYTES: usize = 1024 * 1024;
 /// Replaces a text that must not be shown.
 const HIDDEN: &str = "…";
+
+/// What happens to a text that equals a secret of less than [`PIECE_CHARS`] characters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ShortSecrets {
+    Hide,
+    Keep,
+}
 
 /// The secrets of one call.
 #[derive(Default)]
@@ -125,7 +139,7 @@ impl Secrets {
     /// Returns a text without secrets, and without parts of tokens or the key that have 8 or more
     /// characters.
     pub(crate) fn scrub<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        match self.without_secrets(text) {
+        match self.without_secrets(text, ShortSecrets::Hide) {
             Cow::Borrowed(text) => self.without_pieces(text),
             Cow::Owned(text) => match self.without_pieces(&text) {
                 Cow::Owned(scrubbed) => Cow::Owned(scrubbed),
@@ -143,10 +157,17 @@ impl Secrets {
     fn collect(&mut self, json: &str, kind: BodyKind, nested: usize) -> Vec<String> {
         let mut evidence = Vec::new();
         for Scalar {
-            sensitivity, text, ..
+            sensitivity,
+            text,
+            is_number,
+            ..
         } in Scalars::new(json, kind)
         {
             let Some(text) = text else { continue };
+            // A token that the server issues is a string; `max_tokens` is a number.
+            if is_number && kind == BodyKind::Success {
+                continue;
+            }
             match sensitivity {
                 Sensitivity::Secret => self.add_token(&text, kind),
                 Sensitivity::Evidence => evidence.push(text.clone().into_owned()),
@@ -204,6 +225,9 @@ impl Secrets {
     /// Returns the text that replaces a scalar. `None` if the scalar stays.
     fn replacement(&self, scalar: &Scalar<'_>, kind: BodyKind, nested: usize) -> Option<String> {
         let is_error = kind == BodyKind::Error;
+        if scalar.is_number && !is_error {
+            return None;
+        }
         let Some(text) = &scalar.text else {
             return is_error.then(|| HIDDEN.to_owned());
         };
@@ -219,9 +243,12 @@ impl Secrets {
         if scalar.sensitivity == Sensitivity::Name && !is_error && is_snake_case(text) {
             return None;
         }
+        if !is_error && is_contract_word(text) {
+            return None;
+        }
         let scrubbed = match is_error {
             true => self.scrub(text),
-            false => self.without_secrets(text),
+            false => self.without_secrets(text, ShortSecrets::Keep),
         };
         if let Some(nested) = nested.checked_sub(1)
             && holds_json(text)
@@ -237,7 +264,7 @@ impl Secrets {
 
     /// Replaces each secret that occurs whole in a text. Hides the text if a secret occurs in it
     /// behind escapes.
-    fn without_secrets<'t>(&self, text: &'t str) -> Cow<'t, str> {
+    fn without_secrets<'t>(&self, text: &'t str, short: ShortSecrets) -> Cow<'t, str> {
         if self.is_full {
             return Cow::Owned(HIDDEN.to_owned());
         }
@@ -247,7 +274,10 @@ impl Secrets {
         }
         let secrets = || self.tokens.iter().chain(&self.evidence);
         for secret in secrets() {
-            let is_in = scrubbed == *secret || (is_long(secret) && scrubbed.contains(secret));
+            let is_in = match is_long(secret) {
+                true => scrubbed.contains(secret),
+                false => short == ShortSecrets::Hide && scrubbed == *secret,
+            };
             if is_in {
                 scrubbed = Cow::Owned(scrubbed.replace(secret, &Redacted(secret).to_string()));
             }

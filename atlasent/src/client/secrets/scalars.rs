@@ -65,6 +65,7 @@ pub(super) struct Scalar<'a> {
     /// The decoded text. `None` if it contains half a surrogate pair, which no Rust string can
     /// hold.
     pub(super) text: Option<Cow<'a, str>>,
+    pub(super) is_number: bool,
 }
 
 /// Iterates over the scalars of a JSON text, in its order. Any other text yields arbitrary scalars.
@@ -142,6 +143,7 @@ impl<'a> Scalars<'a> {
             range,
             sensitivity,
             text,
+            is_number: false,
         }
     }
 
@@ -154,6 +156,7 @@ impl<'a> Scalars<'a> {
             range: start..self.at,
             sensitivity: self.sensitivity(),
             text: rest.get(..length).map(Cow::Borrowed),
+            is_number: true,
         }
     }
 }
@@ -301,6 +304,8 @@ mod tests {
                 (Name, "\"\""),
             ]
         );
+        let numbers = found.iter().filter(|scalar| scalar.is_number);
+        assert_eq!(numbers.count(), 2);
         assert_eq!(found[2].text.as_deref(), Some("p\"1"));
     }
 
