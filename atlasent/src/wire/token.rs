@@ -53,6 +53,16 @@ impl PermitToken {
         Self(Arc::default())
     }
 
+    /// Returns the token of an allow: its `permit_token`, or its `decision_id` if that is missing
+    /// or empty. `None` if both are.
+    pub(crate) fn from_allow(
+        permit_token: Option<Self>,
+        decision_id: Option<Self>,
+    ) -> Option<Self> {
+        let is_set = |token: &Self| !token.is_empty();
+        (permit_token.filter(is_set)).or_else(|| decision_id.filter(is_set))
+    }
+
     /// Returns the secret.
     #[must_use]
     pub fn expose(&self) -> &str {

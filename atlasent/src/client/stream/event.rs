@@ -143,8 +143,7 @@ impl StreamDecision {
             is_final,
         };
         if decision.is_allow() {
-            let token = wire.permit_token.or(wire.decision_id);
-            let token = token.filter(|token| !token.is_empty());
+            let token = PermitToken::from_allow(wire.permit_token, wire.decision_id);
             if is_final && token.is_none() {
                 return Err(bad_response("a final allow without a permit token"));
             }
@@ -238,7 +237,8 @@ mod tests {
             json!({"permitted": true, "decision_id": 7}),
             json!({"permitted": true, "decision_id": "p", "is_final": 1}),
             json!({"permitted": true, "is_final": true}),
-            json!({"permitted": true, "is_final": true, "permit_token": "", "decision_id": "p"}),
+            json!({"permitted": true, "is_final": true, "permit_token": "", "decision_id": ""}),
+            json!({"permitted": true, "is_final": true, "permit_token": "", "decision_id": 7}),
             json!(["allow", true, "p", null, null, null, null, true]),
             json!("allow"),
         ] {
@@ -260,6 +260,10 @@ mod tests {
         let both =
             json!({"decision": "allow", "permit_token": "p", "decision_id": "d", "is_final": true});
         assert_eq!(decision(&both).unwrap().permit_token, token("p"));
+        for empty in [json!(""), json!(null)] {
+            let older = json!({"permitted": true, "permit_token": empty, "decision_id": "d", "is_final": true});
+            assert_eq!(decision(&older).unwrap().permit_token, token("d"));
+        }
         for interim in [
             json!({"permitted": true}),
             json!({"permitted": true, "decision_id": "", "is_final": false}),

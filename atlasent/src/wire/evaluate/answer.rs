@@ -124,8 +124,7 @@ fn read(
         ..Evaluation::new(decision)
     };
     if decision.is_allow() {
-        let token = wire.permit_token.or(wire.decision_id);
-        let token = token.filter(|token| !token.is_empty());
+        let token = PermitToken::from_allow(wire.permit_token, wire.decision_id);
         if token.is_none() && allow == AllowKind::WithPermit {
             return Err("an allow without a permit token");
         }
@@ -261,6 +260,9 @@ mod tests {
             json!({"decision": "allow", "decision_id": "p"}),
             json!({"permitted": true, "decision_id": "p", "extra": [1], "reasons": {}, "permit_id": 7}),
             json!({"decision": null, "permitted": true, "permit_token": "p", "decision_id": "q"}),
+            json!({"decision": "allow", "permit_token": "", "decision_id": "p"}),
+            json!({"decision": "allow", "permit_token": null, "decision_id": "p"}),
+            json!({"decision": "allow", "permit_token": "p", "decision_id": ""}),
         ] {
             let evaluation = read(json).unwrap();
             assert_eq!(evaluation.decision, Decision::Allow);
@@ -297,6 +299,9 @@ mod tests {
             json!({"decision": "allow", "permit_token": ""}),
             json!({"decision": "allow", "permit_token": 7}),
             json!({"decision": "allow", "permit_token": null, "decision_id": ""}),
+            json!({"decision": "allow", "permit_token": "", "decision_id": ""}),
+            json!({"decision": "allow", "permit_token": "", "decision_id": 7}),
+            json!({"decision": "allow", "permit_token": 0, "decision_id": "p"}),
             json!({"decision": "allow", "permitted": false, "permit_token": "p"}),
             json!({"decision": "deny", "permitted": true, "permit_token": "p"}),
             json!({"permitted": "true", "permit_token": "p"}),
