@@ -166,6 +166,8 @@ async fn lists_take_each_filter_and_refuse_what_cannot_be_read() {
         ("", 2),
         ("?actor_id=other%20bot", 1),
         ("?actor_id=other+bot", 1),
+        ("?actor%5Fid=other%20bot", 1),
+        ("?%61ction%5ftype=drop", 0),
         ("?action_type=deploy", 2),
         ("?action_type=drop", 0),
         ("?status=issued&actor_id=deploy-bot", 1),
@@ -185,6 +187,7 @@ async fn lists_take_each_filter_and_refuse_what_cannot_be_read() {
         "?limit=x",
         "?cursor=after_1",
         "?actor_id=%ff",
+        "?actor_id%ff=a",
         &format!("?actor_id={}", "a".repeat(257)),
     ] {
         let answer = served.get(&format!("/v1/permits{query}")).await;

@@ -150,6 +150,8 @@ async fn a_query_that_makes_no_sense_is_refused() {
         ("cursor=after_-1", "INVALID_QUERY"),
         ("cursor=after_99999999999999999999999", "INVALID_QUERY"),
         ("actor_id=%ff", "INVALID_QUERY"),
+        ("actor_id%ff=a", "INVALID_QUERY"),
+        ("%74ypes=nothing", "INVALID_QUERY"),
         ("types=nothing", "INVALID_QUERY"),
         ("types=evaluate.deny,evaluate", "INVALID_QUERY"),
         ("from=yesterday", "INVALID_TIME"),

@@ -27,11 +27,7 @@ impl Query {
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         let pairs = pairs.map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = value.replace('+', " ");
-            let value = percent_decode_str(&value).decode_utf8().map_err(|_| {
-                ApiError::unreadable("INVALID_QUERY", "a parameter of the query is not UTF-8")
-            })?;
-            Ok((name.to_owned(), value.into_owned()))
+            Ok((decode(name)?, decode(value)?))
         });
         pairs.collect::<Result<_, _>>().map(Self)
     }
@@ -47,6 +43,12 @@ impl Query {
             check_length(name, value, most)?;
         }
         Ok(value)
+    }
+
+    /// Iterates over the texts of all parameters with a name.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let named = self.0.iter().filter(move |(known, _)| known == name);
+        named.map(|(_, value)| &**value)
     }
 
     /// The text of a parameter that may not be repeated.
@@ -93,6 +95,18 @@ impl Query {
                 "`cursor` is malformed: send the `next_cursor` of the previous page unchanged",
             )),
         }
+    }
+}
+
+/// Decodes a name or a value of a query.
+fn decode(text: &str) -> Result<String, ApiError> {
+    let text = text.replace('+', " ");
+    match percent_decode_str(&text).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(ApiError::unreadable(
+            "INVALID_QUERY",
+            "a parameter of the query is not UTF-8",
+        )),
     }
 }
 
@@ -156,6 +170,26 @@ mod tests {
                 parse_time("from", text).unwrap_err().code,
                 "INVALID_TIME",
                 "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_decoded_as_values_are() {
+        for query in [
+            "actor_id=a+b",
+            "actor%5Fid=a%20b",
+            "%61ctor_id=%61+b",
+            "actor_id=x&actor%5fid=a+b",
+        ] {
+            let query = Query::parse(query).unwrap();
+            assert_eq!(query.text("actor_id", 9).unwrap(), Some("a b"), "{query:?}");
+        }
+        for query in ["%FF=a", "actor_id%FF=a", "a=%FF", "%C3"] {
+            assert_eq!(
+                Query::parse(query).unwrap_err().code,
+                "INVALID_QUERY",
+                "{query}"
             );
         }
     }

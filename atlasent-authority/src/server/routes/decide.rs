@@ -17,6 +17,7 @@ use crate::server::app::App;
 use crate::server::entry::caller::ApiCaller;
 use crate::server::input::body;
 use crate::server::input::decide::{EvaluateInput, RevokeInput, read_verify};
+use crate::server::input::query::Query;
 use crate::server::response::JsonBody;
 use crate::store::Store;
 
@@ -26,7 +27,8 @@ pub(super) async fn evaluate<S: Store>(
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let with_trace = wants_trace(request.uri().query());
+    let query = Query::parse(request.uri().query().unwrap_or_default())?;
+    let with_trace = wants_trace(&query);
     let evaluation = read_and_decide(&app, &caller, request, with_trace).await?;
     let retry_after = evaluation.retry_after;
     let mut response = JsonBody(evaluation).into_response();
@@ -199,9 +201,8 @@ fn count<S: Store>(app: &App<S>, caller: &ApiCaller<S>, action: &str, decision: 
     }
 }
 
-fn wants_trace(query: Option<&str>) -> bool {
-    let parameters = query.unwrap_or_default().split('&');
-    let mut included = parameters.filter_map(|parameter| parameter.strip_prefix("include="));
+fn wants_trace(query: &Query) -> bool {
+    let mut included = query.all("include");
     included.any(|list| list.split(',').any(|part| part == "constraint_trace"))
 }
 
@@ -227,12 +228,15 @@ mod tests {
     #[test]
     fn a_trace_is_given_to_whoever_asks_for_it() {
         for (query, wanted) in [
-            (None, false),
-            (Some("include=constraint_trace"), true),
-            (Some("a=b&include=other,constraint_trace"), true),
-            (Some("include=constraint_traces"), false),
+            ("", false),
+            ("include=constraint_trace", true),
+            ("a=b&include=other,constraint_trace", true),
+            ("include=constraint_trace&include=other", true),
+            ("%69nclude=constraint%5Ftrace", true),
+            ("include=constraint_traces", false),
         ] {
-            assert_eq!(wants_trace(query), wanted, "{query:?}");
+            let query = Query::parse(query).unwrap();
+            assert_eq!(wants_trace(&query), wanted, "{query:?}");
         }
     }
 
