@@ -241,10 +241,18 @@ async fn what_is_no_decision_or_no_query_is_refused_in_words() {
         let answer = get(&served, ALICE, &format!("/v1/hitl/{id}?{query}")).await;
         answer.is_problem(400, "INVALID_QUERY");
     }
-    for query in ["status=open", "limit=0", "cursor=x"] {
+    for query in [
+        "status=open",
+        "limit=0",
+        "cursor=x",
+        "status=auto_approved&limit=0",
+    ] {
         let answer = get(&served, ALICE, &format!("/v1/hitl?{query}")).await;
         answer.is_problem(400, "INVALID_QUERY");
     }
+    // A status of the contract that no decision has here.
+    let none = get(&served, ALICE, "/v1/hitl?status=auto_approved").await;
+    assert_eq!(none.json(), json!({"escalations": [], "total": 0}));
     let long = json!({"note": "x".repeat(2_001)});
     let answer = post(&served, ALICE, &format!("/v1/hitl/{id}/approve"), long).await;
     answer.is_problem(422, "INVALID_FIELD");

@@ -49,14 +49,17 @@ pub(super) async fn list<S: Store>(
     let limit = query.limit(PAGE, LARGEST_PAGE)?;
     let before = query.cursor(CURSOR)?.unwrap_or(u64::MAX);
     let mut filter = visible(&caller);
-    if let Some(word) = query.text("status", 64)? {
-        filter = filter.state(state(word)?);
-    }
     if let Some(agent) = query.text("agent_id", 256)? {
         filter = filter.agent(agent);
     }
     if let Some(person) = query.text("assigned_to_user_id", 256)? {
         filter = filter.approver(person);
+    }
+    if let Some(word) = query.text("status", 64)? {
+        match state(word)? {
+            Some(state) => filter = filter.state(state),
+            None => return Ok(JsonBody(EscalationPage::new(Vec::new(), 0, None))),
+        }
     }
     let pool = &app.read_pools.pages;
     let _slot = pool.slot(&caller.key.org_id).await?;
@@ -81,17 +84,21 @@ pub(super) async fn list<S: Store>(
     )))
 }
 
-fn state(word: &str) -> Result<ApprovalState, ApiError> {
+/// Returns the state that a status of the contract stands for. `None` for `auto_approved`, which no
+/// decision of this server has: it approves nothing by itself.
+fn state(word: &str) -> Result<Option<ApprovalState>, ApiError> {
     Ok(match EscalationStatus::from(word.to_owned()) {
-        EscalationStatus::Pending => ApprovalState::Pending,
-        EscalationStatus::Escalated => ApprovalState::Escalated,
-        EscalationStatus::Approved => ApprovalState::Approved,
-        EscalationStatus::Rejected => ApprovalState::Rejected,
-        EscalationStatus::TimedOut => ApprovalState::TimedOut,
+        EscalationStatus::Pending => Some(ApprovalState::Pending),
+        EscalationStatus::Escalated => Some(ApprovalState::Escalated),
+        EscalationStatus::Approved => Some(ApprovalState::Approved),
+        EscalationStatus::Rejected => Some(ApprovalState::Rejected),
+        EscalationStatus::TimedOut => Some(ApprovalState::TimedOut),
+        EscalationStatus::AutoApproved => None,
         _ => {
             return Err(ApiError::unreadable(
                 "INVALID_QUERY",
-                "`status` has to be `pending`, `escalated`, `approved`, `rejected` or `timed_out`",
+                "`status` has to be `pending`, `escalated`, `approved`, `rejected`, \
+                 `auto_approved` or `timed_out`",
             ));
         }
     })
