@@ -68,6 +68,19 @@ impl ApiError {
         Self::unavailable("ANSWER_UNWRITABLE", "the answer cannot be written")
     }
 
+    /// The error for a response with the status of an error that was built without an error of the
+    /// API, such as that of an extractor of `axum`. `None` for the status of a success.
+    pub(super) fn from_status(status: StatusCode) -> Option<Self> {
+        let (code, message) = if status.is_client_error() {
+            ("BAD_REQUEST", "the server cannot read the request")
+        } else if status.is_server_error() {
+            ("INTERNAL_ERROR", "the server failed: report this")
+        } else {
+            return None;
+        };
+        Some(Self::new(status, code, message))
+    }
+
     /// The explanation, for people.
     pub(super) fn message(&self) -> &str {
         &self.message
@@ -169,6 +182,23 @@ mod tests {
         let error = ApiError::from(Error::from(failure));
         assert_eq!(error.message, "the events could not be read: try again");
         assert_eq!(error.code, "STORE_UNAVAILABLE");
+    }
+
+    #[test]
+    fn each_error_status_has_an_error_and_no_other_has() {
+        for status in [200, 204, 302] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(ApiError::from_status(status), None);
+        }
+        for (status, code) in [
+            (400, "BAD_REQUEST"),
+            (405, "BAD_REQUEST"),
+            (500, "INTERNAL_ERROR"),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = ApiError::from_status(status).unwrap();
+            assert_eq!((error.status, error.code), (status, code));
+        }
     }
 
     #[test]

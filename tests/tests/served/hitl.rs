@@ -227,14 +227,15 @@ async fn an_agent_sees_what_it_asked_and_decides_nothing() {
 #[tokio::test]
 async fn what_is_no_decision_or_no_query_is_refused_in_words() {
     let served = serve().await;
-    for id in ["esc_0", "x", "esc_00000000000000000000000000000000"] {
-        let path = format!("/v1/hitl/{id}");
-        get(&served, ALICE, &path)
-            .await
-            .is_problem(404, "ESCALATION_NOT_FOUND");
-        vote(&served, ALICE, id, "approve")
-            .await
-            .is_problem(404, "ESCALATION_NOT_FOUND");
+    for id in ["esc_0", "x", "%FF", "esc_00000000000000000000000000000000"] {
+        for path in ["", "/approvals", "/chain"] {
+            let answer = get(&served, ALICE, &format!("/v1/hitl/{id}{path}")).await;
+            answer.is_problem(404, "ESCALATION_NOT_FOUND");
+        }
+        for verb in ["approve", "reject", "escalate", "timeout"] {
+            let answer = vote(&served, ALICE, id, verb).await;
+            answer.is_problem(404, "ESCALATION_NOT_FOUND");
+        }
     }
     let id = held(&served, "4f2a").await;
     for query in ["wait=-1", "wait=x", "wait=1.5"] {

@@ -198,6 +198,25 @@ async fn lists_take_each_filter_and_refuse_what_cannot_be_read() {
 }
 
 #[tokio::test]
+async fn an_id_that_is_not_utf8_names_no_permit() {
+    let served = Served::start().await;
+    for id in ["%FF", "pt_%C3", "pt_%ff%fe", "%00"] {
+        let path = format!("/v1/permits/{id}");
+        served.get(&path).await.is_problem(404, "PERMIT_NOT_FOUND");
+        for verb in ["revoke", "verify"] {
+            let answer = served.post(&format!("{path}/{verb}"), &json!({})).await;
+            answer.is_problem(404, "PERMIT_NOT_FOUND");
+        }
+        let receipt = json!({"permit_token": "t", "outcome": "completed", "duration_ms": 1});
+        let answer = served.post(&format!("{path}/complete"), &receipt).await;
+        answer.is_problem(403, "PERMIT_TOKEN_MISMATCH");
+    }
+    let metrics = served.get("/metrics").await.text;
+    let counted = r#"atlasent_refusals_total{code="PERMIT_NOT_FOUND"} 12"#;
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[tokio::test]
 async fn a_test_key_and_a_live_key_know_nothing_of_each_others_permits() {
     let served = with_keys([stored(KEY), stored(LIVE)]).await;
     let live = ask(&served, LIVE, Method::POST, "/v1-evaluate", &deploy()).await;

@@ -72,7 +72,11 @@ async fn a_stop_holds_from_its_answer_until_it_is_lifted() {
         }
         let lifted = lift(&served, id).await;
         assert_eq!(lifted.json()["id"], id);
-        lift(&served, id).await.is_problem(404, "STOP_NOT_FOUND");
+        for unknown in [id, "%FF", "x"] {
+            lift(&served, unknown)
+                .await
+                .is_problem(404, "STOP_NOT_FOUND");
+        }
         assert_eq!(served.get("/v1/stops").await.json()["stops"], json!([]));
         assert_eq!(served.evaluate(&deploy()).await.json()["decision"], "allow");
         assert_eq!(served.count("stop.set").await, 1);

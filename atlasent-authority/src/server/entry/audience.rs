@@ -72,6 +72,16 @@ impl ErrorForm {
         }
     }
 
+    /// Returns the error for a response that was built without one. A page of the console explains
+    /// itself.
+    pub(super) fn error_of(&self, response: &Response) -> Option<ApiError> {
+        match self {
+            Self::Json => ApiError::from_status(response.status()),
+            #[cfg(feature = "console")]
+            Self::Page(_) => None,
+        }
+    }
+
     /// Builds the response of an error.
     pub(super) fn respond(&self, error: &ApiError, id: &RequestId) -> Response {
         match self {

@@ -97,6 +97,7 @@ pub(crate) async fn pass<S: Store + RateCounter>(
     let answered = answer(&app, kinds, request, (next, &id, deadline), &mut record).await;
     let mut response = answered.unwrap_or_else(IntoResponse::into_response);
     let error = response.extensions_mut().remove::<ApiError>();
+    let error = error.or_else(|| form.error_of(&response));
     if let Some(error) = &error {
         response = form.respond(error, &id);
     }

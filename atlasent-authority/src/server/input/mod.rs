@@ -2,4 +2,5 @@
 
 pub(crate) mod body;
 pub(crate) mod decide;
+pub(crate) mod path_id;
 pub(crate) mod query;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use atlasent::wire::{PermitInfo, PermitStatus, StopScope};
-use axum::extract::{Extension, Path, Request};
+use axum::extract::{Extension, Request};
 use axum::http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,7 @@ use crate::permits::{PermitFilter, StatusContext};
 use crate::server::api_error::ApiError;
 use crate::server::entry::caller::ApiCaller;
 use crate::server::input::body;
+use crate::server::input::path_id::PathId;
 use crate::server::input::query::{Query, check_reason};
 use crate::server::response::JsonBody;
 use crate::store::Store;
@@ -86,7 +87,7 @@ fn permit_filter(query: &Query) -> Result<PermitFilter, ApiError> {
 /// Answers `GET /v1/permits/{id}`.
 pub(super) async fn get<S: Store>(
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> Result<JsonBody<PermitInfo>, ApiError> {
     let (look, key, entry) = find(&caller, &id).await?;
     Ok(JsonBody(look.info(key, &entry)))
@@ -100,7 +101,7 @@ struct RevokeBody {
 /// Answers `POST /v1/permits/{id}/revoke`.
 pub(super) async fn revoke<S: Store>(
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     request: Request,
 ) -> Result<JsonBody<PermitInfo>, ApiError> {
     caller.require_scope(ApiScope::Revoke)?;
@@ -157,7 +158,7 @@ struct Evidence {
 /// and so opens nothing.
 pub(super) async fn inspect<S: Store>(
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> Result<JsonBody<Inspection>, ApiError> {
     let (look, key, entry) = find(&caller, &id).await?;
     let permit = look.info(key, &entry);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use atlasent::wire::{PermitToken, Receipt, ReceiptOutcome, RecordedReceipt, ResultHash};
-use axum::extract::{Extension, Path, Request};
+use axum::extract::{Extension, Request};
 use axum::http::StatusCode;
 use serde::Deserialize;
 
@@ -12,6 +12,7 @@ use crate::ledger::ReceiptRefusal;
 use crate::server::api_error::ApiError;
 use crate::server::entry::caller::ApiCaller;
 use crate::server::input::body;
+use crate::server::input::path_id::PathId;
 use crate::server::response::JsonBody;
 use crate::store::Store;
 
@@ -28,7 +29,7 @@ struct ReceiptBody {
 /// bodies ended.
 pub(super) async fn complete<S: Store>(
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     request: Request,
 ) -> Result<JsonBody<RecordedReceipt>, ApiError> {
     caller.require_scope(ApiScope::Verify)?;

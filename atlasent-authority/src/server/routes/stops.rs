@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use atlasent::wire::StopScope;
-use axum::extract::{Extension, Path, Request};
+use axum::extract::{Extension, Request};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,7 @@ use crate::ledger::stops::Stop;
 use crate::server::api_error::ApiError;
 use crate::server::entry::caller::ApiCaller;
 use crate::server::input::body;
+use crate::server::input::path_id::PathId;
 use crate::server::input::query::{check_reason, parse_time};
 use crate::server::response::JsonBody;
 use crate::store::Store;
@@ -95,7 +96,7 @@ struct LiftBody {
 /// Answers `DELETE /v1/stops/{id}`.
 pub(super) async fn lift<S: Store>(
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     request: Request,
 ) -> Result<JsonBody<StopJson>, ApiError> {
     caller.require_scope(ApiScope::Stop)?;

@@ -29,6 +29,8 @@ async fn each_page_keeps_itself_out_of_caches_frames_and_referrers() {
         ("/console/permits", 200),
         (&*format!("/console/permits/{permit}"), 200),
         ("/console/permits/pt_none", 404),
+        ("/console/permits/%FF", 404),
+        ("/console/approvals/%FF", 404),
         ("/console/budgets", 200),
         ("/console/budgets?of=deploy-bot", 200),
         ("/console/login/oidc", 404),

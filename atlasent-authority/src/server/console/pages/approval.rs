@@ -1,6 +1,5 @@
 //! One pending decision: what exactly is asked, what holds it, who has voted, and the vote.
 
-use axum::extract::Path;
 use axum::response::Response;
 use maud::{Markup, html};
 
@@ -11,6 +10,7 @@ use crate::server::api_error::ApiError;
 use crate::server::console::layout::{REFRESH, Section, badge, facts, respond};
 use crate::server::console::text::{json, left, length, lines, shown, time};
 use crate::server::console::visit::Visit;
+use crate::server::input::path_id::PathId;
 use crate::store::Store;
 
 /// The longest note, in characters.
@@ -19,7 +19,7 @@ pub(super) const LONGEST_NOTE: usize = 2_000;
 /// Answers `GET /console/approvals/{id}`.
 pub(in crate::server::console) async fn show<S: Store>(
     visit: Visit<S>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> Result<Response, ApiError> {
     let row = find(&visit, &id).await?;
     let policies = visit.authority().policies();
@@ -68,7 +68,7 @@ pub(super) async fn find<S: Store>(visit: &Visit<S>, id: &str) -> Result<Approva
 /// Answers `GET /console/approvals/{id}/state`: the state alone, to refresh it while others vote.
 pub(in crate::server::console) async fn state_alone<S: Store>(
     visit: Visit<S>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> Result<Response, ApiError> {
     let row = find(&visit, &id).await?;
     let decided = html! {

@@ -1,7 +1,7 @@
 //! Stops: those in effect, setting one, lifting one.
 
 use atlasent::wire::StopScope;
-use axum::extract::{Path, Request};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::SignedDuration;
@@ -16,6 +16,7 @@ use crate::server::console::layout::{Section, badge};
 use crate::server::console::see;
 use crate::server::console::text::{left, shown, time};
 use crate::server::console::visit::Visit;
+use crate::server::input::path_id::PathId;
 use crate::store::Store;
 
 const PATH: &str = "/console/stops";
@@ -132,7 +133,7 @@ pub(in crate::server::console) async fn set<S: Store>(
 /// Answers `POST /console/stops/{id}/lift`.
 pub(in crate::server::console) async fn lift<S: Store>(
     visit: Visit<S>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     request: Request,
 ) -> Result<Response, ApiError> {
     visit.caller.require_scope(ApiScope::Stop)?;

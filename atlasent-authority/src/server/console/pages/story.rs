@@ -1,7 +1,6 @@
 //! One permit's whole story, from the chain: question, hold, votes, permit, verification, outcome.
 
 use atlasent::audit::Event;
-use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
@@ -18,6 +17,7 @@ use crate::server::console::layout::{Section, facts};
 use crate::server::console::text::{event_time, shown};
 use crate::server::console::visit::Visit;
 use crate::server::entry::caller::ApiCaller;
+use crate::server::input::path_id::PathId;
 use crate::server::read_pool::store_error;
 use crate::store::Store;
 use crate::trail::EventFilter;
@@ -61,7 +61,7 @@ struct Story {
 /// Answers `GET /console/permits/{id}`.
 pub(in crate::server::console) async fn show<S: Store>(
     visit: Visit<S>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> Result<Response, ApiError> {
     visit.caller.require_scope(ApiScope::PermitsRead)?;
     let unknown = || {

@@ -1,6 +1,6 @@
 //! Casting a vote.
 
-use axum::extract::{Path, Request};
+use axum::extract::Request;
 use axum::response::Response;
 
 use super::approval::{LONGEST_NOTE, find};
@@ -10,12 +10,13 @@ use crate::server::api_error::ApiError;
 use crate::server::console::form::Form;
 use crate::server::console::see;
 use crate::server::console::visit::Visit;
+use crate::server::input::path_id::PathId;
 use crate::store::Store;
 
 /// Answers `POST /console/approvals/{id}/vote`.
 pub(in crate::server::console) async fn cast<S: Store>(
     visit: Visit<S>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     request: Request,
 ) -> Result<Response, ApiError> {
     let form = Form::read(request, &visit.session).await?;

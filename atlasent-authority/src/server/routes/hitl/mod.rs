@@ -9,7 +9,7 @@ use std::time::Duration;
 use atlasent::wire::{
     CastVote, EscalateRequest, Escalation, EscalationPage, EscalationStatus, EscalationStep, Vote,
 };
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::{StatusCode, Uri};
 use serde::Serialize;
 
@@ -22,6 +22,7 @@ use crate::server::api_error::ApiError;
 use crate::server::app::App;
 use crate::server::entry::caller::ApiCaller;
 use crate::server::input::body;
+use crate::server::input::path_id::PathId;
 use crate::server::input::query::Query;
 use crate::server::response::JsonBody;
 use crate::store::Store;
@@ -108,7 +109,7 @@ fn state(word: &str) -> Result<Option<ApprovalState>, ApiError> {
 /// most.
 pub(super) async fn get<S: Store>(
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     uri: Uri,
 ) -> Result<JsonBody<Escalation>, ApiError> {
     let row = find(&caller, &id).await?;
@@ -144,7 +145,7 @@ pub(super) struct Votes {
 /// Answers `GET /v1/hitl/{id}/approvals`.
 pub(super) async fn votes<S: Store>(
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> Result<JsonBody<Votes>, ApiError> {
     let row = find(&caller, &id).await?;
     let approvals = form::votes(&row);
@@ -159,7 +160,7 @@ pub(super) struct Chain {
 /// Answers `GET /v1/hitl/{id}/chain`.
 pub(super) async fn chain<S: Store>(
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> Result<JsonBody<Chain>, ApiError> {
     let row = find(&caller, &id).await?;
     let chain = form::chain(&row);
@@ -169,7 +170,7 @@ pub(super) async fn chain<S: Store>(
 /// Answers `POST /v1/hitl/{id}/approve`.
 pub(super) async fn approve<S: Store>(
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     request: Request,
 ) -> Result<JsonBody<Escalation>, ApiError> {
     let approver = approver(&caller)?;
@@ -182,7 +183,7 @@ pub(super) async fn approve<S: Store>(
 /// Answers `POST /v1/hitl/{id}/reject`.
 pub(super) async fn reject<S: Store>(
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     request: Request,
 ) -> Result<JsonBody<Escalation>, ApiError> {
     let approver = approver(&caller)?;
@@ -212,7 +213,7 @@ async fn cast<S: Store>(
 /// Answers `POST /v1/hitl/{id}/escalate`.
 pub(super) async fn escalate<S: Store>(
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     request: Request,
 ) -> Result<JsonBody<Escalation>, ApiError> {
     let row = find(&caller, &id).await?;
@@ -235,7 +236,7 @@ pub(super) async fn escalate<S: Store>(
 /// those who asked.
 pub(super) async fn time_out<S: Store>(
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     request: Request,
 ) -> Result<JsonBody<Escalation>, ApiError> {
     let row = find(&caller, &id).await?;
