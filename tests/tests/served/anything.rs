@@ -173,6 +173,7 @@ impl Rules<'_> {
         self.all(&["types"], types)
             && self.all(&["actor_id"], name)
             && self.all(&["from", "to"], time)
+            && self.key()
     }
 
     fn hold(&self, target: &str) -> bool {

@@ -254,6 +254,13 @@ async fn what_is_no_decision_or_no_query_is_refused_in_words() {
     // A status of the contract that no decision has here.
     let none = get(&served, ALICE, "/v1/hitl?status=auto_approved").await;
     assert_eq!(none.json(), json!({"escalations": [], "total": 0}));
+    for verb in ["approve", "reject", "escalate", "timeout"] {
+        let body = json!({"note": "x", "api_key": KEY});
+        let answer = post(&served, ALICE, &format!("/v1/hitl/{id}/{verb}"), body).await;
+        answer.is_problem(401, "API_KEY_MISMATCH");
+    }
+    let row = get(&served, ALICE, &format!("/v1/hitl/{id}")).await.json();
+    assert_eq!(row["status"], "pending");
     let long = json!({"note": "x".repeat(2_001)});
     let answer = post(&served, ALICE, &format!("/v1/hitl/{id}/approve"), long).await;
     answer.is_problem(422, "INVALID_FIELD");

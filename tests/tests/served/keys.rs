@@ -311,6 +311,52 @@ async fn a_key_in_a_body_has_to_be_the_one_of_the_header() {
 }
 
 #[tokio::test]
+async fn a_body_with_the_key_of_another_caller_changes_nothing_at_any_endpoint() {
+    let all = changed(|key| key.scopes = ApiScope::ALL.to_vec());
+    let served = Served::run(server([all, stored(OTHER)])).await;
+    let granted = served.evaluate(&deploy()).await.json();
+    let id = granted["permit_id"].as_str().unwrap();
+    let of_permit = |verb: &str| format!("/v1/permits/{id}/{verb}");
+    let everything = json!({"all": true, "reason": "x"});
+    let receipt =
+        json!({"permit_token": granted["permit_token"], "outcome": "completed", "duration_ms": 1});
+    let question = json!({"agent_id": "bot", "escalation_reason": "r"});
+    let before = served.events().await;
+    for (target, body) in [
+        ("/v1/stops".to_owned(), everything.clone()),
+        ("/v1/permits/revoke".to_owned(), everything.clone()),
+        (of_permit("revoke"), json!({})),
+        (of_permit("verify"), json!({})),
+        (of_permit("complete"), receipt),
+        ("/v1/hitl".to_owned(), question),
+        ("/v1-audit/exports".to_owned(), json!({})),
+        ("/v1/store/backup".to_owned(), json!({})),
+        (
+            "/v1/evaluate/batch".to_owned(),
+            json!({"items": [deploy()]}),
+        ),
+    ] {
+        let body = with(body, &json!({"api_key": OTHER}));
+        let answer = served.post(&target, &body).await;
+        answer.is_problem(401, "API_KEY_MISMATCH");
+    }
+    assert_eq!(served.events().await, before);
+
+    let own = with(everything, &json!({"api_key": KEY}));
+    let stop = served.post("/v1/stops", &own).await;
+    assert_eq!(stop.status, 200, "{}", stop.text);
+    let stop = stop.json()["id"].as_str().unwrap().to_owned();
+    let lift = served
+        .bare(Method::DELETE, &format!("/v1/stops/{stop}"))
+        .header(AUTHORIZATION, format!("Bearer {KEY}"))
+        .header(CONTENT_TYPE, "application/json")
+        .body(json!({"reason": "over", "api_key": OTHER}).to_string());
+    let answer = Answer::receive(lift).await;
+    answer.is_problem(401, "API_KEY_MISMATCH");
+    assert_eq!(served.count("stop.lifted").await, 0);
+}
+
+#[tokio::test]
 async fn a_key_file_that_changes_is_read_while_the_server_runs() {
     let folder = tempfile::tempdir().unwrap();
     let file = KeyFile::new(folder.path().join("keys.json"));

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use subtle::ConstantTimeEq;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -23,11 +23,23 @@ use crate::server::api_error::ApiError;
 /// The largest body, in bytes: 1 MiB (contract, part B).
 pub(crate) const MAX_BODY: usize = 1024 * 1024;
 
-/// Reads the bytes of a request's body, after checking that it is announced as plain JSON.
-pub(crate) async fn read(request: Request) -> Result<Vec<u8>, ApiError> {
+/// Reads the bytes of a request's body, after checking that it is announced as plain JSON. Refuses
+/// a body that names another API key than `key`, the key in the `Authorization` header.
+pub(crate) async fn read(request: Request, key: &ApiKey) -> Result<Vec<u8>, ApiError> {
     let (parts, body) = request.into_parts();
     check_type(&parts.headers)?;
-    collect(&parts.headers, body, MAX_BODY).await
+    let bytes = collect(&parts.headers, body, MAX_BODY).await?;
+    check_key(&bytes, key)?;
+    Ok(bytes)
+}
+
+/// Checks the body of a request whose endpoint needs none. It may be missing.
+pub(crate) async fn check_unused(request: Request, key: &ApiKey) -> Result<(), ApiError> {
+    let is_missing = request.body().is_end_stream();
+    if !is_missing {
+        read_json::<IgnoredAny>(request, key).await?;
+    }
+    Ok(())
 }
 
 /// Reads the bytes of a form of at most `most` bytes.
@@ -193,9 +205,12 @@ fn unsupported(message: &'static str) -> ApiError {
     )
 }
 
-/// Reads and parses the JSON body of a request.
-pub(crate) async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
-    parse(&read(request).await?)
+/// [Reads](read) and parses the JSON body of a request.
+pub(crate) async fn read_json<T: DeserializeOwned>(
+    request: Request,
+    key: &ApiKey,
+) -> Result<T, ApiError> {
+    parse(&read(request, key).await?)
 }
 
 /// Parses a body as a JSON object. The message of an error names the field and its position, and
@@ -222,13 +237,21 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiErro
     })
 }
 
-/// Refuses a body that names another API key than the `Authorization` header. Only the header
-/// authenticates (contract, part B).
-pub(crate) fn check_key(sent: Option<&str>, key: &ApiKey) -> Result<(), ApiError> {
-    let Some(sent) = sent.filter(|sent| !sent.is_empty()) else {
+/// Refuses the JSON of a body that names another API key than the `Authorization` header. Only the
+/// header authenticates (contract, part B).
+pub(crate) fn check_key(json: &[u8], key: &ApiKey) -> Result<(), ApiError> {
+    #[derive(Deserialize)]
+    struct KeyBody {
+        api_key: Option<String>,
+    }
+    if !may_name_key(json) {
+        return Ok(());
+    }
+    let body: KeyBody = parse(json)?;
+    let Some(sent) = body.api_key.filter(|sent| !sent.is_empty()) else {
         return Ok(());
     };
-    let digest = KeyDigest::from_key(sent);
+    let digest = KeyDigest::from_key(&sent);
     if bool::from(digest.as_bytes().ct_eq(key.digest.as_bytes())) {
         return Ok(());
     }
@@ -236,4 +259,49 @@ pub(crate) fn check_key(sent: Option<&str>, key: &ApiKey) -> Result<(), ApiError
         "API_KEY_MISMATCH",
         "`api_key` in the body differs from the key in `Authorization`: leave it out",
     ))
+}
+
+/// Whether a JSON text can have a member `api_key`, in plain letters or with escapes. Most bodies
+/// have none, and need not be read for it.
+fn may_name_key(json: &[u8]) -> bool {
+    const NAME: &[u8] = b"\"api_key\"";
+    json.contains(&b'\\') || json.windows(NAME.len()).any(|window| window == NAME)
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::*;
+
+    #[test]
+    fn a_body_names_the_key_of_the_header_or_none() {
+        let key = "ask_test_0123456789";
+        let key = ApiKey::parse_allow_weak(&SecretString::from(key)).unwrap();
+        let check = |json: &str| check_key(json.as_bytes(), &key).map_err(|error| error.code);
+        for json in [
+            "{}",
+            "no JSON",
+            r#"{"api_key":null}"#,
+            r#"{"api_key":""}"#,
+            r#"{"api_key":"ask_test_0123456789"}"#,
+            r#"{"api_key":"ask_test_012345678\u0039"}"#,
+            r#"{"context":{"api_key":"ask_test_other"}}"#,
+        ] {
+            assert_eq!(check(json), Ok(()), "{json}");
+        }
+        for json in [
+            r#"{"api_key":"ask_test_other"}"#,
+            r#"{"all":true, "api_key" : "ask_test_0123456789 "}"#,
+            r#"{"api\u005fkey":"ask_test_other"}"#,
+        ] {
+            assert_eq!(check(json), Err("API_KEY_MISMATCH"), "{json}");
+        }
+        for json in [
+            r#"{"api_key":7}"#,
+            r#"{"api_key":"ask_test_0123456789","api\u005fkey":"ask_test_other"}"#,
+        ] {
+            assert_eq!(check(json), Err("INVALID_FIELD"), "{json}");
+        }
+    }
 }

@@ -10,7 +10,6 @@ use serde_json::value::RawValue;
 
 use super::body;
 use super::query::check_reason;
-use crate::keys::ApiKey;
 use crate::policy::fields::parse_amount;
 use crate::server::api_error::ApiError;
 
@@ -41,13 +40,11 @@ struct EvaluateBody<'a> {
     shadow: Option<bool>,
     #[serde(borrow)]
     amount: Option<&'a RawValue>,
-    api_key: Option<String>,
 }
 
 impl EvaluateInput {
-    pub(crate) fn read(bytes: &[u8], key: &ApiKey) -> Result<Self, ApiError> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, ApiError> {
         let body: EvaluateBody<'_> = body::parse(bytes)?;
-        body::check_key(body.api_key.as_deref(), key)?;
         let action = either("action_type", body.action_type, "action", body.action)?;
         let agent = either("actor_id", body.actor_id, "agent", body.agent)?;
         let action = action.ok_or_else(|| missing("action_type"))?;
@@ -96,14 +93,12 @@ struct VerifyBody {
     environment: Option<String>,
     execution_hash: Option<String>,
     require_approval: Option<bool>,
-    api_key: Option<String>,
 }
 
 /// Reads a request to verify a permit. A missing token reads as an empty one, which names no
 /// permit.
-pub(crate) fn read_verify(bytes: &[u8], key: &ApiKey) -> Result<VerifyRequest, ApiError> {
+pub(crate) fn read_verify(bytes: &[u8]) -> Result<VerifyRequest, ApiError> {
     let body: VerifyBody = body::parse(bytes)?;
-    body::check_key(body.api_key.as_deref(), key)?;
     // The first SDKs send the token as `decision_id`. Beside `permit_token` it is ignored.
     let token = match (body.permit_token, &body.decision_id) {
         (None, Some(Value::String(id))) => id.clone(),
@@ -139,13 +134,11 @@ struct RevokeBody {
     decision_id: Option<String>,
     permit_token: Option<String>,
     reason: Option<String>,
-    api_key: Option<String>,
 }
 
 impl RevokeInput {
-    pub(crate) fn read(bytes: &[u8], key: &ApiKey) -> Result<Self, ApiError> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, ApiError> {
         let body: RevokeBody = body::parse(bytes)?;
-        body::check_key(body.api_key.as_deref(), key)?;
         let token = either(
             "decision_id",
             body.decision_id,

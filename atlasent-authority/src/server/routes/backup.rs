@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Take};
 use std::sync::Arc;
 
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use crate::local::{failed, unavailable};
 use crate::server::api_error::ApiError;
 use crate::server::app::App;
 use crate::server::entry::caller::ApiCaller;
+use crate::server::input::body;
 use crate::store::{Store, StoreError};
 
 /// Answers `POST /v1/store/backup`: sends the bytes of the store's file as it was at one moment.
@@ -22,9 +23,11 @@ use crate::store::{Store, StoreError};
 pub(super) async fn backup<S: Store>(
     State(app): State<Arc<App<S>>>,
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
+    request: Request,
 ) -> Result<Response, ApiError> {
     let deadline = Instant::now() + app.settings.export_timeout;
     caller.require_scope(ApiScope::AuditExport)?;
+    body::check_unused(request, &caller.key).await?;
     // The copy holds every organization, and a key of `local` may belong to anybody there.
     if app.organizations.count() > 0 || has_others(&caller).await? {
         caller.require_scope(ApiScope::StoreBackup)?;

@@ -28,7 +28,6 @@ struct BatchBody<'a> {
     #[serde(borrow)]
     items: Option<Vec<&'a RawValue>>,
     batch_id: Option<String>,
-    api_key: Option<String>,
 }
 
 /// Answers `POST /v1/evaluate/batch`.
@@ -38,9 +37,8 @@ pub(super) async fn evaluate<S: Store>(
     request: Request,
 ) -> Result<JsonBody<BatchResponse>, ApiError> {
     caller.require_scope(ApiScope::Evaluate)?;
-    let bytes = body::read(request).await?;
+    let bytes = body::read(request, &caller.key).await?;
     let batch: BatchBody<'_> = body::parse(&bytes)?;
-    body::check_key(batch.api_key.as_deref(), &caller.key)?;
     let items = batch.items.unwrap_or_default();
     if !(1..=MAX_ITEMS).contains(&items.len()) {
         let text = format!("`items` has to hold 1 to {MAX_ITEMS} requests");
@@ -77,9 +75,11 @@ async fn evaluate_item<S: Store>(
     caller: &ApiCaller<S>,
     item: &RawValue,
 ) -> Result<Evaluation, ApiError> {
-    let input = EvaluateInput::read(item.get().as_bytes(), &caller.key)?;
+    let item = item.get().as_bytes();
+    body::check_key(item, &caller.key)?;
+    let input = EvaluateInput::read(item)?;
     let decided = decide(app, caller, &input).await?;
-    Ok(decided.into_answer(app, input, item.get().len()))
+    Ok(decided.into_answer(app, input, item.len()))
 }
 
 #[derive(Serialize)]

@@ -78,8 +78,8 @@ pub(super) async fn verify<S: Store>(
     request: Request,
 ) -> Result<JsonBody<VerifyResponse>, ApiError> {
     caller.require_scope(ApiScope::Verify)?;
-    let bytes = body::read(request).await?;
-    let request = read_verify(&bytes, &caller.key)?;
+    let bytes = body::read(request, &caller.key).await?;
+    let request = read_verify(&bytes)?;
     let verification = caller
         .authority()
         .verify_for(caller.for_authority(), &request)
@@ -97,8 +97,8 @@ pub(super) async fn revoke<S: Store>(
     request: Request,
 ) -> Result<JsonBody<Revocation>, ApiError> {
     caller.require_scope(ApiScope::Revoke)?;
-    let bytes = body::read(request).await?;
-    let input = RevokeInput::read(&bytes, &caller.key)?;
+    let bytes = body::read(request, &caller.key).await?;
+    let input = RevokeInput::read(&bytes)?;
     let revocation = caller
         .authority()
         .revoke_for(caller.for_authority(), &input.token, &input.reason)
@@ -113,8 +113,8 @@ async fn read_and_decide<S: Store>(
     with_trace: bool,
 ) -> Result<Evaluation, ApiError> {
     caller.require_scope(ApiScope::Evaluate)?;
-    let bytes = body::read(request).await?;
-    let input = EvaluateInput::read(&bytes, &caller.key)?;
+    let bytes = body::read(request, &caller.key).await?;
+    let input = EvaluateInput::read(&bytes)?;
     let decided = decide(app, caller, &input).await?;
     let trace = || caller.authority().policies().explain(&input.request).trace;
     let constraint_trace = with_trace.then(trace);

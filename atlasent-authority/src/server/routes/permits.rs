@@ -106,7 +106,7 @@ pub(super) async fn revoke<S: Store>(
 ) -> Result<JsonBody<PermitInfo>, ApiError> {
     caller.require_scope(ApiScope::Revoke)?;
     let id = parse_id(&id)?;
-    let body: RevokeBody = body::read_json(request).await?;
+    let body: RevokeBody = body::read_json(request, &caller.key).await?;
     let reason = check_reason(body.reason)?;
     let permit = caller
         .authority()
@@ -159,8 +159,10 @@ struct Evidence {
 pub(super) async fn inspect<S: Store>(
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
     PathId(id): PathId,
+    request: Request,
 ) -> Result<JsonBody<Inspection>, ApiError> {
     let (look, key, entry) = find(&caller, &id).await?;
+    body::check_unused(request, &caller.key).await?;
     let permit = look.info(key, &entry);
     let refusal = caller.authority().verify_refusal(&look, &entry);
     Ok(JsonBody(Inspection {
@@ -200,7 +202,7 @@ pub(super) async fn recall<S: Store>(
     request: Request,
 ) -> Result<JsonBody<RecallResponse>, ApiError> {
     caller.require_scope(ApiScope::Revoke)?;
-    let body: RecallBody = body::read_json(request).await?;
+    let body: RecallBody = body::read_json(request, &caller.key).await?;
     let reason = check_reason(body.reason)?;
     let sequence = caller
         .authority()

@@ -62,7 +62,7 @@ pub(super) async fn set<S: Store>(
     request: Request,
 ) -> Result<JsonBody<StopJson>, ApiError> {
     caller.require_scope(ApiScope::Stop)?;
-    let body: SetBody = body::read_json(request).await?;
+    let body: SetBody = body::read_json(request, &caller.key).await?;
     let reason = required_reason(body.reason)?;
     let until = body.expires_at.map(|text| parse_time("expires_at", &text));
     let until = until.transpose()?;
@@ -100,7 +100,7 @@ pub(super) async fn lift<S: Store>(
     request: Request,
 ) -> Result<JsonBody<StopJson>, ApiError> {
     caller.require_scope(ApiScope::Stop)?;
-    let body: LiftBody = body::read_json(request).await?;
+    let body: LiftBody = body::read_json(request, &caller.key).await?;
     let reason = required_reason(body.reason)?;
     let lifted = caller
         .authority()

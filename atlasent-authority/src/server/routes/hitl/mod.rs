@@ -175,7 +175,7 @@ pub(super) async fn approve<S: Store>(
 ) -> Result<JsonBody<Escalation>, ApiError> {
     let approver = approver(&caller)?;
     let id = parse_id(&id)?;
-    let body: CastVote = body::read_json(request).await?;
+    let body: CastVote = body::read_json(request, &caller.key).await?;
     let ballot = form::with_grant(Ballot::approve(approver.clone()), &body);
     cast(&caller, id, ballot, body.note).await
 }
@@ -188,7 +188,7 @@ pub(super) async fn reject<S: Store>(
 ) -> Result<JsonBody<Escalation>, ApiError> {
     let approver = approver(&caller)?;
     let id = parse_id(&id)?;
-    let body: CastVote = body::read_json(request).await?;
+    let body: CastVote = body::read_json(request, &caller.key).await?;
     cast(&caller, id, Ballot::reject(approver.clone()), body.note).await
 }
 
@@ -223,7 +223,7 @@ pub(super) async fn escalate<S: Store>(
         true => None,
         false => Some(approver(&caller)?.clone()),
     };
-    let body: EscalateRequest = body::read_json(request).await?;
+    let body: EscalateRequest = body::read_json(request, &caller.key).await?;
     let to = form::next_step(&row, &body)?;
     let row = caller
         .authority()
@@ -244,7 +244,7 @@ pub(super) async fn time_out<S: Store>(
         true => None,
         false => Some(approver(&caller)?.clone()),
     };
-    let body: CastVote = body::read_json(request).await?;
+    let body: CastVote = body::read_json(request, &caller.key).await?;
     let row = caller
         .authority()
         .expire_approval_for(&caller.for_authority(), row.id, by, body.note)

@@ -43,7 +43,7 @@ pub(in crate::server::routes) async fn open<S: Store>(
     request: Request,
 ) -> Result<JsonBody<Escalation>, ApiError> {
     caller.require_scope(ApiScope::Evaluate)?;
-    let body: CreateEscalation = body::read_json(request).await?;
+    let body: CreateEscalation = body::read_json(request, &caller.key).await?;
     let new = new_approval(body)?;
     let row = caller
         .authority()
