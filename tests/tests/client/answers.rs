@@ -3,8 +3,8 @@
 use atlasent::client::EventFilter;
 use atlasent::error::{Code, PermitOutcome};
 use atlasent::testing::VirtualTime;
-use atlasent::wire::VerifyRequest;
-use atlasent::{AnyAction, AuthorityExt, Client, Decision, Error};
+use atlasent::wire::{EvaluateRequest, VerifyRequest};
+use atlasent::{Agent, AnyAction, AuthorityExt, Client, Decision, Error};
 use atlasent_tests::server::{Reply, Request, Server};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
@@ -169,7 +169,12 @@ async fn a_preflight_tells_its_trace_and_a_refusal_is_no_error() {
     ] {
         let (client, _server) =
             saying_json(&json!({"decision": decision, "reason": "r", "constraint_trace": trace}));
-        let evaluation = client.evaluate_preflight(&question()).await.unwrap();
+        // A context that names secrets takes no number and no decision out of the answer.
+        let action = AnyAction::new(ACTION).unwrap();
+        let action = action.with_field("tokens", &0).unwrap();
+        let action = action.with_field("key", decision).unwrap();
+        let question = EvaluateRequest::new(Agent::new(AGENT).unwrap(), &action).unwrap();
+        let evaluation = client.evaluate_preflight(&question).await.unwrap();
         assert_eq!(evaluation.decision, expected);
         let read = evaluation.constraint_trace.unwrap();
         assert_eq!(serde_json::to_value(&read).unwrap(), trace);
