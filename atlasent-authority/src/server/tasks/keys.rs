@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use atlasent::Error;
 
+use super::failure_log::FailureLog;
 use super::rounds::{Rounds, watched};
 use crate::keys::{ApiKey, record_keys};
 use crate::local::{failed, unavailable};
@@ -23,16 +24,21 @@ const PERIOD: Duration = Duration::from_millis(500);
 pub(super) async fn refresh_keys<S: Store>(app: Arc<App<S>>) {
     let mut rounds = Rounds::new(PERIOD);
     let mut events = KeyEvents::default();
+    let mut log = FailureLog::default();
     loop {
         rounds.next().await;
         match watched("the API keys", app.keys.refresh()).await {
+            // Only the round that reads such a record reports it.
             Some(Err(error @ ApiKeysError::SharedKey { .. })) => {
                 tracing::error!(target: "atlasent", %error, "an API key is refused");
             }
-            Some(Err(error)) => {
+            Some(Err(error)) if log.failed() => {
                 tracing::error!(target: "atlasent", %error, "the API keys stay as they were");
             }
-            Some(Ok(())) | None => {}
+            Some(Ok(())) if log.succeeded() => {
+                tracing::info!(target: "atlasent", "the API keys can be read again");
+            }
+            _ => {}
         }
         watched("the events of API keys", events.record(&app)).await;
         for (kind, suppressed) in OUTAGES.take_unreported() {
@@ -48,8 +54,8 @@ struct KeyEvents {
     recorded: u64,
     /// The keys of each organization that were recorded last, as a hash.
     by_org: HashMap<OrgId, u64>,
-    /// Whether the last attempt failed, and was logged.
-    failed: bool,
+    /// What was logged of failed attempts.
+    log: FailureLog,
 }
 
 impl KeyEvents {
@@ -68,6 +74,7 @@ impl KeyEvents {
             by_org.entry(key.org_id.clone()).or_default().push(key);
         }
         let mut is_complete = true;
+        let mut failure = None;
         for (org, keys) in by_org {
             let hash = hash(&keys);
             if self.by_org.get(&org) == Some(&hash) {
@@ -79,22 +86,27 @@ impl KeyEvents {
                 Ok(true) => drop(self.by_org.insert(org, hash)),
                 Err(error) => {
                     is_complete = false;
-                    self.log(&org, &error);
+                    failure.get_or_insert((org, error));
                 }
             }
         }
         if is_complete {
             self.recorded = version;
-            self.failed = false;
         }
+        self.log(failure);
     }
 
-    /// Logs a failed attempt. An outage gets one line, however long it is.
-    fn log(&mut self, org_id: &OrgId, error: &Error) {
-        if !self.failed {
-            self.failed = true;
-            let cause = std::error::Error::source(error).map(ToString::to_string);
-            tracing::error!(target: "atlasent", %org_id, %error, cause, "changes of API keys cannot be recorded");
+    /// Logs the first failure of an attempt, or that attempts succeed again.
+    fn log(&mut self, failure: Option<(OrgId, Error)>) {
+        match failure {
+            Some((org_id, error)) if self.log.failed() => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(target: "atlasent", %org_id, %error, cause, "changes of API keys cannot be recorded");
+            }
+            None if self.log.succeeded() => {
+                tracing::info!(target: "atlasent", "changes of API keys are recorded again");
+            }
+            _ => {}
         }
     }
 }

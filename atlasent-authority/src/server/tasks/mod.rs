@@ -7,6 +7,7 @@
 mod approvals;
 mod certificate;
 pub(crate) mod chain_head;
+mod failure_log;
 mod keys;
 mod organizations;
 mod policies;

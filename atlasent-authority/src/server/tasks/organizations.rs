@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::failure_log::FailureLog;
 use super::rounds::{FILES, Rounds, watched};
 use crate::server::app::App;
 use crate::server::organizations::ServedOrg;
@@ -25,10 +26,17 @@ pub(super) async fn refresh_registry<S: Store>(app: Arc<App<S>>) {
         return;
     };
     let mut rounds = Rounds::new(PERIOD);
+    let mut log = FailureLog::default();
     loop {
         rounds.next().await;
-        if let Some(Err(error)) = watched("the organizations", registry.refresh()).await {
-            tracing::error!(target: "atlasent", %error, "the organizations stay as they were");
+        match watched("the organizations", registry.refresh()).await {
+            Some(Ok(())) if log.succeeded() => {
+                tracing::info!(target: "atlasent", "the organizations can be read again");
+            }
+            Some(Err(error)) if log.failed() => {
+                tracing::error!(target: "atlasent", %error, "the organizations stay as they were");
+            }
+            _ => {}
         }
     }
 }

@@ -75,30 +75,39 @@ impl PolicyFolder {
                 recorded
             }
             Err(error) => {
-                for problem in error.problems() {
-                    tracing::error!(target: "atlasent", %org_id, %problem, "policies refused; the former ones stay");
-                }
                 app.metrics.count_reload("refused");
                 let recording = org.authority.policies_refused(&error);
-                deadline.run(recording).await
+                let recorded = deadline.run(recording).await;
+                // A refusal that cannot be recorded is repeated in each round.
+                if matches!(recorded, Ok(Ok(()))) || !self.recording.is_failing() {
+                    for problem in error.problems() {
+                        tracing::error!(target: "atlasent", %org_id, %problem, "policies refused; the former ones stay");
+                    }
+                }
+                recorded
             }
         };
         match recorded {
-            Ok(Ok(())) => self.last_read = listing,
+            Ok(Ok(())) => {
+                self.recording.succeeded();
+                self.last_read = listing;
+            }
             // Policies with another schema than the authority requires: the refusal is recorded.
             Ok(Err(error @ Error::Config(_))) => {
                 tracing::error!(target: "atlasent", %org_id, problem = %error, "policies refused; the former ones stay");
                 app.metrics.count_reload("refused");
+                self.recording.succeeded();
                 self.last_read = listing;
             }
             // Policies that are not recorded do not take effect. The next round tries again.
-            Ok(Err(error)) => {
+            Ok(Err(error)) if self.recording.failed() => {
                 tracing::error!(target: "atlasent", %org_id, %error, "new policies cannot be recorded");
             }
-            Err(error) => {
+            Err(error) if self.recording.failed() => {
                 let code = error.code;
                 tracing::error!(target: "atlasent", %org_id, code, "new policies cannot be recorded");
             }
+            Ok(Err(_)) | Err(_) => {}
         }
     }
 }

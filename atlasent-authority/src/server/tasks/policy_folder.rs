@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::failure_log::FailureLog;
 use crate::policy::{MAX_ENTRIES, Policies, PolicyError, check_manifest};
 
 /// The default settle time.
@@ -26,6 +27,8 @@ pub struct PolicyFolder {
     /// A listing that differs from `last_read`, and when it was first observed.
     pending: Option<(Option<Listing>, Instant)>,
     settle: Duration,
+    /// What was logged of attempts to record that the policies were read.
+    pub(super) recording: FailureLog,
 }
 
 /// The entries of a folder, sorted by name.
@@ -72,6 +75,7 @@ impl PolicyFolder {
             last_read: None,
             pending: None,
             settle: SETTLE,
+            recording: FailureLog::default(),
         }
     }
 
