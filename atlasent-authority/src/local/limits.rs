@@ -55,12 +55,27 @@ impl Limits {
     }
 }
 
+/// The limits of all agents together, which can be replaced. `None` is no limit. The authority's own
+/// limit of waiting decisions stays in force beside `max_approvals`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TotalLimits {
+    /// How many unused permits all agents may hold together.
+    pub(crate) max_permits: Option<NonZeroU64>,
+    /// How many decisions of all agents may wait for approvers.
+    pub(crate) max_approvals: Option<NonZeroU64>,
+    /// How many events the store may hold when a request is evaluated.
+    pub(crate) max_events: Option<NonZeroU64>,
+}
+
 /// The limits in force.
 #[derive(Debug)]
 pub(crate) struct CurrentLimits {
     permits_per_agent: u64,
     approvals_per_agent: u64,
-    max_approvals: u64,
+    /// The authority's own limit of waiting decisions.
+    most_approvals: u64,
+    /// The replaceable limit of waiting decisions; 0 without.
+    max_approvals: AtomicU64,
     /// 0 without a limit.
     max_permits: AtomicU64,
     /// 0 without a limit.
@@ -72,31 +87,38 @@ impl CurrentLimits {
         let current = Self {
             permits_per_agent: limits.permits_per_agent,
             approvals_per_agent: limits.approvals_per_agent,
-            max_approvals: limits.max_approvals,
+            most_approvals: limits.max_approvals,
+            max_approvals: AtomicU64::new(0),
             max_permits: AtomicU64::new(0),
             max_events: AtomicU64::new(0),
         };
-        current.set(limits.max_permits, limits.max_events);
+        current.set(TotalLimits {
+            max_permits: limits.max_permits,
+            max_approvals: None,
+            max_events: limits.max_events,
+        });
         current
     }
 
     pub(crate) fn get(&self) -> Limits {
         let limit = |value: &AtomicU64| NonZeroU64::new(value.load(Ordering::Relaxed));
+        let max_approvals = limit(&self.max_approvals).map_or(u64::MAX, NonZeroU64::get);
         Limits {
             permits_per_agent: self.permits_per_agent,
             approvals_per_agent: self.approvals_per_agent,
-            max_approvals: self.max_approvals,
+            max_approvals: max_approvals.min(self.most_approvals),
             max_permits: limit(&self.max_permits),
             max_events: limit(&self.max_events),
         }
     }
 
-    pub(crate) fn set(&self, max_permits: Option<NonZeroU64>, max_events: Option<NonZeroU64>) {
+    pub(crate) fn set(&self, limits: TotalLimits) {
         let set = |value: &AtomicU64, limit: Option<NonZeroU64>| {
             value.store(limit.map_or(0, NonZeroU64::get), Ordering::Relaxed);
         };
-        set(&self.max_permits, max_permits);
-        set(&self.max_events, max_events);
+        set(&self.max_permits, limits.max_permits);
+        set(&self.max_approvals, limits.max_approvals);
+        set(&self.max_events, limits.max_events);
     }
 }
 
@@ -167,7 +189,18 @@ mod tests {
 
     /// Sets the limit of all unused permits.
     fn limit(authority: &LocalAuthority, permits: u64) {
-        authority.set_limits(NonZeroU64::new(permits), None);
+        authority.set_limits(TotalLimits {
+            max_permits: NonZeroU64::new(permits),
+            ..TotalLimits::default()
+        });
+    }
+
+    /// Sets the limit of events.
+    fn limit_events(authority: &LocalAuthority, events: u64) {
+        authority.set_limits(TotalLimits {
+            max_events: NonZeroU64::new(events),
+            ..TotalLimits::default()
+        });
     }
 
     /// Returns the token of a new permit, or the code of the denial.
@@ -258,10 +291,49 @@ mod tests {
     }
 
     #[test]
+    fn no_more_decisions_wait_than_the_lower_of_two_limits_allows() {
+        let holds = r#"
+            permit (principal, action, resource);
+            @decision("hold") @approvers("role:sre")
+            forbid (principal, action, resource);
+        "#;
+        let builder = LocalAuthority::builder(Policies::parse(holds).unwrap());
+        let builder = builder.max_approvals(2.try_into().unwrap());
+        let authority = block_on(builder.build()).unwrap();
+        let limit = |approvals| {
+            authority.set_limits(TotalLimits {
+                max_approvals: NonZeroU64::new(approvals),
+                ..TotalLimits::default()
+            });
+        };
+        let is_held = |agent| {
+            let answer = block_on(authority.evaluate(&request(agent))).unwrap();
+            let code = answer.code.as_deref();
+            assert_ne!(
+                answer.escalation_id.is_some(),
+                code == Some("APPROVAL_LIMIT")
+            );
+            answer.escalation_id.is_some()
+        };
+        limit(1);
+        assert!(is_held("a"));
+        assert!(!is_held("b"));
+        assert!(
+            is_held("a"),
+            "a request that waits already is no second one"
+        );
+        limit(9);
+        assert!(is_held("b"));
+        assert!(!is_held("c"), "the authority's own limit");
+        limit(0);
+        assert!(!is_held("c"));
+    }
+
+    #[test]
     fn a_full_trail_takes_no_evaluation_and_everything_else() {
         let authority = authority();
         let [used, revoked] = ["a", "b"].map(|agent| ask(&authority, agent).unwrap());
-        authority.set_limits(None, NonZeroU64::new(3));
+        limit_events(&authority, 3);
         let held = || block_on(authority.store().status()).unwrap().head.sequence;
         assert_eq!(held(), 3);
         let error = block_on(authority.evaluate(&request("c"))).unwrap_err();
@@ -282,10 +354,10 @@ mod tests {
         let policies = Policies::parse("permit (principal, action, resource);").unwrap();
         block_on(authority.replace_policies(policies)).unwrap();
         assert_eq!(held(), 8);
-        authority.set_limits(None, NonZeroU64::new(9));
+        limit_events(&authority, 9);
         ask(&authority, "c").unwrap();
         assert!(block_on(authority.evaluate(&request("c"))).is_err());
-        authority.set_limits(None, None);
+        authority.set_limits(TotalLimits::default());
         ask(&authority, "c").unwrap();
     }
 }

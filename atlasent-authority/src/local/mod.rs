@@ -24,8 +24,6 @@ pub use limits::StorageLimit;
 pub use schema::SchemaMismatch;
 
 use std::fmt;
-#[cfg(any(feature = "server", test))]
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use atlasent::approval::TrustedIssuers;
@@ -40,6 +38,8 @@ use crate::clock::Clock;
 use crate::local::approvals::{Due, Waiters};
 use crate::local::current::CurrentPolicies;
 use crate::local::limits::CurrentLimits;
+#[cfg(any(feature = "server", test))]
+use crate::local::limits::TotalLimits;
 use crate::policy::{Policies, PolicyError};
 use crate::sealing::Sealing;
 use crate::signing::KeyRing;
@@ -243,12 +243,8 @@ impl<S: Store> LocalAuthority<S> {
     /// Replaces the limits of all agents together. Requests that are in progress may still be
     /// decided under the former ones.
     #[cfg(any(feature = "server", test))]
-    pub(crate) fn set_limits(
-        &self,
-        max_permits: Option<NonZeroU64>,
-        max_events: Option<NonZeroU64>,
-    ) {
-        self.limits.set(max_permits, max_events);
+    pub(crate) fn set_limits(&self, limits: TotalLimits) {
+        self.limits.set(limits);
     }
 
     /// Returns the store of permits and events.

@@ -77,6 +77,10 @@ pub struct OrgLimits {
     /// Unused permits at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_permits: Option<NonZeroU64>,
+    /// Decisions that wait for approvers at a time. A limit above that of the server changes
+    /// nothing: [`max_approvals`](crate::LocalAuthorityBuilder::max_approvals).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_approvals: Option<NonZeroU64>,
     /// Events kept in the store, beyond which evaluations are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_events: Option<NonZeroU64>,
@@ -163,7 +167,12 @@ mod tests {
 
     #[test]
     fn a_limit_of_zero_is_an_error() {
-        for limit in ["rate_limit_per_minute", "max_permits", "max_events"] {
+        for limit in [
+            "rate_limit_per_minute",
+            "max_permits",
+            "max_approvals",
+            "max_events",
+        ] {
             let text = format!(r#"{{"{limit}": 0}}"#);
             assert!(serde_json::from_str::<OrgLimits>(&text).is_err(), "{limit}");
         }

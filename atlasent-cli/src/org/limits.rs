@@ -22,6 +22,10 @@ pub(super) struct Properties {
     #[arg(long, value_name = "N")]
     max_permits: Option<Limit<NonZeroU64>>,
 
+    /// The decisions of the organization that may wait for approvers at a time, or `none`
+    #[arg(long, value_name = "N")]
+    max_approvals: Option<Limit<NonZeroU64>>,
+
     /// The events of the organization that the store keeps before it refuses evaluations, or `none`
     #[arg(long, value_name = "N")]
     max_events: Option<Limit<NonZeroU64>>,
@@ -55,6 +59,7 @@ impl Properties {
         self.name.is_none()
             && self.rate_limit.is_none()
             && self.max_permits.is_none()
+            && self.max_approvals.is_none()
             && self.max_events.is_none()
             && self.retain_days.is_none()
     }
@@ -63,7 +68,8 @@ impl Properties {
     pub(super) fn change(&self) -> impl Fn(&mut Organization) + Send + use<> {
         let name = self.name.clone();
         let (rate_limit, max_permits) = (self.rate_limit, self.max_permits);
-        let (max_events, retain_days) = (self.max_events, self.retain_days);
+        let (max_approvals, max_events) = (self.max_approvals, self.max_events);
+        let retain_days = self.retain_days;
         move |organization| {
             if let Some(name) = &name {
                 organization.name = (!name.is_empty()).then(|| name.clone());
@@ -71,6 +77,7 @@ impl Properties {
             let limits = &mut organization.limits;
             put(&mut limits.rate_limit_per_minute, rate_limit);
             put(&mut limits.max_permits, max_permits);
+            put(&mut limits.max_approvals, max_approvals);
             put(&mut limits.max_events, max_events);
             put(&mut organization.retain_days, retain_days);
         }
@@ -89,6 +96,7 @@ pub(super) fn as_text(organization: &Organization) -> String {
     let named = [
         ("rate-limit", limits.rate_limit_per_minute),
         ("max-permits", limits.max_permits),
+        ("max-approvals", limits.max_approvals),
         ("max-events", limits.max_events),
         (
             "retain-days",

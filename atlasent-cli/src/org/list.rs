@@ -80,6 +80,7 @@ fn as_json(organization: &Organization) -> serde_json::Value {
         "suspension_reason": suspended.map(|suspension| &suspension.reason),
         "rate_limit_per_minute": organization.limits.rate_limit_per_minute,
         "max_permits": organization.limits.max_permits,
+        "max_approvals": organization.limits.max_approvals,
         "max_events": organization.limits.max_events,
         "retain_days": organization.retain_days,
     })

@@ -39,7 +39,7 @@ pub(super) struct Set {
 pub(super) async fn run(arguments: &Set) -> Result<Output, Failure> {
     if arguments.properties.is_empty() {
         return Err(Failure::misuse(
-            "nothing to change: give `--name`, `--rate-limit`, `--max-permits`, `--max-events` or `--retain-days`",
+            "nothing to change: give `--name`, `--rate-limit`, `--max-permits`, `--max-approvals`, `--max-events` or `--retain-days`",
         ));
     }
     let registry = OrgStore::new(&arguments.location.open().await?);

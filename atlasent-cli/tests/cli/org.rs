@@ -87,6 +87,8 @@ fn an_organization_is_created_once_with_the_limits_that_are_given() {
             "6000",
             "--max-permits",
             "10",
+            "--max-approvals",
+            "20",
             "--max-events",
             "1000",
             "--retain-days",
@@ -104,7 +106,7 @@ fn an_organization_is_created_once_with_the_limits_that_are_given() {
         assert_eq!(
             place.run(&["org", "list"]).prints(),
             "a  good       -  -\n\
-             b-acme  good       rate-limit=6000,max-permits=10,max-events=1000,retain-days=90  Acme Inc.\n"
+             b-acme  good       rate-limit=6000,max-permits=10,max-approvals=20,max-events=1000,retain-days=90  Acme Inc.\n"
         );
         let [a, acme] = &place.list("org")[..] else {
             panic!("two organizations");
@@ -112,7 +114,7 @@ fn an_organization_is_created_once_with_the_limits_that_are_given() {
         let expected = json!({
             "org_id": "b-acme", "name": "Acme Inc.", "state": "good", "created_at": acme["created_at"],
             "suspended_at": null, "suspension_reason": null, "rate_limit_per_minute": 6000,
-            "max_permits": 10, "max_events": 1000, "retain_days": 90
+            "max_permits": 10, "max_approvals": 20, "max_events": 1000, "retain_days": 90
         });
         assert_eq!(acme, &expected);
         assert_eq!(a["org_id"], "a");

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::local::LocalAuthority;
+use crate::local::limits::TotalLimits;
 use crate::organizations::OrgLimits;
 use crate::server::api_error::ApiError;
 use crate::server::tasks::PolicyFolder;
@@ -81,8 +82,11 @@ impl<S> ServedOrg<S> {
             .rate_limit_per_minute
             .map_or(u64::MAX, |limit| limit.get());
         self.rate_limit.store(rate, Ordering::Relaxed);
-        self.authority
-            .set_limits(limits.max_permits, limits.max_events);
+        self.authority.set_limits(TotalLimits {
+            max_permits: limits.max_permits,
+            max_approvals: limits.max_approvals,
+            max_events: limits.max_events,
+        });
     }
 
     /// Notes that valid policies are in force.

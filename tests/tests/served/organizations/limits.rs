@@ -10,7 +10,13 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::support::{ACME, Folder, GLOBEX};
-use crate::support::{KEY, Served, deploy, on_disk, stored};
+use crate::support::{KEY, Served, deploy, on_disk, stored, with};
+
+const HOLDS: &str = r#"
+    permit (principal, action, resource);
+    @decision("hold") @approvers("role:sre")
+    forbid (principal, action, resource);
+"#;
 
 #[tokio::test]
 async fn all_keys_of_an_organization_share_its_rate() {
@@ -62,6 +68,42 @@ async fn an_organization_has_a_limited_number_of_unused_permits() {
     // A limit that is raised holds for the next request.
     folder.change("acme", |acme| acme.limits.max_permits = NonZeroU64::new(3));
     acme.until(|answer| answer.json()["decision"] == "allow")
+        .await;
+}
+
+#[tokio::test]
+async fn a_limited_number_of_decisions_of_an_organization_waits_for_approvers() {
+    let folder = Folder::new();
+    for org in ["acme", "globex"] {
+        folder.write_policies(org, HOLDS);
+    }
+    folder.change("acme", |acme| {
+        acme.limits.max_approvals = NonZeroU64::new(2);
+    });
+    let served = folder.serve().await;
+    let (acme, globex) = (served.caller(ACME), served.caller(GLOBEX));
+    let deploy_as = |agent: &str| with(deploy(), &json!({"actor_id": agent}));
+    for agent in ["a", "b"] {
+        let held = acme.evaluate(&deploy_as(agent)).await.json();
+        assert_eq!(held["decision"], "hold", "{held}");
+    }
+    let refused = acme.evaluate(&deploy_as("c")).await.json();
+    assert_eq!(refused["deny_code"], "APPROVAL_LIMIT", "{refused}");
+    assert_eq!(refused["permit_token"], json!(null));
+    // The limit includes decisions that are opened by hand.
+    let by_hand = json!({"agent_id": "c", "escalation_reason": "r",
+        "proposed_action": {"action_type": "deploy"}});
+    let refused = acme.post("/v1/hitl", &by_hand).await;
+    refused.is_problem(422, "INVALID_FIELD");
+    for agent in ["a", "b", "c"] {
+        let held = globex.evaluate(&deploy_as(agent)).await.json();
+        assert_eq!(held["decision"], "hold", "{held}");
+    }
+    // A limit that is raised holds for the next request.
+    folder.change("acme", |acme| {
+        acme.limits.max_approvals = NonZeroU64::new(3);
+    });
+    acme.until(|answer| answer.json()["decision"] == "hold")
         .await;
 }
 
