@@ -362,7 +362,8 @@ impl Changeset<'_> {
     /// Returns the API keys that the chain has recorded. The change must name their cell among its
     /// reads.
     #[cfg(feature = "server")]
-    pub(crate) fn recorded_keys(&self) -> RecordedKeys {
+    #[must_use]
+    pub fn recorded_keys(&self) -> RecordedKeys {
         match self.cell(CellKey::ApiKeys) {
             Some(Cell::ApiKeys(known)) => known.clone(),
             _ => RecordedKeys::default(),
@@ -371,7 +372,7 @@ impl Changeset<'_> {
 
     /// Writes the API keys that the chain has recorded.
     #[cfg(feature = "server")]
-    pub(crate) fn keep_recorded_keys(&mut self, known: RecordedKeys) {
+    pub fn keep_recorded_keys(&mut self, known: RecordedKeys) {
         self.keep(CellKey::ApiKeys, Cell::ApiKeys(known));
     }
 

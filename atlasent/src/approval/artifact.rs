@@ -85,11 +85,7 @@ pub fn verify_artifact(
         issuer_id: issuer.issuer_id.to_owned(),
         kid: issuer.kid.to_owned(),
         identity,
-        nonce: Nonce {
-            expires_at: signed.expires_at,
-            tenant_id: expected.tenant_id.clone(),
-            value: form.nonce.to_owned(),
-        },
+        nonce: Nonce::new(expected.tenant_id.clone(), form.nonce, signed.expires_at),
     })
 }
 

@@ -18,6 +18,22 @@ pub struct Nonce {
     pub value: String,
 }
 
+impl Nonce {
+    /// Creates the nonce of an approval, for instance to test a ledger of claimed nonces.
+    #[must_use]
+    pub fn new(
+        tenant_id: impl Into<String>,
+        value: impl Into<String>,
+        expires_at: Timestamp,
+    ) -> Self {
+        Self {
+            expires_at,
+            tenant_id: tenant_id.into(),
+            value: value.into(),
+        }
+    }
+}
+
 /// A ledger of claimed nonces in memory, for tests and for programs of one process.
 ///
 /// It holds each nonce until its approval expires. Once it is full, it refuses every claim.

@@ -118,6 +118,8 @@ every_store_keeps! {
         organizations_are_listed_in_the_order_of_their_ids,
         changes_of_many_organizations_make_a_chain_of_each,
         a_change_that_panics_harms_no_other_organization;
+    cells:
+        no_kind_of_cell_is_shared_by_organizations;
     approvals:
         a_decision_moves_from_the_open_ones_to_the_closed_ones,
         a_closed_decision_never_opens_again,
@@ -159,6 +161,8 @@ keeps! {distributed_organization, Organization<Distributed>:
         decisions_are_found_again;
     organizations:
         an_organization_sees_nothing_of_another;
+    cells:
+        no_kind_of_cell_is_shared_by_organizations;
     reopened:
         everything_is_found_again;
 }

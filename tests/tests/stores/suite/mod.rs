@@ -4,6 +4,7 @@ pub(crate) mod any;
 pub(crate) mod approvals;
 pub(crate) mod budgets;
 pub(crate) mod calls;
+pub(crate) mod cells;
 pub(crate) mod chain;
 pub(crate) mod changes;
 pub(crate) mod limits;
