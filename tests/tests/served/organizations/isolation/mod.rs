@@ -5,6 +5,7 @@
 
 mod counters;
 mod endpoints;
+mod held;
 mod load;
 mod shared_key;
 mod told;
