@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use atlasent_authority::approvals::Approver;
 use atlasent_authority::keys::{ApiKey, ApiScope};
-use atlasent_authority::server::{ApiKeys, Server};
+use atlasent_authority::server::{ApiKeys, OidcConfig, OidcVerifier, Server};
 use atlasent_authority::signing::KeyRing;
 use atlasent_authority::{LocalAuthority, MemoryStore};
+use atlasent_tests::issuer::Issuer;
 use serde_json::{Value, json};
 
 use crate::organizations::support::{ACME, Caller, Folder, GLOBEX, key_of};
@@ -49,19 +50,19 @@ fn keys() -> Vec<ApiKey> {
     keys
 }
 
-async fn serve(folder: &Folder) -> Served {
+async fn server(folder: &Folder) -> Server<MemoryStore> {
     for org in ["acme", "globex"] {
         folder.write_policies(org, POLICIES);
     }
     let hosting = folder.hosting().await;
     let authority = LocalAuthority::builder(policies()).store(MemoryStore::new());
     let authority = authority.build().await.unwrap();
-    let server = Server::new(
-        authority,
-        ApiKeys::new(keys()),
-        KeyRing::in_memory().unwrap(),
-    );
-    Served::run(server.organizations(hosting)).await
+    let ring = KeyRing::in_memory().unwrap();
+    Server::new(authority, ApiKeys::new(keys()), ring).organizations(hosting)
+}
+
+async fn serve(folder: &Folder) -> Served {
+    Served::run(server(folder).await).await
 }
 
 fn sides(served: &Served) -> [Org<'_>; 2] {
@@ -295,4 +296,30 @@ async fn what_one_organization_uses_of_a_budget_is_left_to_another() {
         }
         assert_eq!(org.ask(&pay).await["deny_code"], "BUDGET_EXCEEDED");
     }
+}
+
+#[tokio::test]
+async fn a_person_of_the_issuer_decides_in_one_organization_alone() {
+    let folder = Folder::new();
+    let issuer = Issuer::start("127.0.0.1").await;
+    let settings = format!(
+        "issuer = \"{}\"\naudience = \"atlasent\"\norganization = \"acme\"\n",
+        issuer.url()
+    );
+    let verifier = OidcVerifier::new(OidcConfig::from_toml(&settings).unwrap()).unwrap();
+    let server = server(&folder).await.approvers_by_oidc(verifier);
+    let served = Served::run(server).await;
+    let [acme, globex] = sides(&served);
+    let token = issuer.bearer_token("ada", &json!({}));
+    let ada = served.caller(&token);
+    let (own, other) = (acme.held("4f2a").await, globex.held("4f2a").await);
+    let vote = async |id: &str| {
+        ada.post(&format!("/v1/hitl/{id}/approve"), &json!({}))
+            .await
+    };
+    vote(&other).await.is_problem(404, "ESCALATION_NOT_FOUND");
+    assert_eq!(ada.get("/v1/hitl").await.json()["total"], 1);
+    assert_eq!(vote(&own).await.status, 200);
+    assert_eq!(acme.ask(&deploy("4f2a")).await["decision"], "allow");
+    assert_eq!(globex.held("4f2a").await, other);
 }
