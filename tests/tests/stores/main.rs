@@ -113,6 +113,7 @@ every_store_keeps! {
     organizations:
         an_organization_sees_nothing_of_another,
         times_and_counts_are_those_of_the_own_chain,
+        a_cell_is_forgotten_at_the_end_of_its_own_time,
         changes_that_share_a_transaction_see_their_own_cells,
         an_unknown_organization_is_refused_and_not_created,
         organizations_are_listed_in_the_order_of_their_ids,

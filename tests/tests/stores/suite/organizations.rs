@@ -156,6 +156,18 @@ pub(crate) async fn changes_that_share_a_transaction_see_their_own_cells(medium:
     .await;
 }
 
+pub(crate) async fn a_cell_is_forgotten_at_the_end_of_its_own_time(medium: impl Medium) {
+    let [one, two] = two(&medium).await;
+    // A cell with the same name: that of one is in force, and that of the other is long over.
+    issue(&two, "a", at(0)).await.unwrap();
+    issue(&one, "a", at(999_995)).await.unwrap();
+    for store in [&one, &two, &one, &two] {
+        record(store, "policy.loaded", None, at(1_000_000)).await;
+        assert_eq!(state(&one, "a").await, Some(PermitState::Issued));
+    }
+    intact(&one).await;
+}
+
 async fn verifies<S: Store>(
     authority: &LocalAuthority<S>,
     token: &atlasent::wire::PermitToken,
