@@ -2,8 +2,9 @@
 //!
 //! A server, in a process of its own, has many organizations with an API key each. Its resident
 //! memory is read when it listens, when each organization has made one request and left the memory,
-//! and, with fewer organizations, while all have the starter policies loaded. The rows are the
-//! growth divided by the number of organizations. With the store in memory, they include what the
+//! and, with fewer organizations, while all have the starter policies loaded: first each a set of
+//! its own, whose files differ by a comment, then all the same set, which they share. The rows are
+//! the growth divided by the number of organizations. With the store in memory, they include what the
 //! store keeps of the request; with `redb`, what its page cache keeps. The length of a `redb` file
 //! is read after organizations were created, and after each has ten events.
 //!
@@ -45,10 +46,11 @@ fn main() {
     let arguments: Vec<_> = env::args().collect();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     if let Some(at) = arguments.iter().position(|argument| argument == "--serve") {
-        let [used, loaded] = [2, 3].map(|n| arguments[at + n].parse::<usize>().unwrap());
+        let count = arguments[at + 2].parse().unwrap();
+        let stay = Stay::named(&arguments[at + 3]);
         match &*arguments[at + 1] {
-            "memory" => runtime.block_on(serve(MemoryStore::new(), used, loaded)),
-            path => runtime.block_on(serve(RedbStore::open(path).unwrap(), used, loaded)),
+            "memory" => runtime.block_on(serve(MemoryStore::new(), count, stay)),
+            path => runtime.block_on(serve(RedbStore::open(path).unwrap(), count, stay)),
         }
         return;
     }
@@ -62,16 +64,17 @@ fn main() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     println!("| an organization, of {many} (loaded: of {loaded}) | store | KB |\n|---|---|---|");
     for store in ["memory", "redb"] {
-        for (all_at_once, count) in [(false, many), (true, loaded)] {
+        for stay in [Stay::None, Stay::Own, Stay::Same] {
             let place = match store {
                 "memory" => PathBuf::from(store),
-                _ => folder.path().join(format!("{count}-{all_at_once}.redb")),
+                _ => folder.path().join(format!("{}.redb", stay.name())),
             };
-            let kept = if all_at_once { count } else { 1 };
+            let count = if stay == Stay::None { many } else { loaded };
             let served = Command::new(env::current_exe().unwrap())
                 .arg("--serve")
                 .arg(place)
-                .args([count.to_string(), kept.to_string()])
+                .arg(count.to_string())
+                .arg(stay.name())
                 .status();
             assert!(served.unwrap().success());
         }
@@ -92,9 +95,46 @@ fn row(name: &str, store: &str, bytes: u64, organizations: usize) {
     println!("| {name} | {store} | {kilobytes:.1} |");
 }
 
-/// Serves so many organizations, `max_loaded` of them in memory at a time, has each make a request,
-/// and prints how the memory of this process grows.
-async fn serve<S>(store: S, organizations: usize, max_loaded: usize)
+/// Which organizations stay in memory, and with which policies.
+#[derive(Clone, Copy, PartialEq)]
+enum Stay {
+    None,
+    /// All, each with a set of its own.
+    Own,
+    /// All, with the same set.
+    Same,
+}
+
+impl Stay {
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Own => "own",
+            Self::Same => "same",
+        }
+    }
+
+    fn named(name: &str) -> Self {
+        let all = [Self::None, Self::Own, Self::Same];
+        all.into_iter().find(|stay| stay.name() == name).unwrap()
+    }
+}
+
+/// Copies the starter policies for an organization, with a comment that only its set has.
+fn copy_policies(starter: &Path, to: &Path, id: &OrgId) {
+    fs::create_dir_all(to).unwrap();
+    for file in fs::read_dir(starter).unwrap().map(Result::unwrap) {
+        let mut text = fs::read_to_string(file.path()).unwrap();
+        if file.path().extension().is_some_and(|end| end == "cedar") {
+            text += &format!("\n// of {id}\n");
+        }
+        fs::write(to.join(file.file_name()), text).unwrap();
+    }
+}
+
+/// Serves so many organizations, has each make a request, and prints how the memory of this process
+/// grows.
+async fn serve<S>(store: S, organizations: usize, stay: Stay)
 where
     S: Store + RateCounter + Organizations<Store = S>,
 {
@@ -115,9 +155,21 @@ where
         key
     });
     let registry = OrgRegistry::new(ids.iter().cloned().map(Organization::new));
-    let is_unused = max_loaded < organizations;
+    let is_unused = stay == Stay::None;
+    let copies = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let own = copies.path().to_owned();
+    if stay == Stay::Own {
+        for id in &ids {
+            copy_policies(&folder, &own.join(id.as_str()), id);
+        }
+    }
+    let policies_of = move |id: &OrgId| match stay {
+        Stay::Own => own.join(id.as_str()),
+        Stay::None | Stay::Same => folder.clone(),
+    };
+    let max_loaded = if is_unused { 1 } else { organizations };
     let idle = Duration::from_secs(if is_unused { 1 } else { 600 });
-    let hosting = OrgHosting::new(registry, move |_| folder.clone())
+    let hosting = OrgHosting::new(registry, policies_of)
         .max_loaded(NonZeroUsize::new(max_loaded).unwrap())
         .idle(idle);
     let server = Server::new(authority, ApiKeys::new(keys), KeyRing::in_memory().unwrap());
@@ -141,23 +193,17 @@ where
     });
     let (registered, used) = asking.await.unwrap();
     serving.abort();
-    match is_unused {
-        true => {
-            let grown = registered.saturating_sub(before);
-            row("registered, with an API key", name, grown, organizations);
-            let grown = used.saturating_sub(registered);
-            row("and used once", name, grown, organizations);
-        }
-        false => {
-            let grown = used.saturating_sub(registered);
-            row(
-                "and loaded, with the starter policies",
-                name,
-                grown,
-                organizations,
-            );
-        }
+    if is_unused {
+        let grown = registered.saturating_sub(before);
+        row("registered, with an API key", name, grown, organizations);
     }
+    let text = match stay {
+        Stay::None => "and used once",
+        Stay::Own => "and loaded, with starter policies of its own",
+        Stay::Same => "and loaded, with the same starter policies as the others",
+    };
+    let grown = used.saturating_sub(registered);
+    row(text, name, grown, organizations);
 }
 
 fn secret(id: &OrgId) -> String {

@@ -51,7 +51,7 @@ const DEFAULT_MAX_APPROVALS: u64 = 10_000;
 /// ```
 #[must_use = "a builder does nothing before `build`"]
 pub struct LocalAuthorityBuilder<S = MemoryStore> {
-    policies: Policies,
+    policies: Arc<Policies>,
     store: S,
     clock: Arc<dyn Clock>,
     permit_ttl: SignedDuration,
@@ -68,9 +68,9 @@ pub struct LocalAuthorityBuilder<S = MemoryStore> {
 }
 
 impl LocalAuthorityBuilder {
-    pub(crate) fn new(policies: Policies) -> Self {
+    pub(crate) fn new(policies: impl Into<Arc<Policies>>) -> Self {
         Self {
-            policies,
+            policies: policies.into(),
             store: MemoryStore::new(),
             clock: Arc::new(SystemClock),
             permit_ttl: SignedDuration::from_hours(1),
@@ -100,7 +100,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
     #[cfg(feature = "server")]
     pub(crate) fn like(
         authority: &LocalAuthority<S>,
-        policies: Policies,
+        policies: Arc<Policies>,
         store: S,
         org: &crate::store::OrgId,
     ) -> Self {

@@ -21,13 +21,23 @@ pub(crate) struct CurrentPolicies {
 pub(crate) struct InForce {
     policies: Arc<Policies>,
     since: Timestamp,
+    replacement: Replacement,
 }
 
+/// Identifies one replacement. Authorities may share a set of policies, and one may put the same
+/// set in force twice.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Replacement(Arc<()>);
+
 impl CurrentPolicies {
-    pub(crate) fn new(policies: Policies, since: Timestamp) -> Self {
-        let policies = Arc::new(policies);
+    pub(crate) fn new(policies: Arc<Policies>, since: Timestamp) -> Self {
+        let replacement = Replacement::default();
         Self {
-            in_force: RwLock::new(InForce { policies, since }),
+            in_force: RwLock::new(InForce {
+                policies,
+                since,
+                replacement,
+            }),
             changes: watch::Sender::new(()),
         }
     }
@@ -57,8 +67,22 @@ impl CurrentPolicies {
     }
 
     /// Puts `policies` in force.
-    pub(crate) fn replace(&self, policies: Arc<Policies>, since: Timestamp) {
-        self.put_back(InForce { policies, since });
+    pub(crate) fn replace(
+        &self,
+        policies: Arc<Policies>,
+        since: Timestamp,
+        replacement: Replacement,
+    ) {
+        self.put_back(InForce {
+            policies,
+            since,
+            replacement,
+        });
+    }
+
+    /// Returns whether the policies in force are those that a replacement put there.
+    pub(crate) fn are_by(&self, replacement: &Replacement) -> bool {
+        self.look(|in_force| Arc::ptr_eq(&in_force.replacement.0, &replacement.0))
     }
 
     /// Puts policies in force that were in force before, as of then.

@@ -36,7 +36,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::local::approvals::{Due, Waiters};
-use crate::local::current::CurrentPolicies;
+use crate::local::current::{CurrentPolicies, Replacement};
 use crate::local::limits::CurrentLimits;
 #[cfg(any(feature = "server", test))]
 use crate::local::limits::TotalLimits;
@@ -185,22 +185,30 @@ impl<S: Store> LocalAuthority<S> {
     /// [`Error::Failed`] when the replacement or the refusal cannot be recorded. The former
     /// policies stay in force after each error.
     pub async fn replace_policies(&self, policies: Policies) -> Result<(), Error> {
+        self.replace_shared_policies(Arc::new(policies)).await
+    }
+
+    /// Replaces the policies by a set that other authorities may use as well.
+    pub(crate) async fn replace_shared_policies(
+        &self,
+        policies: Arc<Policies>,
+    ) -> Result<(), Error> {
         let required = self.required_schema.as_deref();
         if let Err(mismatch) = SchemaMismatch::check(&policies, required) {
             self.policies_refused(&PolicyError::from(&mismatch)).await?;
             return Err(mismatch.into_config_error());
         }
         let event = record::policies_loaded(&policies);
-        let (current, new) = (Arc::clone(&self.policies), Arc::new(policies));
-        let replaced = Arc::clone(&new);
+        let (current, replacement) = (Arc::clone(&self.policies), Replacement::default());
+        let by = replacement.clone();
         let former = self.policies.in_force();
         let change = move |changeset: &mut Changeset<'_>| {
             changeset.record(event);
-            current.replace(replaced, changeset.time());
+            current.replace(policies, changeset.time(), by);
         };
         let recorded = self.commit(failed::POLICIES, Vec::new(), change).await;
         // The change may have run although the store did not keep it.
-        if recorded.is_err() && self.policies.are(&new) {
+        if recorded.is_err() && self.policies.are_by(&replacement) {
             self.policies.put_back(former);
         }
         if recorded.is_ok() {

@@ -85,9 +85,9 @@ impl Shadow {
     }
 
     /// Replaces the candidate.
-    pub(super) fn replace(&self, policies: Policies) {
+    pub(super) fn replace(&self, policies: Arc<Policies>) {
         let mut candidate = (self.candidate.write()).unwrap_or_else(PoisonError::into_inner);
-        *candidate = Some(Arc::new(policies));
+        *candidate = Some(policies);
     }
 
     /// Adds a decision to the queue, unless the queue is full.

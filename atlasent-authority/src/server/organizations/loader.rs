@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::due::DueOrganizations;
 use super::hosting::PathOf;
 use super::medium::Medium;
-use super::{OrgHosting, ServedOrg};
+use super::{OrgHosting, ServedOrg, SharedPolicies};
 use crate::local::LocalAuthorityBuilder;
 use crate::policy::Policies;
 use crate::server::api_error::ApiError;
@@ -50,6 +50,8 @@ pub(crate) struct Loader<S> {
     local: Arc<ServedOrg<S>>,
     medium: Medium<S>,
     folders: Arc<PathOf>,
+    /// The sets of policies that are in memory.
+    policies: Arc<SharedPolicies>,
     heads: Option<Arc<PathOf>>,
     settle: Duration,
     max_loaded: usize,
@@ -83,6 +85,7 @@ impl<S: Store> Loader<S> {
             medium: Medium::from_store(local.authority.store()),
             local,
             folders: Arc::clone(&hosting.folders),
+            policies: Arc::default(),
             heads: hosting.heads.clone(),
             settle: hosting.settle,
             max_loaded: hosting.max_loaded,
@@ -327,12 +330,18 @@ impl<S: Store> Loader<S> {
         }
         let head = self.check_head(id, &store).await?;
         let path = (self.folders)(id);
-        let reading = off_thread("atlasent-policies", move || PolicyFolder::read(path));
+        let shared = Arc::clone(&self.policies);
+        let reading = off_thread("atlasent-policies", move || {
+            PolicyFolder::read(path, shared)
+        });
         let (policies, folder) = in_turn(&self.parsing, HANGING, reading).await?;
         let folder = folder.settle(self.settle);
         let (policies, refused) = match policies {
             Ok(policies) => (policies, None),
-            Err(error) => (Policies::parse(NOTHING_IS_PERMITTED)?, Some(error)),
+            Err(error) => {
+                let nothing = Policies::builder().source("<policies>", NOTHING_IS_PERMITTED);
+                (self.policies.build(nothing)?, Some(error))
+            }
         };
         let recorded = match &refused {
             // The policies that replace those refused are no news for the chain.

@@ -28,7 +28,7 @@ pub(super) async fn refresh_policies<S: Store>(app: Arc<App<S>>, mut policies: P
 
 /// The policies of a folder, and the listing with which they were read.
 pub(super) struct ReadPolicies {
-    pub(super) policies: Result<Policies, PolicyError>,
+    pub(super) policies: Result<Arc<Policies>, PolicyError>,
     pub(super) listing: Option<Listing>,
 }
 
@@ -43,8 +43,8 @@ impl PolicyFolder {
             return None;
         }
         let listing = state.listing;
-        let path = self.path.clone();
-        let reading = move || (Policies::from_dir(&path), list(&path).ok());
+        let (path, shared) = (self.path.clone(), Arc::clone(&self.shared));
+        let reading = move || (shared.read(&path), list(&path).ok());
         let (policies, after) = off_thread(THREAD, reading).await.ok()?;
         // The folder changed while it was read: an incomplete set must not decide.
         (after == listing).then_some(ReadPolicies { policies, listing })
@@ -65,7 +65,7 @@ impl PolicyFolder {
         let recorded = match policies {
             Ok(policies) => {
                 let count = policies.len();
-                let replacing = org.authority.replace_policies(policies);
+                let replacing = org.authority.replace_shared_policies(policies);
                 let recorded = deadline.run(replacing).await;
                 if matches!(recorded, Ok(Ok(()))) {
                     org.policies_loaded();

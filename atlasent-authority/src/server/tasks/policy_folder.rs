@@ -3,10 +3,12 @@
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::failure_log::FailureLog;
 use crate::policy::{MAX_ENTRIES, Policies, PolicyError, check_manifest};
+use crate::server::organizations::SharedPolicies;
 
 /// The default settle time.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -29,6 +31,8 @@ pub struct PolicyFolder {
     settle: Duration,
     /// What was logged of attempts to record that the policies were read.
     pub(super) recording: FailureLog,
+    /// The sets of policies that are in use elsewhere.
+    pub(super) shared: Arc<SharedPolicies>,
 }
 
 /// The entries of a folder, sorted by name.
@@ -51,21 +55,29 @@ impl PolicyFolder {
     ///
     /// The errors of [`Policies::from_dir`].
     pub fn load(path: impl Into<PathBuf>) -> Result<(Policies, Self), PolicyError> {
-        let (policies, folder) = Self::read(path.into());
-        Ok((policies?, folder))
+        let folder = Self::listed(path.into());
+        Ok((Policies::from_dir(&folder.path)?, folder))
     }
 
-    /// Reads the policies of a folder. Returns the folder to be watched from then on, also if it
-    /// does not hold valid policies now.
-    pub(crate) fn read(path: PathBuf) -> (Result<Policies, PolicyError>, Self) {
-        // Listed before it is read, so that a change in between is found the next time.
-        let last_read = list(&path).ok();
-        let policies = Policies::from_dir(&path);
+    /// Reads the policies of a folder, which may be in use elsewhere. Returns the folder to be
+    /// watched from then on, also if it does not hold valid policies now.
+    pub(in crate::server) fn read(
+        path: PathBuf,
+        shared: Arc<SharedPolicies>,
+    ) -> (Result<Arc<Policies>, PolicyError>, Self) {
         let folder = Self {
-            last_read,
-            ..Self::unread(path)
+            shared,
+            ..Self::listed(path)
         };
-        (policies, folder)
+        (folder.shared.read(&folder.path), folder)
+    }
+
+    /// Lists a folder that is about to be read, so that a change in between is found the next time.
+    fn listed(path: PathBuf) -> Self {
+        Self {
+            last_read: list(&path).ok(),
+            ..Self::unread(path)
+        }
     }
 
     /// Creates a folder that is not read yet.
@@ -76,6 +88,7 @@ impl PolicyFolder {
             pending: None,
             settle: SETTLE,
             recording: FailureLog::default(),
+            shared: Arc::default(),
         }
     }
 
