@@ -66,6 +66,16 @@ impl CheckedTrail {
         )))
     }
 
+    /// Returns the path of the file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the report of the verification.
+    pub(crate) fn report(&self) -> &BundleReport {
+        &self.report
+    }
+
     /// Returns the number of events.
     pub(crate) fn len(&self) -> u64 {
         self.report.chain.events

@@ -1,11 +1,12 @@
-//! `atlasent audit`: exports, verifies, reports and follows the audit trail, and prints its signed
-//! head.
+//! `atlasent audit`: exports, verifies, reports and follows the audit trail, prints its signed head,
+//! and verifies the trails of several organizations together.
 
 pub(crate) mod checked_trail;
 mod export;
 mod filter;
 mod head;
 mod keys;
+mod lanes;
 mod permits;
 mod progress;
 mod report;
@@ -33,6 +34,7 @@ enum Command {
     Report(permits::Report),
     Export(export::Export),
     Head(head::Head),
+    Lanes(lanes::Lanes),
     Tail(tail::Tail),
 }
 
@@ -55,6 +57,7 @@ pub(crate) fn run(arguments: &Audit) -> Result<Output, Failure> {
         Command::Report(arguments) => permits::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Head(arguments) => head::run(arguments),
+        Command::Lanes(arguments) => lanes::run(arguments),
         Command::Tail(arguments) => tail::run(arguments),
     }
 }

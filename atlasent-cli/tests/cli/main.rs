@@ -9,6 +9,7 @@
 )]
 
 mod audit;
+mod audit_lanes;
 mod audit_report;
 mod boundary;
 mod completions;

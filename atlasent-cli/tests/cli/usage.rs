@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{SECRET, atlasent};
 
-const COMMANDS: [&[&str]; 53] = [
+const COMMANDS: [&[&str]; 54] = [
     &[],
     &["approvals"],
     &["approvals", "list"],
@@ -51,6 +51,7 @@ const COMMANDS: [&[&str]; 53] = [
     &["token", "inspect"],
     &["token", "provision"],
     &["audit", "head"],
+    &["audit", "lanes"],
     &["audit", "report"],
     &["stop"],
     &["resume"],
