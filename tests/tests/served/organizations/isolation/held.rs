@@ -11,14 +11,21 @@ use atlasent_authority::{LocalAuthority, MemoryStore};
 use atlasent_tests::issuer::Issuer;
 use serde_json::{Value, json};
 
-use crate::organizations::support::{ACME, Caller, Folder, GLOBEX, key_of};
+use crate::organizations::support::{Caller, Folder, key_of};
 use crate::support::{Answer, KEY, Served, policies, stored, with};
 
-const OF_ACME: &str = "ask_test_sam-of-acme-0123456789";
-const OF_GLOBEX: &str = "ask_test_sam-of-globex-0123456789";
-
-/// The two organizations, each with the key of an agent and that of an approver.
-const SIDES: [[&str; 2]; 2] = [[ACME, OF_ACME], [GLOBEX, OF_GLOBEX]];
+/// The keys of `acme` and `globex`: of an agent, and of an approver. People of an issuer see what
+/// `live` keys asked.
+const SIDES: [[&str; 2]; 2] = [
+    [
+        "ask_live_acme-0123456789",
+        "ask_live_sam-of-acme-0123456789",
+    ],
+    [
+        "ask_live_globex-0123456789",
+        "ask_live_sam-of-globex-0123456789",
+    ],
+];
 
 const POLICIES: &str = r#"
     @id("pay") @budget("calls 2/hour per organization, calls 2/hour per agent")
