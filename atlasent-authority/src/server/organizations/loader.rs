@@ -165,17 +165,18 @@ impl<S: Store> Loader<S> {
     }
 
     /// Saves the heads of the organizations that left the memory before theirs was saved, and
-    /// returns the failures.
-    pub(crate) async fn save_heads_of_evicted(&self) -> Vec<(OrgId, HeadFileError)> {
+    /// returns the results.
+    pub(crate) async fn save_heads_of_evicted(&self) -> Vec<(OrgId, Result<(), HeadFileError>)> {
         let unsaved = std::mem::take(&mut *lock(&self.unsaved));
-        let mut failures = Vec::new();
+        let mut results = Vec::new();
         for id in unsaved {
-            if let Err(error) = self.save_head(&id).await {
+            let saved = self.save_head(&id).await;
+            if saved.is_err() {
                 lock(&self.unsaved).insert(id.clone());
-                failures.push((id, error));
             }
+            results.push((id, saved));
         }
-        failures
+        results
     }
 
     async fn save_head(&self, id: &OrgId) -> Result<(), HeadFileError> {
