@@ -4,9 +4,9 @@
 //! memory is read when it listens, when each organization has made one request and left the memory,
 //! and, with fewer organizations, while all have the starter policies loaded: first each a set of
 //! its own, whose files differ by a comment, then all the same set, which they share. The rows are
-//! the growth divided by the number of organizations. With the store in memory, they include what the
-//! store keeps of the request; with `redb`, what its page cache keeps. The length of a `redb` file
-//! is read after organizations were created, and after each has ten events.
+//! the growth divided by the number of organizations. With the store in memory, they include what
+//! the store keeps of the request; with `redb`, what its page cache keeps. The length of a `redb`
+//! file is read after organizations were created, and after each has ten events.
 //!
 //! `ATLASENT_BENCH_ORGANIZATIONS` sets the number of organizations: 10,000 by default, and 10
 //! without `--bench`, as in `cargo test --benches`. A tenth of them is loaded, and the file has

@@ -55,8 +55,8 @@ impl Limits {
     }
 }
 
-/// The limits of all agents together, which can be replaced. `None` is no limit. The authority's own
-/// limit of waiting decisions stays in force beside `max_approvals`.
+/// The limits of all agents together, which can be replaced. `None` is no limit. The authority's
+/// own limit of waiting decisions stays in force beside `max_approvals`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TotalLimits {
     /// How many unused permits all agents may hold together.

@@ -1,5 +1,5 @@
-//! `atlasent audit`: exports, verifies, reports and follows the audit trail, prints its signed head,
-//! and verifies the trails of several organizations together.
+//! `atlasent audit`: exports, verifies, reports and follows the audit trail, prints its signed
+//! head, and verifies the trails of several organizations together.
 
 pub(crate) mod checked_trail;
 mod export;
