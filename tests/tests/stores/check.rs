@@ -103,6 +103,22 @@ async fn a_wrong_cell_is_reported_for_its_own_organization() {
     assert_eq!((report.problems.len(), problems), (0, [1, 0]), "{report:?}");
 }
 
+#[tokio::test]
+async fn open_decisions_are_counted_in_their_own_organization() {
+    let Some((_medium, store)) = filled().await else {
+        return;
+    };
+    for (id, count) in [("one", 1), ("two", 2)] {
+        let id: OrgId = id.parse().unwrap();
+        store.create_organization(&id).await.unwrap();
+        let ids = (0..count).map(escalation).collect();
+        let store = store.organization(&id);
+        open_decisions(&store, ids, at(7)).await.unwrap();
+    }
+    let report = store.check().await.unwrap();
+    assert!(report.is_good() && report.others.len() == 2, "{report:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_organization_delays_no_other() {
     let Some((medium, store)) = filled().await else {
