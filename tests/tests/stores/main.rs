@@ -114,6 +114,7 @@ every_store_keeps! {
         an_organization_sees_nothing_of_another,
         times_and_counts_are_those_of_the_own_chain,
         a_cell_is_forgotten_at_the_end_of_its_own_time,
+        events_that_one_organization_drops_stay_in_another,
         changes_that_share_a_transaction_see_their_own_cells,
         an_unknown_organization_is_refused_and_not_created,
         organizations_are_listed_in_the_order_of_their_ids,

@@ -1,6 +1,7 @@
 //! Organizations share a medium, and nothing else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use atlasent::wire::StopScope;
 use atlasent_authority::LocalAuthority;
@@ -166,6 +167,25 @@ pub(crate) async fn a_cell_is_forgotten_at_the_end_of_its_own_time(medium: impl 
         assert_eq!(state(&one, "a").await, Some(PermitState::Issued));
     }
     intact(&one).await;
+}
+
+pub(crate) async fn events_that_one_organization_drops_stay_in_another(medium: impl Medium) {
+    let [one, two] = two(&medium).await;
+    for store in [&one, &two] {
+        for second in 0..6 {
+            record(store, "evaluate.deny", Some("bot"), at(second)).await;
+        }
+    }
+    let drop_four = |changeset: &mut Changeset<'_>| changeset.drop_events(4);
+    two.commit(at(9), Vec::new(), drop_four).await.unwrap();
+    // A store may remove dropped events after the change, when it has nothing else to do.
+    for second in 10..20 {
+        record(&two, "policy.loaded", None, at(second)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(intact(&one).await, 6);
+    }
+    let all = EventFilter::default();
+    assert_eq!(numbers(&two, 0, 99, all).await.first(), Some(&5));
 }
 
 async fn verifies<S: Store>(
