@@ -95,7 +95,7 @@ impl Served {
 }
 
 /// Creates an API key, and returns it.
-fn created(folder: &str, options: &[&str]) -> String {
+pub(crate) fn created(folder: &str, options: &[&str]) -> String {
     let mut command = atlasent();
     command
         .args([

@@ -19,6 +19,7 @@ mod orgs;
 #[cfg(feature = "otlp")]
 mod otlp_log;
 mod process;
+mod python_sdk;
 mod replaced;
 mod replicas;
 mod shadow;
