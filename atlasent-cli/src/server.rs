@@ -5,6 +5,7 @@ use std::env;
 use std::error::Error as _;
 use std::time::Duration;
 
+use atlasent::client::ClientBuilder;
 use atlasent::{Client, Error};
 use clap::Args;
 
@@ -31,14 +32,20 @@ pub(crate) struct ServerAddress {
 impl ServerAddress {
     /// Creates a client for the server, with the API key in `ATLASENT_API_KEY`.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let client = Client::builder()
+        built(self.builder()?)
+    }
+
+    /// Creates a client for the server, with a bearer token in place of the API key.
+    pub(crate) fn client_with_token(&self, token: &str) -> Result<Client, Failure> {
+        built(self.builder()?.bearer_token(token))
+    }
+
+    fn builder(&self) -> Result<ClientBuilder, Failure> {
+        Ok(Client::builder()
             .base_url(self.url()?)
             .export_limit(MAX_EXPORT_BYTES)
             .timeout(TIMEOUT)
-            .deadline(TIMEOUT);
-        client
-            .build()
-            .map_err(|error| Failure::misuse(with_cause(&error)))
+            .deadline(TIMEOUT))
     }
 
     fn url(&self) -> Result<String, Failure> {
@@ -62,6 +69,12 @@ impl ServerAddress {
             with_cause(error)
         ))
     }
+}
+
+fn built(client: ClientBuilder) -> Result<Client, Failure> {
+    client
+        .build()
+        .map_err(|error| Failure::misuse(with_cause(&error)))
 }
 
 /// Returns the value of `ATLASENT_BASE_URL`, if it is set.

@@ -5,12 +5,12 @@ use clap::{Args, ValueEnum};
 use futures_util::TryStreamExt;
 use serde_json::json;
 
+use super::access::ServerAccess;
 use super::text::line;
 use crate::exit::Failure;
 use crate::json::for_stdout;
 use crate::output::Output;
 use crate::runtime;
-use crate::server::ServerAddress;
 
 /// List what waits for approval, the newest first
 #[derive(Args)]
@@ -37,7 +37,7 @@ pub(super) struct List {
     limit: u16,
 
     #[command(flatten)]
-    server: ServerAddress,
+    server: ServerAccess,
 
     /// Print one JSON object
     #[arg(long)]

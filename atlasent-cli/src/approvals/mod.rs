@@ -1,5 +1,6 @@
 //! `atlasent approvals`: what waits for approvers, and their votes.
 
+mod access;
 mod list;
 mod show;
 mod text;
@@ -17,7 +18,8 @@ use crate::output::Output;
     subcommand_required = true,
     after_help = "\
 The API key is read from ATLASENT_API_KEY and needs the scope `approve`: create one for each approver with
-`atlasent key create --approver NAME --role ROLE`."
+`atlasent key create --approver NAME --role ROLE`. Approvers of an OpenID Connect issuer (`atlasent serve --oidc`) pass
+the name of the variable that holds their token in place of a key: `--token-env NAME`."
 )]
 pub(crate) struct Approvals {
     #[command(subcommand)]

@@ -3,12 +3,12 @@
 use clap::Args;
 use serde_json::json;
 
+use super::access::ServerAccess;
 use super::text::page;
 use crate::exit::Failure;
 use crate::json::for_stdout;
 use crate::output::Output;
 use crate::runtime;
-use crate::server::ServerAddress;
 
 /// Show who asks for what, why it is held, what would run, and who has voted
 #[derive(Args)]
@@ -22,7 +22,7 @@ pub(super) struct Show {
     id: String,
 
     #[command(flatten)]
-    server: ServerAddress,
+    server: ServerAccess,
 
     /// Print one JSON object
     #[arg(long)]

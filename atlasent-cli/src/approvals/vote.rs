@@ -7,12 +7,12 @@ use atlasent_authority::duration::parse_positive_duration;
 use clap::Args;
 use serde_json::json;
 
+use super::access::ServerAccess;
 use super::text::line;
 use crate::exit::Failure;
 use crate::json::for_stdout;
 use crate::output::Output;
 use crate::runtime;
-use crate::server::ServerAddress;
 
 /// Approve what an agent asks for
 #[derive(Args)]
@@ -68,7 +68,7 @@ struct VoteArgs {
     note: Option<String>,
 
     #[command(flatten)]
-    server: ServerAddress,
+    server: ServerAccess,
 
     /// Print the decision as one JSON object
     #[arg(long)]

@@ -17,11 +17,11 @@ use atlasent::{Client, Error};
 use clap::Args;
 use futures_util::TryStreamExt;
 
+use super::access::ServerAccess;
 use super::text::line;
 use crate::exit::Failure;
 use crate::output::{self, Output, Reader};
 use crate::runtime;
-use crate::server::ServerAddress;
 
 /// How often the server is asked for changes.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ The server is asked each second. While it cannot be reached, the command tries a
 error output.")]
 pub(super) struct Watch {
     #[command(flatten)]
-    server: ServerAddress,
+    server: ServerAccess,
 
     /// Print each change as one line of JSON
     #[arg(long)]

@@ -9,9 +9,9 @@ use reqwest::header::HeaderValue;
 use secrecy::SecretString;
 
 use super::cache::AllowCache;
+use super::credential::Credential;
 use super::endpoint::{self, Endpoint};
 use super::http::Http;
-use super::key::ApiKey;
 use super::receipts;
 use super::retry::{CallLimits, MAX_BACKOFF};
 use super::schema::RequiredSchema;
@@ -57,6 +57,7 @@ const MAX_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ClientBuilder {
     api_key: Option<SecretString>,
+    bearer_token: Option<SecretString>,
     base_url: Option<String>,
     timeout: Option<Duration>,
     deadline: Option<Duration>,
@@ -81,12 +82,23 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets a bearer token, which is sent in place of an API key: that of a person, from the OpenID
+    /// Connect issuer that the server accepts. Such a caller sees and decides what waits for
+    /// approvers, and does nothing else. `ATLASENT_API_KEY` is not read then. The client does not
+    /// renew the token. A second call replaces the token.
+    ///
+    /// [`build`](Self::build) rejects a token beside an [`api_key`](Self::api_key).
+    pub fn bearer_token(mut self, token: impl Into<String>) -> Self {
+        self.bearer_token = Some(SecretString::from(token.into()));
+        self
+    }
+
     /// Sets the base URL of the API. The default is the value of `ATLASENT_BASE_URL`, else the
     /// hosted service. A second call replaces the URL.
     ///
     /// Plain `http` is accepted only for this machine, unless `ATLASENT_ALLOW_INSECURE_HTTP` is
-    /// `1`. A URL with a user or a password is rejected: the API key is the only credential that is
-    /// sent.
+    /// `1`. A URL with a user or a password is rejected: the API key or the bearer token is the only
+    /// credential that is sent.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = Some(url.into());
         self
@@ -291,13 +303,22 @@ impl ClientBuilder {
     /// each other. The error does not repeat the key, nor parts of a URL that may be a password.
     pub fn build(self) -> Result<Client, Error> {
         let limits = self.limits()?;
-        let api_key = match self.api_key {
-            Some(key) => key,
-            None => SecretString::from(variable(KEY_VARIABLE)?.ok_or_else(|| {
-                Error::config(format!(
-                    "the API key is missing: set `{KEY_VARIABLE}`, or pass a key to `api_key`"
-                ))
-            })?),
+        let credential = match (self.api_key, self.bearer_token) {
+            (Some(_), Some(_)) => {
+                return Err(Error::config(
+                    "the client has an API key and a bearer token: set one of them",
+                ));
+            }
+            (None, Some(token)) => Credential::bearer_token(token)?,
+            (Some(key), None) => Credential::api_key(key)?,
+            (None, None) => {
+                let key = variable(KEY_VARIABLE)?.ok_or_else(|| {
+                    Error::config(format!(
+                        "the API key is missing: set `{KEY_VARIABLE}`, or pass a key to `api_key`"
+                    ))
+                })?;
+                Credential::api_key(SecretString::from(key))?
+            }
         };
         let base_url = match self.base_url {
             Some(url) => url,
@@ -314,7 +335,7 @@ impl ClientBuilder {
         let cache = self.cache.as_ref().map(AllowCache::new).transpose()?;
         let transport = Arc::new(Transport {
             endpoint,
-            key: ApiKey::new(api_key)?,
+            credential,
             user_agent: user_agent(self.user_agent_suffix.as_deref())?,
             http,
             limits,
@@ -390,6 +411,7 @@ impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder")
             .field("api_key", &self.api_key.as_ref().map(|_| Hidden))
+            .field("bearer_token", &self.bearer_token.as_ref().map(|_| Hidden))
             .field(
                 "base_url",
                 &self.base_url.as_deref().map(endpoint::without_secrets),

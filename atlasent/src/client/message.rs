@@ -5,8 +5,8 @@ use std::time::Duration;
 use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 
+use super::credential::Credential;
 use super::failure;
-use super::key::ApiKey;
 use super::retry::Repetition;
 use super::secrets::Secrets;
 use crate::Error;
@@ -49,8 +49,8 @@ impl ApiRequest {
 
     /// Returns the secrets that the request sends. They must not occur in an error, an answer or a
     /// log line.
-    pub(super) fn secrets(&self, key: &ApiKey) -> Secrets {
-        let mut secrets = Secrets::new(key);
+    pub(super) fn secrets(&self, credential: &Credential) -> Secrets {
+        let mut secrets = Secrets::new(credential);
         if let Some(permit) = &self.permit {
             secrets.add_permit(permit);
         }

@@ -27,12 +27,12 @@ mod audit;
 mod batch;
 mod builder;
 mod cache;
+mod credential;
 mod endpoint;
 mod escalations;
 mod failure;
 pub(crate) mod headers;
 mod http;
-mod key;
 mod keys;
 mod message;
 mod pages;
@@ -242,7 +242,7 @@ impl Client {
         let body = json!({
             "decision_id": token,
             "reason": reason,
-            "api_key": transport.key.expose(),
+            "api_key": transport.credential.as_api_key(),
         });
         let call = transport
             .post("/v1-revoke-permit", &body)?

@@ -77,7 +77,7 @@ async fn send(transport: &Transport, receipt: &Receipt) -> Result<RecordedReceip
         ));
     }
     let mut body = receipt.clone().checked()?;
-    body.error = (body.error).map(|error| error.replace(transport.key.expose(), "…"));
+    body.error = (body.error).map(|error| error.replace(transport.credential.expose(), "…"));
     let call = transport
         .post(&path(&receipt.permit_id, "/complete")?, &body)?
         .with_permit(&receipt.permit_token);

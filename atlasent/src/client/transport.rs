@@ -14,11 +14,11 @@ use serde_json::Serializer;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use super::credential::Credential;
 use super::endpoint::Endpoint;
 use super::failure::{self, ErrorMessage};
 use super::headers;
 use super::http::Http;
-use super::key::ApiKey;
 use super::message::{ApiRequest, ApiResponse, ResponseMetadata, scrub_failure};
 use super::retry::{CallLimits, FailedAttempt, Repetition, RetrySchedule};
 use super::schema::{self, RequiredSchema};
@@ -40,7 +40,7 @@ const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The settings and connections that all calls of a client share.
 pub(super) struct Transport {
     pub(super) endpoint: Endpoint,
-    pub(super) key: ApiKey,
+    pub(super) credential: Credential,
     pub(super) user_agent: HeaderValue,
     pub(super) http: Http,
     pub(super) limits: CallLimits,
@@ -156,7 +156,7 @@ impl Transport {
             attempt_ends: Instant::now() + schedule.time_left(self.time.now()),
             schedule,
             request_id: Uuid::new_v4().simple().to_string(),
-            secrets: call.secrets(&self.key),
+            secrets: call.secrets(&self.credential),
         })
     }
 
@@ -168,8 +168,8 @@ impl Transport {
     /// The headers of every request (contract, part A, "Every request").
     fn headers(&self, call: &ApiRequest, request_id: &str) -> Result<HeaderMap, Failure> {
         let unsendable = |_| Failure::new(Code::BadRequest, "a header cannot be sent");
-        let mut bearer =
-            HeaderValue::try_from(format!("Bearer {}", self.key.expose())).map_err(unsendable)?;
+        let mut bearer = HeaderValue::try_from(format!("Bearer {}", self.credential.expose()))
+            .map_err(unsendable)?;
         bearer.set_sensitive(true);
         let mut headers = HeaderMap::from_iter([
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
@@ -193,7 +193,7 @@ impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport")
             .field("endpoint", &self.endpoint)
-            .field("key", &self.key)
+            .field("credential", &self.credential)
             .field("http", &self.http)
             .field("limits", &self.limits)
             .finish_non_exhaustive()

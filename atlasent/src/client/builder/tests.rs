@@ -26,6 +26,8 @@ fn settings_that_cannot_hold_are_refused() {
         builder().base_url("http://api.atlasent.io"),
         builder().base_url("https://user:hunter2@api.atlasent.io"),
         builder().api_key("ask_test_"),
+        builder().bearer_token("e30.e30.c2ln"),
+        Client::builder().bearer_token("e30 e30"),
         builder().require_schema("5e0c"),
     ] {
         let shown = format!("{wrong:?}");
@@ -93,7 +95,7 @@ fn a_second_call_replaces_what_the_first_one_set() {
     assert_eq!(twice.cache, Some(DecisionCache::new(secs(2), 2)));
     let Client { shared } = twice.build().unwrap();
     let transport = &shared.transport;
-    assert_eq!(transport.key.expose(), "ask_test_b");
+    assert_eq!(transport.credential.expose(), "ask_test_b");
     assert_eq!(
         format!("{:?}", transport.endpoint),
         r#""https://b.example.com""#
@@ -104,6 +106,20 @@ fn a_second_call_replaces_what_the_first_one_set() {
     assert_eq!((limits.max_retries, limits.backoff), (2, secs(2)));
     assert_eq!(shared.snapshot_source.as_deref(), Some("b"));
     assert_eq!((shared.export_limit, shared.stream_limit), (2, 2));
+}
+
+#[test]
+fn a_bearer_token_takes_the_place_of_the_api_key() {
+    let builder = Client::builder()
+        .base_url("https://a.example.com")
+        .bearer_token("e30.e30.hunter1")
+        .bearer_token("e30.e30.hunter2");
+    assert!(!format!("{builder:?}").contains("hunter"), "{builder:?}");
+    let client = builder.build().unwrap();
+    assert!(!format!("{client:?}").contains("hunter"), "{client:?}");
+    let credential = &client.shared.transport.credential;
+    assert_eq!(credential.expose(), "e30.e30.hunter2");
+    assert_eq!(credential.as_api_key(), None);
 }
 
 #[test]

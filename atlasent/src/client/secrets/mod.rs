@@ -43,7 +43,7 @@ use std::sync::OnceLock;
 
 use serde::de::IgnoredAny;
 
-use super::key::ApiKey;
+use super::credential::Credential;
 use crate::text::redact::Redacted;
 use crate::text::unescape::holds;
 use crate::wire::PermitToken;
@@ -73,7 +73,7 @@ enum ShortSecrets {
 /// The secrets of one call.
 #[derive(Default)]
 pub(crate) struct Secrets {
-    key: Option<ApiKey>,
+    credential: Option<Credential>,
     /// Tokens, which are removed whole and in parts. The longest comes first, since a token may
     /// contain another.
     tokens: Vec<String>,
@@ -83,16 +83,16 @@ pub(crate) struct Secrets {
     received: (usize, usize),
     /// Whether the server sent more tokens than are remembered. No text is shown then.
     is_full: bool,
-    /// All parts of the key and the tokens with [`PIECE_CHARS`] characters, computed at the first
-    /// use.
+    /// All parts of the credential and the tokens with [`PIECE_CHARS`] characters, computed at the
+    /// first use.
     pieces: OnceLock<HashSet<[char; PIECE_CHARS]>>,
 }
 
 impl Secrets {
-    /// Creates the secrets of a call that uses this key.
-    pub(super) fn new(key: &ApiKey) -> Self {
+    /// Creates the secrets of a call that uses this credential.
+    pub(super) fn new(credential: &Credential) -> Self {
         Self {
-            key: Some(key.clone()),
+            credential: Some(credential.clone()),
             ..Self::default()
         }
     }
@@ -235,7 +235,7 @@ impl Secrets {
             scalar.sensitivity,
             Sensitivity::DecisionId | Sensitivity::Secret
         ) {
-            let without_key = self.key.as_ref().and_then(|key| key.scrubbed(text));
+            let without_key = self.credential.as_ref().and_then(|key| key.scrubbed(text));
             let is_shown = is_error && !text.is_empty();
             return without_key.or_else(|| is_shown.then(|| Redacted(text).to_string()));
         }
@@ -269,7 +269,7 @@ impl Secrets {
             return Cow::Owned(HIDDEN.to_owned());
         }
         let mut scrubbed = Cow::Borrowed(text);
-        if let Some(without) = self.key.as_ref().and_then(|key| key.scrubbed(text)) {
+        if let Some(without) = self.credential.as_ref().and_then(|key| key.scrubbed(text)) {
             scrubbed = Cow::Owned(without);
         }
         let secrets = || self.tokens.iter().chain(&self.evidence);
@@ -282,7 +282,7 @@ impl Secrets {
                 scrubbed = Cow::Owned(scrubbed.replace(secret, &Redacted(secret).to_string()));
             }
         }
-        let key = self.key.as_ref().map(ApiKey::expose);
+        let key = self.credential.as_ref().map(Credential::expose);
         let mut hidden = key.into_iter().chain(
             secrets()
                 .map(String::as_str)
@@ -294,7 +294,7 @@ impl Secrets {
         scrubbed
     }
 
-    /// Replaces each part of a text that is a part of a token or the key, with at least
+    /// Replaces each part of a text that is a part of a token or the credential, with at least
     /// [`PIECE_CHARS`] characters.
     ///
     /// With `PIECE_CHARS` 4 and the token `abcdefg`, the pieces are `abcd`, `bcde`, `cdef` and
@@ -303,7 +303,7 @@ impl Secrets {
     /// rest, ` y`, follows.
     fn without_pieces<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let pieces = self.pieces.get_or_init(|| {
-            let key = self.key.as_ref().map(ApiKey::secret_part);
+            let key = self.credential.as_ref().map(Credential::secret_part);
             let secrets = self.tokens.iter().map(String::as_str).chain(key);
             secrets.flat_map(windows).map(|(_, piece)| piece).collect()
         });

@@ -9,7 +9,7 @@ const KEY: &str = "ask_test_Qm7xV2pLz9";
 const TOKEN: &str = "permit_2f9d4c8b7a6e5f10";
 
 fn secrets() -> Secrets {
-    let key = ApiKey::new(SecretString::from(KEY)).unwrap();
+    let key = Credential::api_key(SecretString::from(KEY)).unwrap();
     let mut secrets = Secrets::new(&key);
     secrets.add_permit(&PermitToken::new(TOKEN).unwrap());
     secrets

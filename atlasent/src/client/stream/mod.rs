@@ -56,7 +56,7 @@ impl Client {
             "action": request.action_type,
             "agent": request.actor_id,
             "context": request.context,
-            "api_key": transport.key.expose(),
+            "api_key": transport.credential.as_api_key(),
         });
         if let (Some(body), false) = (body.as_object_mut(), request.actors.is_empty()) {
             body.insert("actors".to_owned(), json!(request.actors));
