@@ -9,6 +9,10 @@ use atlasent::error::{Code, Failure};
 use crate::ledger::AgentKey;
 use crate::store::Changeset;
 
+/// How many decisions of one agent may stand for each that may wait for approvers. They are in one
+/// cell with the open ones, which each held request of the agent reads and writes.
+const DECIDED_PER_OPEN: u64 = 20;
+
 /// The limits that a request is decided under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -37,12 +41,21 @@ impl Limits {
         key: AgentKey,
         changeset: &Changeset<'_>,
     ) -> Result<(), String> {
-        let open = changeset.questions(key).open(changeset.time());
+        let (asked, now) = (changeset.questions(key), changeset.time());
+        let open = asked.open(now);
         let most = self.approvals_per_agent;
         if u64::try_from(open).unwrap_or(u64::MAX) >= most {
             return Err(format!(
                 "agent `{agent}` waits for {open} approvals, and the limit is {most}: wait until \
                  some are decided"
+            ));
+        }
+        let decided = asked.decided(now);
+        let most = most.saturating_mul(DECIDED_PER_OPEN);
+        if u64::try_from(decided).unwrap_or(u64::MAX) >= most {
+            return Err(format!(
+                "{decided} decisions on agent `{agent}` stand, and the limit is {most}: wait until \
+                 rejections are over and approvals are used"
             ));
         }
         let (open, most) = (changeset.open_approvals(), self.max_approvals);

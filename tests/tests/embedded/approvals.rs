@@ -12,7 +12,7 @@ use atlasent_authority::approvals::{
     ApprovalError, ApprovalState, Approver, Ballot, EscalationId, VoteRefusal,
 };
 use atlasent_authority::trail::EventFilter;
-use atlasent_authority::{LocalAuthority, Policies};
+use atlasent_authority::{LocalAuthority, LocalAuthorityBuilder, Policies};
 use jiff::Timestamp;
 
 use crate::support::now;
@@ -38,14 +38,17 @@ impl TestClock {
     }
 }
 
-fn authority_at(clock: &TestClock) -> LocalAuthority {
+fn builder_at(clock: &TestClock) -> LocalAuthorityBuilder {
     let seconds = Arc::clone(&clock.0);
-    let builder = LocalAuthority::builder(Policies::parse(HOLDS).unwrap())
+    LocalAuthority::builder(Policies::parse(HOLDS).unwrap())
         .clock(move || {
             Timestamp::from_second(1_800_000_000 + seconds.load(Ordering::SeqCst)).unwrap()
         })
-        .approval_url("https://approve.example/{id}");
-    now(builder.build())
+        .approval_url("https://approve.example/{id}")
+}
+
+fn authority_at(clock: &TestClock) -> LocalAuthority {
+    now(builder_at(clock).build())
 }
 
 fn authority() -> LocalAuthority {
@@ -357,6 +360,27 @@ fn an_agent_cannot_flood_the_approvers() {
         ask_as("bot", "3").escalation_id.is_some(),
         "a decided one makes room"
     );
+}
+
+#[test]
+fn what_is_remembered_of_an_agent_s_decisions_is_bounded() {
+    let clock = TestClock::default();
+    let builder = builder_at(&clock).approvals_per_agent(2.try_into().unwrap());
+    let authority = now(builder.build());
+    let commits: Vec<_> = (0..40).map(|number| number.to_string()).collect();
+    for commit in &commits {
+        let id = held(&authority, &request(commit));
+        now(authority.vote(id, Ballot::reject(sre("alice"))));
+    }
+    let refused = ask(&authority, &request("another"));
+    assert_eq!(refused.code.as_deref(), Some("APPROVAL_LIMIT"));
+    for commit in &commits {
+        let rejected = ask(&authority, &request(commit));
+        assert_eq!(rejected.code.as_deref(), Some("APPROVAL_REJECTED"));
+    }
+    // The time of the rejections is over.
+    clock.set(100);
+    held(&authority, &request("another"));
 }
 
 #[test]

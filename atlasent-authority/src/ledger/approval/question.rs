@@ -135,6 +135,14 @@ impl AskedQuestions {
         self.0.values().filter(is_open).count()
     }
 
+    /// Returns how many decisions stand for the next time that a question is asked: rejections whose
+    /// time is not over, and approvals that are not used up.
+    #[must_use]
+    pub fn decided(&self, now: Timestamp) -> usize {
+        let stands = |asked: &&Asked| !asked.open && now < asked.until;
+        self.0.values().filter(stands).count()
+    }
+
     /// Sets the open decision of a question, and when it expires. An open decision of another id
     /// stays. Forgets expired ones.
     pub fn open_until(
@@ -269,12 +277,14 @@ mod tests {
         asked.open_until(one.clone(), first, at(10), at(0));
         asked.open_until(other.clone(), second, at(20), at(5));
         assert_eq!((asked.open(at(9)), asked.open(at(10))), (2, 1));
+        assert_eq!(asked.decided(at(9)), 0);
         assert_eq!(asked.get(&one, at(9)), Some(first));
         assert_eq!(asked.get(&one, at(10)), None);
         assert_eq!(asked.expires_at(), at(20));
 
         asked.close_until(other.clone(), second, at(30), at(12));
         assert_eq!(asked.open(at(12)), 0);
+        assert_eq!((asked.decided(at(29)), asked.decided(at(30))), (1, 0));
         asked.remove(&other, first);
         assert_eq!(asked.get(&other, at(29)), Some(second));
         asked.remove(&other, second);
