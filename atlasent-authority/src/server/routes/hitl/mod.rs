@@ -39,7 +39,9 @@ const CURSOR: &str = "before_";
 /// The longest that one request waits, in seconds.
 pub(super) const LONGEST_WAIT: u64 = 60;
 
-/// Answers `GET /v1/hitl`.
+/// Answers `GET /v1/hitl`. `total` is that of the [page](crate::approvals::ApprovalPage::total):
+/// exact on the last page, and an estimate before it, since a count of what a filter passes would
+/// read every decision.
 pub(super) async fn list<S: Store>(
     State(app): State<Arc<App<S>>>,
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
