@@ -8,7 +8,7 @@ use crate::hitl::{
     ALICE, BOB, EVE, HOLDS, OTHER_BOT, approver_key, get, held, keys, post, question, serve_keys,
     vote,
 };
-use crate::support::{KEY, Served};
+use crate::support::{KEY, Served, stored};
 
 /// The API key of carol, who both asks and approves.
 const CAROL: &str = "ask_test_ca201ca202ca203ca204ca205ca206ca";
@@ -170,6 +170,46 @@ async fn a_held_request_is_ended_by_those_who_could_decide_it_and_those_who_aske
     time_out(&served, ALICE, &id)
         .await
         .is_problem(409, "ESCALATION_CLOSED");
+}
+
+#[tokio::test]
+async fn each_event_of_a_decision_names_the_key_that_caused_it() {
+    let served = serve().await;
+    let granted = held(&served, "1").await;
+    for (key, verb) in [(ALICE, "escalate"), (ALICE, "approve"), (BOB, "approve")] {
+        assert_eq!(vote(&served, key, &granted, verb).await.status, 200);
+    }
+    let rejected = held(&served, "2").await;
+    assert_eq!(vote(&served, BOB, &rejected, "reject").await.status, 200);
+    let ended = held(&served, "3").await;
+    assert_eq!(time_out(&served, ALICE, &ended).await.status, 200);
+
+    let mut found = Vec::new();
+    for event in served.events().await {
+        let kind = event["type"].as_str().unwrap().to_owned();
+        if !kind.starts_with("approval.") {
+            continue;
+        }
+        let payload = &event["payload"];
+        assert_eq!(payload["client"], "127.0.0.1", "{event}");
+        assert_eq!(payload["key_environment"], "test", "{event}");
+        assert!(payload["x_request_id"].is_string(), "{event}");
+        found.push((kind, payload["key_id"].as_str().unwrap().to_owned()));
+    }
+    let expected = [
+        ("approval.requested", KEY),
+        ("approval.requested", ALICE),
+        ("approval.voted", ALICE),
+        ("approval.voted", BOB),
+        ("approval.granted", BOB),
+        ("approval.requested", KEY),
+        ("approval.voted", BOB),
+        ("approval.rejected", BOB),
+        ("approval.requested", KEY),
+        ("approval.expired", ALICE),
+    ];
+    let expected = expected.map(|(kind, key)| (kind.to_owned(), stored(key).key_id));
+    assert_eq!(found, expected);
 }
 
 #[tokio::test]

@@ -15,6 +15,9 @@ const POLICIES_CHANGED: &str = "the policies of this action changed, so the ques
 /// no further step is named. Records the change, and returns whether there was one. The caller
 /// [keeps](keep) the decision then.
 ///
+/// The events name no API key: time or new policies cause them, whichever request or task finds
+/// that out.
+///
 /// A decision is not escalated after the time of its last step: the same question does not find it
 /// from then on, and opens a new one. A server that was down for so long may come too late for
 /// every step.

@@ -167,7 +167,7 @@ impl PresentedApprovals {
             changeset.record(attribution.sign(event));
         }
         if outcome == VoteOutcome::Granted {
-            changeset.record(approval_events::granted(&voted));
+            changeset.record(attribution.sign(approval_events::granted(&voted)));
         }
         *row = voted;
         Ok(())

@@ -174,15 +174,15 @@ impl<S: Store> LocalAuthority<S> {
                 grant: ballot.grant.map(|grant| grant.on(row)),
                 at: changeset.time(),
             };
-            let outcome = row.vote(vote.clone(), call)?;
-            if outcome != VoteOutcome::Repeated {
-                let event = approval_events::voted(row, &vote);
+            let closing = match row.vote(vote.clone(), call)? {
+                VoteOutcome::Repeated => return Ok(()),
+                VoteOutcome::Counted => None,
+                VoteOutcome::Granted => Some(approval_events::granted(row)),
+                VoteOutcome::Rejected => Some(approval_events::rejected(row)),
+            };
+            let voted = approval_events::voted(row, &vote);
+            for event in std::iter::once(voted).chain(closing) {
                 changeset.record(attribution.sign(event));
-            }
-            match outcome {
-                VoteOutcome::Granted => drop(changeset.record(approval_events::granted(row))),
-                VoteOutcome::Rejected => drop(changeset.record(approval_events::rejected(row))),
-                VoteOutcome::Repeated | VoteOutcome::Counted => {}
             }
             Ok(())
         };
