@@ -160,9 +160,32 @@ fn an_approval_that_is_not_good_for_the_request_uses_nothing_up() {
         let request = carrying("approval", missing);
         assert_eq!(refused(&authority, &request), "missing approval artifact");
     }
+    let held = ask(&authority, &request()).escalation_id;
+    let artifact = ada.signed();
+    for unclear in [
+        json!({"artifact": artifact, "approval_id": "esc_00000000000000000000000000000000"}),
+        json!({"artifact": artifact, "approval_id": held}),
+        json!({"artifact": artifact, "approval_id": 7}),
+        json!({"artifact": artifact, "x": 1}),
+        json!({"artifact": artifact, "x": null}),
+        json!({"approval_id": held, "x": 1}),
+    ] {
+        let request = carrying("approval", unclear);
+        assert_eq!(
+            refused(&authority, &request),
+            "invalid approval artifact version"
+        );
+    }
     assert!(!kinds(&authority).contains(&"approval.voted".to_owned()));
     assert_eq!(
-        ask(&authority, &with_artifact(&ada)).decision,
+        ask(
+            &authority,
+            &carrying(
+                "approval",
+                json!({"artifact": artifact, "approval_id": null})
+            )
+        )
+        .decision,
         Decision::Allow
     );
 }

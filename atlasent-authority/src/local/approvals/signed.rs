@@ -36,6 +36,34 @@ struct SignedVote {
     nonce: Nonce,
 }
 
+/// What the member `approval` of a request names: a pending decision, or a signed approval.
+enum Reference<'a> {
+    Id(&'a str),
+    Artifact(&'a Value),
+}
+
+impl<'a> Reference<'a> {
+    /// Reads the member. `null` in it is the same as absent.
+    ///
+    /// Both at once are refused, since one of them would be ignored: an artifact could release
+    /// another decision than the one that the request names.
+    fn read(approval: &'a Value) -> Result<Self, Reason> {
+        let member = |name| approval.get(name).filter(|value| !value.is_null());
+        let reference = match (member("approval_id"), member("artifact")) {
+            (None, Some(artifact)) => Self::Artifact(artifact),
+            (Some(Value::String(id)), None) => Self::Id(id),
+            (_, None) => return Err(Reason::MissingArtifact),
+            (Some(_), Some(_)) => return Err(Reason::InvalidArtifactVersion),
+        };
+        let is_known = |name: &String| name == "approval_id" || name == "artifact";
+        let members = approval.as_object();
+        match members.is_some_and(|members| members.keys().all(is_known)) {
+            true => Ok(reference),
+            false => Err(Reason::InvalidArtifactVersion),
+        }
+    }
+}
+
 impl PresentedApprovals {
     /// Verifies what a request carries. `now` is the chain's time.
     ///
@@ -52,16 +80,10 @@ impl PresentedApprovals {
         let mut presented = Self::default();
         let expected = Expected::for_action(tenant, &ActionBinding::from(request));
         if let Some(approval) = &request.options.approval {
-            let member = |name| approval.get(name).filter(|value| !value.is_null());
-            match (member("artifact"), member("approval_id")) {
-                (Some(artifact), _) => {
+            match Reference::read(approval).map_err(|reason| reason.to_string())? {
+                Reference::Id(id) => presented.id = Some(id.to_owned()),
+                Reference::Artifact(artifact) => {
                     let verified = verify_artifact(artifact, &expected, trusted, now);
-                    presented.add(verified.map_err(|reason| reason.to_string())?)?;
-                }
-                (None, Some(Value::String(id))) => presented.id = Some(id.clone()),
-                // An artifact is missing, as the contract words it.
-                _ => {
-                    let verified = verify_artifact(&Value::Null, &expected, trusted, now);
                     presented.add(verified.map_err(|reason| reason.to_string())?)?;
                 }
             }
