@@ -282,7 +282,19 @@ fn a_signed_quorum_releases_what_needs_as_many() {
     );
     let both = with_quorum(&[&ada, &bob], 2);
     assert_eq!(ask(&authority, &both).decision, Decision::Allow);
-    assert_eq!(refused(&authority, &both), "approval replay detected");
+    assert_eq!(
+        refused(&authority, &both),
+        "approval quorum replay detected"
+    );
+    for case in [&ada, &bob] {
+        let reason = refused(&authority, &with_artifact(case));
+        assert_eq!(reason, "approval replay detected");
+    }
+    let with_a_new_one = with_quorum(&[&case(0, "cleo"), &bob], 2);
+    assert_eq!(
+        refused(&authority, &with_a_new_one),
+        "approval quorum replay detected"
+    );
 }
 
 #[test]
@@ -384,21 +396,32 @@ fn an_approval_expires_by_the_time_of_the_chain_where_the_clock_was_set_back() {
 
 #[test]
 fn an_approval_that_expires_between_its_verification_and_the_commit_does_not_count() {
-    let minutes = Arc::new(AtomicI64::new(0));
-    let clock = {
-        let minutes = Arc::clone(&minutes);
-        move || now() + jiff::SignedDuration::from_mins(minutes.fetch_add(30, Ordering::SeqCst))
-    };
-    let ada = case(0, "ada");
-    let builder = LocalAuthority::builder(policies(1)).org_id("org-1");
-    let builder = builder.clock(clock).trusted_issuers(ada.issuers());
-    let authority = block_on(builder.build()).unwrap();
-    // It is verified at 12:59, and committed after 13:00.
-    minutes.store(49, Ordering::SeqCst);
-    assert_eq!(
-        refused(&authority, &with_artifact(&ada)),
-        "approval expired"
-    );
+    let (ada, bob) = (case(0, "ada"), case(0, "bob"));
+    let mut long = bob.clone();
+    long.artifact["expires_at"] = json!("2026-11-01T18:00:00Z");
+    for (request, reason) in [
+        (with_artifact(&ada), "approval expired"),
+        (
+            with_quorum(&[&ada, &bob], 2),
+            "approval quorum entry 0: approval expired",
+        ),
+        (
+            with_quorum(&[&long, &ada], 2),
+            "approval quorum entry 1: approval expired",
+        ),
+    ] {
+        let minutes = Arc::new(AtomicI64::new(0));
+        let clock = {
+            let minutes = Arc::clone(&minutes);
+            move || now() + jiff::SignedDuration::from_mins(minutes.fetch_add(30, Ordering::SeqCst))
+        };
+        let builder = LocalAuthority::builder(policies(1)).org_id("org-1");
+        let builder = builder.clock(clock).trusted_issuers(ada.issuers());
+        let authority = block_on(builder.build()).unwrap();
+        // It is verified at 12:59, and committed after 13:00.
+        minutes.store(49, Ordering::SeqCst);
+        assert_eq!(refused(&authority, &request), reason);
+    }
 }
 
 #[test]

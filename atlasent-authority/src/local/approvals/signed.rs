@@ -34,6 +34,8 @@ struct SignedVote {
     /// The issuer and its key.
     via: String,
     nonce: Nonce,
+    /// The position in the quorum. Unset for an approval that came alone.
+    entry: Option<usize>,
 }
 
 /// What the member `approval` of a request names: a pending decision, or a signed approval.
@@ -84,7 +86,7 @@ impl PresentedApprovals {
                 Reference::Id(id) => presented.id = Some(id.to_owned()),
                 Reference::Artifact(artifact) => {
                     let verified = verify_artifact(artifact, &expected, trusted, now);
-                    presented.add(verified.map_err(|reason| reason.to_string())?)?;
+                    presented.add(verified.map_err(|reason| reason.to_string())?, None)?;
                 }
             }
         }
@@ -94,20 +96,21 @@ impl PresentedApprovals {
             let expected = expected.quorum_policy(policy);
             let verified = verify_quorum(quorum, &expected, trusted, now);
             let verified = verified.map_err(|reason| reason.to_string())?;
-            for approval in verified.approvals {
-                presented.add(approval)?;
+            for (index, approval) in verified.approvals.into_iter().enumerate() {
+                presented.add(approval, Some(index))?;
             }
         }
         Ok(presented)
     }
 
-    fn add(&mut self, verified: Verified) -> Result<(), String> {
+    fn add(&mut self, verified: Verified, entry: Option<usize>) -> Result<(), String> {
         let approver = Approver::new(verified.reviewer_id, verified.reviewer_roles);
         self.votes.push(SignedVote {
             id: verified.approval_id,
             approver: approver.map_err(|error| error.to_string())?,
             via: format!("{}/{}", verified.issuer_id, verified.kid),
             nonce: verified.nonce,
+            entry,
         });
         Ok(())
     }
@@ -151,12 +154,13 @@ impl PresentedApprovals {
         open: impl FnOnce(&mut ApprovalEntry, &mut Changeset<'_>),
     ) -> Result<(), String> {
         let at = changeset.time();
+        // Time has passed since the verification, and a claim of an expired nonce is forgotten.
+        let expired = |signed: &&SignedVote| signed.nonce.expires_at <= at;
+        if let Some(signed) = self.votes.iter().find(expired) {
+            return Err(signed.expired().to_string());
+        }
         let (mut voted, mut cast, mut used) = (row.clone(), Vec::new(), Vec::new());
         for signed in &self.votes {
-            // Time has passed since the verification, and a claim of an expired nonce is forgotten.
-            if signed.nonce.expires_at <= at {
-                return Err(Reason::Expired.to_string());
-            }
             let vote = signed.vote(at);
             let is_new = voted
                 .add_vote(vote.clone())
@@ -164,7 +168,7 @@ impl PresentedApprovals {
             // The same approval again is no replay: the request waits for others.
             let waits = !is_new && row.votes.iter().any(|known| known.id == vote.id);
             if changeset.is_claimed(NonceKey::new(&signed.nonce)) && !waits {
-                return Err(Reason::Replay.to_string());
+                return Err(signed.replayed().to_string());
             }
             if is_new {
                 cast.push(vote);
@@ -197,6 +201,25 @@ impl PresentedApprovals {
 }
 
 impl SignedVote {
+    /// Returns the reason for an approval that has expired since it was verified.
+    fn expired(&self) -> Reason {
+        match self.entry {
+            Some(index) => Reason::QuorumEntry {
+                index,
+                reason: Box::new(Reason::Expired),
+            },
+            None => Reason::Expired,
+        }
+    }
+
+    /// Returns the reason for an approval whose nonce was claimed before.
+    fn replayed(&self) -> Reason {
+        match self.entry {
+            Some(_) => Reason::QuorumReplay,
+            None => Reason::Replay,
+        }
+    }
+
     fn vote(&self, at: Timestamp) -> Vote {
         Vote {
             id: self.id.clone(),
