@@ -40,13 +40,17 @@ pub(crate) fn voted(row: &ApprovalEntry, vote: &Vote) -> NewEvent {
         .iter()
         .map(|role| role.as_str().into())
         .collect();
-    let grant = vote.grant;
+    let (grant, artifact) = (vote.grant, vote.artifact.as_ref());
     about(NewEvent::new("approval.voted"), row)
         .with("vote_id", vote.id.clone())
         .with("approver", vote.approver.principal.clone())
         .with("roles", roles)
         .with("vote", if vote.approves { "approve" } else { "reject" })
         .with_some("via", vote.via.clone())
+        .with_some(
+            "artifact_hash",
+            artifact.map(|artifact| artifact.artifact_hash.clone()),
+        )
         .with_some("note", vote.note.clone())
         .with_some(
             "grant_seconds",

@@ -57,9 +57,11 @@ pub(super) struct Step {
 }
 
 /// The members of payloads that a story repeats.
-const DETAILS: [&str; 14] = [
+const DETAILS: [&str; 16] = [
     "escalation_id",
     "approver",
+    "via",
+    "artifact_hash",
     "vote",
     "note",
     "policies",

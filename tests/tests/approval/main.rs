@@ -18,6 +18,7 @@ mod own;
 mod quorum;
 mod quorum_case;
 mod reasons;
+mod recorded;
 mod released;
 mod signatures;
 mod single;

@@ -72,7 +72,7 @@ pub(crate) fn authority(quorum: u32, issuers: TrustedIssuers) -> LocalAuthority 
     block_on(builder.trusted_issuers(issuers).build()).unwrap()
 }
 
-fn ask(authority: &LocalAuthority, request: &EvaluateRequest) -> Evaluation {
+pub(crate) fn ask(authority: &LocalAuthority, request: &EvaluateRequest) -> Evaluation {
     block_on(authority.evaluate(request)).unwrap()
 }
 
@@ -103,12 +103,7 @@ fn a_signed_approval_releases_its_request_once() {
     let allowed = ask(&authority, &with_artifact(&ada));
     assert_eq!(allowed.decision, Decision::Allow, "{allowed:?}");
     let verify = VerifyRequest::restating(&request(), allowed.permit_token.unwrap());
-    let verified = block_on(authority.verify(&verify)).unwrap();
-    let by = verified.approvals();
-    assert_eq!(
-        (by.len(), &*by[0].reviewer_id, &*by[0].kid),
-        (1, "ada", "svc-0/k")
-    );
+    assert!(block_on(authority.verify(&verify)).unwrap().valid);
     let expected = [
         "policy.loaded",
         "approval.requested",
@@ -258,7 +253,7 @@ fn approvals_add_up_from_signatures_and_from_approvers_of_the_authority() {
 }
 
 /// A request that carries a quorum of these approvals.
-fn with_quorum(approvals: &[&Case], count: usize) -> EvaluateRequest {
+pub(crate) fn with_quorum(approvals: &[&Case], count: usize) -> EvaluateRequest {
     let hash = action_hash(&ActionBinding::from(&request()));
     let signed: Vec<Value> = approvals.iter().map(|case| case.signed()).collect();
     let quorum = json!({"version": "approval_quorum.v1", "tenant_id": "org-1",

@@ -196,16 +196,7 @@ impl ApprovalEntry {
     #[must_use]
     pub fn approval_records(&self) -> Vec<ApprovalRecord> {
         let approvals = self.votes.iter().filter(|vote| vote.approves);
-        let record = |vote: &Vote| {
-            ApprovalRecord::new(
-                self.id.to_string(),
-                vote.digest(self),
-                vote.approver.principal.clone(),
-                "atlasent",
-                vote.via.clone().unwrap_or_default(),
-            )
-        };
-        approvals.map(record).collect()
+        approvals.map(|vote| vote.record(self)).collect()
     }
 
     /// Returns the key of the agent that asked.

@@ -1,5 +1,6 @@
 //! Votes, quorums and releases.
 
+use atlasent::wire::ApprovalRecord;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
@@ -46,6 +47,7 @@ fn vote(principal: &str, role: &str, approves: bool) -> Vote {
         approves,
         note: None,
         grant: None,
+        artifact: None,
         at: at(10),
     }
 }
@@ -356,10 +358,40 @@ fn a_decision_without_a_rule_is_never_granted() {
 
 #[test]
 fn a_row_is_stored_whole() {
-    let mut row = row(vec![rule("role:sre", "1")]);
+    let mut row = row(vec![rule("role:sre", "2")]);
     approve(&mut row, "alice").unwrap();
+    let mut signed = vote("bob", "sre", true);
+    signed.artifact = Some(ApprovalRecord::new("apr-1", "9f86d0", "bob", "svc", "k"));
+    row.vote(signed, CALL).unwrap();
     let stored = serde_json::to_string(&row).unwrap();
     assert_eq!(serde_json::from_str::<ApprovalEntry>(&stored).unwrap(), row);
+}
+
+#[test]
+fn a_permit_records_the_artifact_of_a_signed_approval_and_the_decision_of_another_vote() {
+    let mut row = row(vec![rule("role:sre", "2")]);
+    let artifact = ApprovalRecord::new("apr-1", "9f86d0", "bob", "svc", "k");
+    let mut signed = vote("bob", "sre", true);
+    signed.artifact = Some(artifact.clone());
+    row.vote(signed, CALL).unwrap();
+    approve(&mut row, "alice").unwrap();
+    let records = row.approval_records();
+    assert_eq!(records[0], artifact);
+    assert_eq!(records[1].approval_id, row.id.to_string());
+    assert_eq!(records[1].artifact_hash.len(), 64);
+    let by = (&*records[1].issuer_id, &*records[1].kid);
+    assert_eq!(by, ("atlasent", "key_of_alice"));
+}
+
+#[test]
+fn a_vote_of_an_earlier_release_is_one_without_an_artifact() {
+    let mut row = row(vec![rule("role:sre", "1")]);
+    approve(&mut row, "alice").unwrap();
+    let stored = serde_json::to_value(&row).unwrap();
+    assert_eq!(stored["votes"][0].get("artifact"), None);
+    let read: ApprovalEntry = serde_json::from_value(stored).unwrap();
+    assert_eq!(read.votes[0].artifact, None);
+    assert_eq!(read.approval_records()[0].issuer_id, "atlasent");
 }
 
 proptest! {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use atlasent::wire::ApprovalRecord;
 use base16ct::lower;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ use crate::trail::chain::format_time;
 /// One vote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vote {
-    /// The id of the vote.
+    /// The id of the vote. That of a signed approval is the approval's id.
     pub id: String,
     /// Who voted, with the roles at that time.
     pub approver: Approver,
@@ -30,14 +31,34 @@ pub struct Vote {
     /// What an approval grants beyond this one call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantedUse>,
+    /// The signed approval that is the vote. Unset for a vote that was cast at this authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ApprovalRecord>,
     /// When it was cast.
     pub at: Timestamp,
 }
 
 impl Vote {
+    /// Returns the vote as the permit that it releases records it (contract, part D).
+    ///
+    /// The record of a signed approval is that of the artifact, which its issuer can look up. A
+    /// vote that was cast here has no artifact: its record names the pending decision and what the
+    /// vote agrees to, and this authority vouches for the person.
+    pub(super) fn record(&self, row: &ApprovalEntry) -> ApprovalRecord {
+        self.artifact.clone().unwrap_or_else(|| {
+            ApprovalRecord::new(
+                row.id.to_string(),
+                self.digest(row),
+                self.approver.principal.clone(),
+                "atlasent",
+                self.via.clone().unwrap_or_default(),
+            )
+        })
+    }
+
     /// Returns the SHA-256 of what the vote agrees to, in lower-case hex: the decision, what was
     /// asked and shown, who voted, how and when.
-    pub(super) fn digest(&self, row: &ApprovalEntry) -> String {
+    fn digest(&self, row: &ApprovalEntry) -> String {
         let said = serde_json::json!({
             "action_hash": row.question.action_hash,
             "approver": self.approver.principal,

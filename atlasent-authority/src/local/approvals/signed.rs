@@ -5,7 +5,7 @@ use atlasent::approval::{
     ActionBinding, Expected, Nonce, QuorumPolicy, Reason, TrustedIssuers, Verified,
     verify_artifact, verify_quorum,
 };
-use atlasent::wire::EvaluateRequest;
+use atlasent::wire::{ApprovalRecord, EvaluateRequest};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -29,10 +29,8 @@ pub(in crate::local) struct PresentedApprovals {
 /// A verified approval, as a vote.
 #[derive(Clone, Debug)]
 struct SignedVote {
-    id: String,
     approver: Approver,
-    /// The issuer and its key.
-    via: String,
+    artifact: ApprovalRecord,
     nonce: Nonce,
     /// The position in the quorum. Unset for an approval that came alone.
     entry: Option<usize>,
@@ -104,11 +102,16 @@ impl PresentedApprovals {
     }
 
     fn add(&mut self, verified: Verified, entry: Option<usize>) -> Result<(), String> {
-        let approver = Approver::new(verified.reviewer_id, verified.reviewer_roles);
+        let approver = Approver::new(verified.reviewer_id.clone(), verified.reviewer_roles);
         self.votes.push(SignedVote {
-            id: verified.approval_id,
             approver: approver.map_err(|error| error.to_string())?,
-            via: format!("{}/{}", verified.issuer_id, verified.kid),
+            artifact: ApprovalRecord::new(
+                verified.approval_id,
+                verified.artifact_hash,
+                verified.reviewer_id,
+                verified.issuer_id,
+                verified.kid,
+            ),
             nonce: verified.nonce,
             entry,
         });
@@ -221,13 +224,15 @@ impl SignedVote {
     }
 
     fn vote(&self, at: Timestamp) -> Vote {
+        let artifact = self.artifact.clone();
         Vote {
-            id: self.id.clone(),
+            id: artifact.approval_id.clone(),
             approver: self.approver.clone(),
-            via: Some(self.via.clone()),
+            via: Some(format!("{}/{}", artifact.issuer_id, artifact.kid)),
             approves: true,
             note: None,
             grant: None,
+            artifact: Some(artifact),
             at,
         }
     }

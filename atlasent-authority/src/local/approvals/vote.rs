@@ -172,6 +172,7 @@ impl<S: Store> LocalAuthority<S> {
                 approves: ballot.approves,
                 note: ballot.note,
                 grant: ballot.grant.map(|grant| grant.on(row)),
+                artifact: None,
                 at: changeset.time(),
             };
             let closing = match row.vote(vote.clone(), call)? {
