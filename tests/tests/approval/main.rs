@@ -12,6 +12,7 @@ mod anything;
 mod case;
 mod golden;
 mod hash;
+mod names;
 mod nonces;
 mod order;
 mod own;

@@ -76,7 +76,7 @@ pub(crate) fn ask(authority: &LocalAuthority, request: &EvaluateRequest) -> Eval
     block_on(authority.evaluate(request)).unwrap()
 }
 
-fn refused(authority: &LocalAuthority, request: &EvaluateRequest) -> String {
+pub(crate) fn refused(authority: &LocalAuthority, request: &EvaluateRequest) -> String {
     let answer = ask(authority, request);
     assert_eq!(answer.decision, Decision::Deny, "{answer:?}");
     assert_eq!(

@@ -73,22 +73,52 @@ impl Approver {
     ) -> Result<Self, InvalidApprover> {
         let principal = principal.into();
         check_name("principal", &principal)?;
-        let (mut seen, mut distinct) = (HashSet::new(), Vec::new());
-        for role in roles {
-            let role = role.into();
-            check_name("role", &role)?;
-            if seen.insert(role.clone()) {
-                distinct.push(role);
-            }
-            if distinct.len() > MAX_APPROVER_ROLES {
-                return Err(InvalidApprover::TooManyRoles);
-            }
-        }
         Ok(Self {
             principal,
-            roles: distinct,
+            roles: checked_roles(roles.into_iter().map(Into::into))?,
         })
     }
+
+    /// Creates the approver that the issuer of a signed approval names.
+    ///
+    /// Issuers name people as they do, for example by the subject of a certificate: `CN=Ada,OU=QA`.
+    /// No policy can list such a principal, and its roles count. A role that no policy can list
+    /// makes its holder no approver, so it is left out. So are roles after the first 100.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidApprover`] when the principal is blank, has more than 256 characters, or has a
+    /// control character.
+    pub(crate) fn from_issuer(
+        principal: String,
+        roles: Vec<String>,
+    ) -> Result<Self, InvalidApprover> {
+        check_issued_principal(&principal)?;
+        let mut seen = HashSet::new();
+        let listable = roles
+            .into_iter()
+            .filter(|role| check_name("role", role).is_ok());
+        let distinct = listable.filter(|role| seen.insert(role.clone()));
+        Ok(Self {
+            principal,
+            roles: distinct.take(MAX_APPROVER_ROLES).collect(),
+        })
+    }
+}
+
+/// Returns each of the roles once.
+fn checked_roles(roles: impl Iterator<Item = String>) -> Result<Vec<String>, InvalidApprover> {
+    let (mut seen, mut distinct) = (HashSet::new(), Vec::new());
+    for role in roles {
+        check_name("role", &role)?;
+        if seen.insert(role.clone()) {
+            distinct.push(role);
+        }
+        if distinct.len() > MAX_APPROVER_ROLES {
+            return Err(InvalidApprover::TooManyRoles);
+        }
+    }
+    Ok(distinct)
 }
 
 /// For people, escaped: `alice (release-manager, cto)`, or `alice` without a role.
@@ -104,23 +134,44 @@ impl std::fmt::Display for Approver {
 
 /// Checks a principal or a role: policies list names with commas between them.
 pub(crate) fn check_name(kind: &'static str, name: &str) -> Result<(), InvalidApprover> {
-    if name.is_empty() {
-        return Err(InvalidApprover::Empty(kind));
-    }
-    if name.chars().count() > MAX_APPROVER_NAME {
-        return Err(InvalidApprover::TooLong(kind));
-    }
+    check_length(kind, name)?;
     let is_unlistable = |c: char| c == ',' || c.is_control();
     if name.contains(is_unlistable) || name.trim() != name {
-        return Err(InvalidApprover::Unlistable {
-            kind,
-            name: name.to_owned(),
-        });
+        return Err(InvalidApprover::unlistable(kind, name));
     }
     Ok(())
 }
 
-/// An approver as it is stored.
+/// Checks a principal that an issuer of signed approvals names. White space around it does not make
+/// it another person: see how votes [compare](super::vote) names.
+fn check_issued_principal(name: &str) -> Result<(), InvalidApprover> {
+    check_length("principal", name)?;
+    match name.contains(char::is_control) {
+        true => Err(InvalidApprover::unlistable("principal", name)),
+        false => Ok(()),
+    }
+}
+
+fn check_length(kind: &'static str, name: &str) -> Result<(), InvalidApprover> {
+    if name.trim().is_empty() {
+        return Err(InvalidApprover::Empty(kind));
+    }
+    match name.chars().nth(MAX_APPROVER_NAME) {
+        Some(_) => Err(InvalidApprover::TooLong(kind)),
+        None => Ok(()),
+    }
+}
+
+impl InvalidApprover {
+    fn unlistable(kind: &'static str, name: &str) -> Self {
+        Self::Unlistable {
+            kind,
+            name: name.to_owned(),
+        }
+    }
+}
+
+/// An approver as it is stored: one of this authority, or one that an issuer named.
 #[derive(Deserialize)]
 struct Unchecked {
     principal: String,
@@ -132,7 +183,11 @@ impl TryFrom<Unchecked> for Approver {
     type Error = InvalidApprover;
 
     fn try_from(stored: Unchecked) -> Result<Self, InvalidApprover> {
-        Self::new(stored.principal, stored.roles)
+        check_issued_principal(&stored.principal)?;
+        Ok(Self {
+            principal: stored.principal,
+            roles: checked_roles(stored.roles.into_iter())?,
+        })
     }
 }
 
@@ -166,6 +221,44 @@ mod tests {
             Approver::new("a", roles(MAX_APPROVER_ROLES + 1)),
             Err(InvalidApprover::TooManyRoles)
         );
+    }
+
+    #[test]
+    fn an_issuer_may_name_people_and_roles_that_no_policy_can_list() {
+        let from_issuer = |principal: &str, roles: &[&str]| {
+            let roles = roles.iter().map(ToString::to_string).collect();
+            Approver::from_issuer(principal.to_owned(), roles)
+        };
+        let too_long = "x".repeat(MAX_APPROVER_NAME + 1);
+        let roles = [
+            "CN=ops,OU=it",
+            "",
+            "qa",
+            " qa",
+            "qa",
+            "a\n",
+            &too_long,
+            "ops",
+        ];
+        let jane = from_issuer("CN=Jane,OU=Ops", &roles).unwrap();
+        assert_eq!(jane.principal, "CN=Jane,OU=Ops");
+        assert_eq!(jane.roles, ["qa", "ops"]);
+        for principal in ["CN=Jane,OU=Ops", " ada ", "ada"] {
+            let approver = from_issuer(principal, &["qa"]).unwrap();
+            let stored = serde_json::to_value(&approver).unwrap();
+            assert_eq!(
+                serde_json::from_value::<Approver>(stored).unwrap(),
+                approver
+            );
+        }
+        for principal in ["", " ", "a\n", "a\u{0}b", &too_long] {
+            assert!(from_issuer(principal, &["qa"]).is_err(), "{principal:?}");
+            let stored = serde_json::json!({ "principal": principal, "roles": [] });
+            assert!(serde_json::from_value::<Approver>(stored).is_err());
+        }
+        let many: Vec<String> = (0..=MAX_APPROVER_ROLES).map(|n| format!("r{n}")).collect();
+        let approver = Approver::from_issuer("ada".to_owned(), many.clone()).unwrap();
+        assert_eq!(approver.roles, many[..MAX_APPROVER_ROLES]);
     }
 
     #[test]

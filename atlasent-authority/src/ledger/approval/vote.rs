@@ -325,9 +325,9 @@ pub(super) fn asked<'a>(
 }
 
 /// Returns whether two names are of one person or agent. Upper and lower case are the same here,
-/// since two spellings must not become two people.
+/// and white space around a name does not count, since two spellings must not become two people.
 fn is_same(one: &str, other: &str) -> bool {
-    one.to_lowercase() == other.to_lowercase()
+    one.trim().to_lowercase() == other.trim().to_lowercase()
 }
 
 fn state_word(state: ApprovalState) -> &'static str {

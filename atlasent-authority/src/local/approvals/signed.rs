@@ -9,9 +9,11 @@ use atlasent::wire::{ApprovalRecord, EvaluateRequest};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::ledger::approval::{ApprovalEntry, Approver, NonceKey, Vote, VoteOutcome};
+use crate::ledger::approval::{
+    ApprovalEntry, Approver, MAX_APPROVER_NAME, NonceKey, Vote, VoteOutcome,
+};
 use crate::local::caller::Attribution;
-use crate::policy::ApprovalRule;
+use crate::policy::{ApprovalRule, Approvers};
 use crate::store::{CellKey, Changeset};
 use crate::trail::approval_events;
 
@@ -84,7 +86,8 @@ impl PresentedApprovals {
                 Reference::Id(id) => presented.id = Some(id.to_owned()),
                 Reference::Artifact(artifact) => {
                     let verified = verify_artifact(artifact, &expected, trusted, now);
-                    presented.add(verified.map_err(|reason| reason.to_string())?, None)?;
+                    let verified = verified.map_err(|reason| reason.to_string())?;
+                    presented.add(verified, None, rules)?;
                 }
             }
         }
@@ -95,16 +98,34 @@ impl PresentedApprovals {
             let verified = verify_quorum(quorum, &expected, trusted, now);
             let verified = verified.map_err(|reason| reason.to_string())?;
             for (index, approval) in verified.approvals.into_iter().enumerate() {
-                presented.add(approval, Some(index))?;
+                presented.add(approval, Some(index), rules)?;
             }
         }
         Ok(presented)
     }
 
-    fn add(&mut self, verified: Verified, entry: Option<usize>) -> Result<(), String> {
-        let approver = Approver::new(verified.reviewer_id.clone(), verified.reviewer_roles);
+    /// Adds a verified approval: the one at a position of a quorum, or one that came alone.
+    fn add(
+        &mut self,
+        verified: Verified,
+        entry: Option<usize>,
+        rules: &[ApprovalRule],
+    ) -> Result<(), String> {
+        let mut roles = verified.reviewer_roles;
+        // Those that decide come first, since an approver has a limited number of roles.
+        roles.sort_by_key(|role| !is_listed(role, rules));
+        // A name of another form is refused as the members of an artifact are.
+        let is_short = verified
+            .approval_id
+            .chars()
+            .nth(MAX_APPROVER_NAME)
+            .is_none();
+        let approver = Approver::from_issuer(verified.reviewer_id.clone(), roles).ok();
+        let approver = approver
+            .filter(|_| is_short)
+            .ok_or_else(|| in_quorum(entry, Reason::InvalidArtifactVersion).to_string())?;
         self.votes.push(SignedVote {
-            approver: approver.map_err(|error| error.to_string())?,
+            approver,
             artifact: ApprovalRecord::new(
                 verified.approval_id,
                 verified.artifact_hash,
@@ -160,7 +181,7 @@ impl PresentedApprovals {
         // Time has passed since the verification, and a claim of an expired nonce is forgotten.
         let expired = |signed: &&SignedVote| signed.nonce.expires_at <= at;
         if let Some(signed) = self.votes.iter().find(expired) {
-            return Err(signed.expired().to_string());
+            return Err(in_quorum(signed.entry, Reason::Expired).to_string());
         }
         let (mut voted, mut cast, mut used) = (row.clone(), Vec::new(), Vec::new());
         for signed in &self.votes {
@@ -203,18 +224,27 @@ impl PresentedApprovals {
     }
 }
 
-impl SignedVote {
-    /// Returns the reason for an approval that has expired since it was verified.
-    fn expired(&self) -> Reason {
-        match self.entry {
-            Some(index) => Reason::QuorumEntry {
-                index,
-                reason: Box::new(Reason::Expired),
-            },
-            None => Reason::Expired,
-        }
+/// Returns the reason for an approval: the one at a position of a quorum, or one that came alone.
+fn in_quorum(entry: Option<usize>, reason: Reason) -> Reason {
+    match entry {
+        Some(index) => Reason::QuorumEntry {
+            index,
+            reason: Box::new(reason),
+        },
+        None => reason,
     }
+}
 
+/// Returns whether a rule lists a role, now or after an escalation.
+fn is_listed(role: &str, rules: &[ApprovalRule]) -> bool {
+    let role = [role.to_owned()];
+    let lists = |approvers: &Approvers| approvers.include("", &role);
+    rules
+        .iter()
+        .any(|rule| lists(&rule.approvers) || rule.escalate_to.iter().any(lists))
+}
+
+impl SignedVote {
     /// Returns the reason for an approval whose nonce was claimed before.
     fn replayed(&self) -> Reason {
         match self.entry {
