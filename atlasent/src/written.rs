@@ -202,7 +202,7 @@ fn is_of_number(byte: u8) -> bool {
 
 /// Returns whether the text is a JSON number that `serde_json` would write differently after
 /// reading it.
-fn is_respelled(text: &str) -> bool {
+pub(crate) fn is_respelled(text: &str) -> bool {
     const SURE_DIGITS: usize = 18;
     let starts_as_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
     let is_plain = text.len() <= SURE_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -4,6 +4,7 @@ use serde_json::{Number, Value};
 
 use crate::canonical::{Spelling, canonical_json, sha256_hex, to_string};
 use crate::wire::EvaluateRequest;
+use crate::written::is_respelled;
 use crate::{Context, Error};
 
 /// The parts of a request that an approval is bound to. [`action_hash`] hashes them.
@@ -116,16 +117,28 @@ impl ActionBinding {
     }
 }
 
-/// Takes action, agent, resource, amount, context and environment of a request.
+/// Takes action, agent, resource, amount, context and environment of a request. An amount with a
+/// [kept text](crate::wire::RequestOptions::written_amount) is spelled as a number of a
+/// [parsed context](Context::parse).
 impl From<&EvaluateRequest> for ActionBinding {
     fn from(request: &EvaluateRequest) -> Self {
         let mut action = Self::new(&*request.action_type, request.actor_id.as_str())
             .context(request.context.clone());
         action.resource_id.clone_from(&request.resource_id);
         action.environment.clone_from(&request.options.environment);
-        match &request.options.amount {
-            Some(amount) => action.amount(amount.clone()),
-            None => action,
+        let options = &request.options;
+        let Some(amount) = &options.amount else {
+            return action;
+        };
+        match options.written_amount() {
+            Some(text) if is_respelled(text) => {
+                action.amount = Some(text.to_owned());
+                action
+            }
+            text => {
+                let written = text.and_then(|text| serde_json::from_str::<Number>(text).ok());
+                action.amount(written.unwrap_or_else(|| amount.clone()))
+            }
         }
     }
 }

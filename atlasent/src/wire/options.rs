@@ -62,6 +62,9 @@ macro_rules! request_options {
                 deserialize_with = "optional"
             )]
             pub require_approval: Option<bool>,
+            /// The text that the amount was written as.
+            #[serde(skip)]
+            written_amount: Option<WrittenAmount>,
             // Not read: a server takes over only the fields that it knows.
             #[serde(flatten, skip_deserializing)]
             extra: ExtraFields,
@@ -81,6 +84,9 @@ macro_rules! request_options {
 
             /// Adds the fields of `others`. Where both set a field, the value of `others` wins.
             pub(crate) fn merge(&mut self, others: Self) {
+                if others.amount.is_some() {
+                    self.written_amount = others.written_amount;
+                }
                 $(if others.$field.is_some() {
                     self.$field = others.$field;
                 })*
@@ -175,6 +181,40 @@ impl RequestOptions {
         self
     }
 
+    /// Sets the amount, and keeps the text of the JSON number that it was written as.
+    ///
+    /// The text denotes the same number. What approvers see and sign is the text: a signer that
+    /// writes 100 as `100.0`, as Python does, signs another hash than one that writes `100`
+    /// ([`action_hash`](crate::approval::action_hash)). Policies see the number.
+    ///
+    /// ```
+    /// use atlasent::wire::RequestOptions;
+    ///
+    /// let options = RequestOptions::default().amount_as_written(100, "100.0");
+    /// assert_eq!(options.written_amount(), Some("100.0"));
+    /// assert_eq!(options.amount(5).written_amount(), None);
+    /// ```
+    #[must_use]
+    pub fn amount_as_written(
+        mut self,
+        amount: impl Into<serde_json::Number>,
+        text: impl Into<Box<str>>,
+    ) -> Self {
+        let (number, text) = (amount.into(), text.into());
+        self.amount = Some(number.clone());
+        self.written_amount = Some(WrittenAmount { number, text });
+        self
+    }
+
+    /// Returns the text that the amount was [written as](Self::amount_as_written). `None` if no
+    /// text is known, or if the amount was set to another number since.
+    #[must_use]
+    pub fn written_amount(&self) -> Option<&str> {
+        let written = self.written_amount.as_ref();
+        let current = written.filter(|written| self.amount.as_ref() == Some(&written.number));
+        current.map(|written| &*written.text)
+    }
+
     pub(crate) fn check(&self) -> Result<(), Error> {
         match &self.extra.error {
             Some(why) => Err(Error::invalid(why.clone())),
@@ -193,6 +233,14 @@ impl fmt::Debug for RequestOptions {
         f.write_str("RequestOptions")?;
         f.debug_set().entries(self.names()).finish()
     }
+}
+
+/// The text of an amount.
+#[derive(Clone, PartialEq)]
+struct WrittenAmount {
+    /// The amount that the text denotes.
+    number: serde_json::Number,
+    text: Box<str>,
 }
 
 /// The fields that were set by name. A setter cannot return an error, so the first one is kept

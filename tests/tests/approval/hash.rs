@@ -121,6 +121,38 @@ fn a_request_is_bound_by_all_of_its_parts() {
 }
 
 #[test]
+fn the_amount_of_a_request_is_hashed_as_it_was_written() {
+    let request = |options| {
+        let text = r#"{"action_type":"pay","actor_id":"bot","context":{}}"#;
+        let request: EvaluateRequest = serde_json::from_str(text).unwrap();
+        request.with_options(options)
+    };
+    let hash_of = |options| action_hash(&ActionBinding::from(&request(options)));
+    let options = RequestOptions::default;
+    for (number, text) in [
+        (100, "100"),
+        (100, "100.0"),
+        (100, "1e2"),
+        (i64::MAX, "9223372036854775807.0"),
+    ] {
+        let written = ActionBinding::new("pay", "bot").amount_as_written(text);
+        let hash = hash_of(options().amount_as_written(number, text));
+        assert_eq!(hash, action_hash(&written.unwrap()), "{text}");
+    }
+    // The text of a number that was replaced does not count.
+    let bound = action_hash(&ActionBinding::new("pay", "bot").amount(7));
+    let written = || options().amount_as_written(100, "100.0");
+    assert_eq!(hash_of(written().amount(7)), bound);
+    let replaced = request(written()).with_options(options().amount(7));
+    assert_eq!(action_hash(&ActionBinding::from(&replaced)), bound);
+    let merged = request(options().amount(7)).with_options(written());
+    assert_eq!(
+        action_hash(&ActionBinding::from(&merged)),
+        hash_of(written())
+    );
+}
+
+#[test]
 fn debug_shows_no_value() {
     let action = ActionBinding::new("pay", "bot")
         .amount(4711)

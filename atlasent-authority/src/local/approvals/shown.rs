@@ -28,7 +28,8 @@ impl Shown {
             if is_hidden {
                 quoted(REDACTED)
             } else {
-                amount.to_string()
+                let written = options.written_amount().map(str::to_owned);
+                written.unwrap_or_else(|| amount.to_string())
             }
         });
         let actors = Some(&request.actors).filter(|actors| !actors.is_empty());

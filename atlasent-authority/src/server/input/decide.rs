@@ -72,8 +72,9 @@ impl EvaluateInput {
             request.options.request_id.as_deref(),
             MAX_NAME,
         )?;
-        if let (Some(number), Some(text)) = (&mut request.options.amount, body.amount) {
-            *number = parse_amount(text.get())?;
+        if let Some(text) = body.amount.filter(|_| request.options.amount.is_some()) {
+            let (number, text) = (parse_amount(text.get())?, text.get());
+            request.options = request.options.amount_as_written(number, text);
         }
         Ok(Self {
             request,
