@@ -38,6 +38,7 @@ mod retention;
 mod schema;
 mod secrets;
 mod shadow;
+mod shown;
 mod stops;
 mod storage;
 mod store;

@@ -142,8 +142,8 @@ pub(crate) fn check_name(kind: &'static str, name: &str) -> Result<(), InvalidAp
     Ok(())
 }
 
-/// Checks a principal that an issuer of signed approvals names. White space around it does not make
-/// it another person: see how votes [compare](super::vote) names.
+/// Checks a principal that an issuer of signed approvals names. White space around it is allowed,
+/// since votes do not take it for another person.
 fn check_issued_principal(name: &str) -> Result<(), InvalidApprover> {
     check_length("principal", name)?;
     match name.contains(char::is_control) {

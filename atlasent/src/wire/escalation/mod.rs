@@ -41,6 +41,10 @@ pub struct Escalation {
     /// The reason why a person has to decide.
     pub escalation_reason: String,
     /// The action that waits, as a JSON object.
+    ///
+    /// In an answer of `atlasent serve`, a number that a 64-bit float does not hold is a string of
+    /// its digits, and a value that nests deeper than 32 levels is a string of its JSON.
+    /// [`shown`](Self::shown) has the exact text.
     pub proposed_action: Map<String, Value>,
     /// The risk score that the authority computed.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,7 @@ use atlasent::wire::{
     QuorumTier, Vote, VoteDecision,
 };
 
+use super::proposed::proposed_action;
 use crate::ledger::approval::{ApprovalEntry, ApprovalState, InvalidApprover, check_name};
 use crate::local::approvals::Ballot;
 use crate::policy::{ApproverName, Approvers, Quorum};
@@ -27,9 +28,7 @@ pub(super) fn escalation(row: &ApprovalEntry, org: &OrgId) -> Escalation {
     );
     escalation.status = row.state.into();
     let shown = row.shown.as_str();
-    escalation.proposed_action = shown
-        .and_then(|shown| serde_json::from_str(shown).ok())
-        .unwrap_or_default();
+    escalation.proposed_action = proposed_action(row);
     (escalation.assigned_to_user_id, escalation.assigned_to_role) = assigned_to(row);
     if let Some(closing) = &row.closing {
         escalation.resolved_by.clone_from(&closing.by);

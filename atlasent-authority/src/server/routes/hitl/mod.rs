@@ -2,6 +2,7 @@
 
 mod form;
 mod open;
+mod proposed;
 
 use std::sync::Arc;
 use std::time::Duration;

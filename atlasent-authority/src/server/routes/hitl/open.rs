@@ -5,7 +5,9 @@ use std::sync::Arc;
 use atlasent::wire::{self, CreateEscalation, Escalation, FallbackDecision};
 use atlasent::{Agent, Context};
 use axum::extract::{Extension, Request};
-use serde_json::{Number, Value};
+use serde::Deserialize;
+use serde_json::Number;
+use serde_json::value::RawValue;
 
 use super::answer;
 use super::form::names;
@@ -43,8 +45,7 @@ pub(in crate::server::routes) async fn open<S: Store>(
     request: Request,
 ) -> Result<JsonBody<Escalation>, ApiError> {
     caller.require_scope(ApiScope::Evaluate)?;
-    let body: CreateEscalation = body::read_json(request, &caller.key).await?;
-    let new = new_approval(body)?;
+    let new = read(&body::read(request, &caller.key).await?)?;
     let row = caller
         .authority()
         .request_approval_for(&caller.for_authority(), new)
@@ -52,7 +53,28 @@ pub(in crate::server::routes) async fn open<S: Store>(
     Ok(answer(&caller, &row))
 }
 
-fn new_approval(body: CreateEscalation) -> Result<NewApproval, ApiError> {
+/// The proposed action as it was written, so that approvers see its numbers with all their digits.
+#[derive(Deserialize)]
+struct WrittenAction<'a> {
+    #[serde(borrow)]
+    proposed_action: Option<&'a RawValue>,
+}
+
+fn read(bytes: &[u8]) -> Result<NewApproval, ApiError> {
+    let body: CreateEscalation = body::parse(bytes)?;
+    let written: WrittenAction<'_> = body::parse(bytes)?;
+    let proposed = match written.proposed_action {
+        Some(text) => Context::parse(text.get()).map_err(invalid)?,
+        None => Context::new(),
+    };
+    new_approval(body, proposed)
+}
+
+fn invalid(error: atlasent::Error) -> ApiError {
+    ApiError::invalid(error.to_string())
+}
+
+fn new_approval(body: CreateEscalation, proposed: Context) -> Result<NewApproval, ApiError> {
     if body
         .fallback_decision
         .is_some_and(|fallback| fallback != FallbackDecision::Reject)
@@ -69,10 +91,7 @@ fn new_approval(body: CreateEscalation) -> Result<NewApproval, ApiError> {
             )));
         }
     }
-    let invalid = |error: atlasent::Error| ApiError::invalid(error.to_string());
     let agent = Agent::new(body.agent_id).map_err(invalid)?;
-    let proposed = Value::Object(body.proposed_action.unwrap_or_default());
-    let proposed = Context::from_serialize(&proposed).map_err(invalid)?;
     let mut rule = ApprovalRule::new(BY_HAND);
     let names = names(
         ("assigned_to_role", body.assigned_to_role),
