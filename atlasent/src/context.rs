@@ -142,7 +142,8 @@ impl Context {
     }
 
     /// Returns the numbers of a [parsed](Self::parse) context whose text differs from that of their
-    /// value in [`as_object`](Self::as_object), or `None` if all texts are the same.
+    /// value in [`as_object`](Self::as_object) or in canonical JSON, or `None` if all texts are the
+    /// same.
     #[must_use]
     pub fn written_numbers(&self) -> Option<&WrittenNumbers> {
         self.contents().written.as_deref()

@@ -21,7 +21,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-use crate::canonical::{Kind, Tape};
+use crate::canonical::{Kind, Tape, python_spelling};
 use crate::json::unique;
 
 /// The texts of numbers in a JSON value. A [`Context`](crate::Context) keeps those that its fields
@@ -200,16 +200,17 @@ fn is_of_number(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')
 }
 
-/// Returns whether the text is a JSON number that `serde_json` would write differently after
-/// reading it.
-pub(crate) fn is_respelled(text: &str) -> bool {
+/// Returns whether the text is a JSON number that would be written differently after it was read:
+/// by `serde_json`, or in canonical JSON, which spells a float without a text as Python does.
+fn is_respelled(text: &str) -> bool {
     const SURE_DIGITS: usize = 18;
     let starts_as_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
     let is_plain = text.len() <= SURE_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
     if is_plain || !starts_as_number || parse::<IgnoredAny>(text).is_err() {
         return false;
     }
-    parse::<Number>(text).map_or(true, |number| number.to_string() != text)
+    let is_same = parse::<Number>(text).is_ok_and(|number| number.to_string() == text);
+    !is_same || python_spelling(text).is_some()
 }
 
 /// A value that serializes its numbers with their kept texts.
@@ -284,6 +285,9 @@ mod tests {
             "0.30000000000000000001",
             "1e9999",
             "-1E-0000000000000009999",
+            // Python writes `1e-05` and `1e-07`.
+            "0.00001",
+            "1e-7",
         ] {
             assert_eq!(kept(text).as_deref(), Some(text));
         }
@@ -348,6 +352,21 @@ mod tests {
         let context = parsed(r#"{"a": 271828e400}"#);
         let printed = format!("{context:?} {:?}", context.written_numbers());
         assert!(!printed.contains("271828"), "{printed}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_context_has_the_hash_of_its_text_however_its_numbers_are_spelled(
+            numbers in proptest::collection::vec(
+                "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,8})?([eE][+-]?[0-9]{1,2})?",
+                1..5,
+            ),
+        ) {
+            let text = format!(r#"{{"a":[{}]}}"#, numbers.join(","));
+            let hash = execution_hash_of_text("a", "b", &text).unwrap();
+            proptest::prop_assert_eq!(execution_hash("a", "b", &parsed(&text)), hash, "{}", text);
+            proptest::prop_assert_eq!(parsed(&text).canonical_json(), text);
+        }
     }
 
     proptest::proptest! {

@@ -4,7 +4,6 @@ use serde_json::{Number, Value};
 
 use crate::canonical::{Spelling, canonical_json, sha256_hex, to_string};
 use crate::wire::EvaluateRequest;
-use crate::written::is_respelled;
 use crate::{Context, Error};
 
 /// The parts of a request that an approval is bound to. [`action_hash`] hashes them.
@@ -84,11 +83,7 @@ impl ActionBinding {
     /// # Ok::<(), atlasent::Error>(())
     /// ```
     pub fn amount_as_written(mut self, amount: &str) -> Result<Self, Error> {
-        let starts_as_number =
-            amount.starts_with(|first: char| first == '-' || first.is_ascii_digit());
-        let ends_as_number = amount.ends_with(|last: char| last.is_ascii_digit());
-        let is_json = serde_json::from_str::<serde::de::IgnoredAny>(amount).is_ok();
-        if !(starts_as_number && ends_as_number && is_json) {
+        if !is_number(amount) {
             return Err(Error::invalid("the amount is not a JSON number"));
         }
         self.amount = Some(amount.to_owned());
@@ -117,9 +112,8 @@ impl ActionBinding {
     }
 }
 
-/// Takes action, agent, resource, amount, context and environment of a request. An amount with a
-/// [kept text](crate::wire::RequestOptions::written_amount) is spelled as a number of a
-/// [parsed context](Context::parse).
+/// Takes action, agent, resource, amount, context and environment of a request. An amount counts as
+/// its [text](crate::wire::RequestOptions::written_amount), if that is known.
 impl From<&EvaluateRequest> for ActionBinding {
     fn from(request: &EvaluateRequest) -> Self {
         let mut action = Self::new(&*request.action_type, request.actor_id.as_str())
@@ -130,17 +124,22 @@ impl From<&EvaluateRequest> for ActionBinding {
         let Some(amount) = &options.amount else {
             return action;
         };
-        match options.written_amount() {
-            Some(text) if is_respelled(text) => {
+        match options.written_amount().filter(|text| is_number(text)) {
+            Some(text) => {
                 action.amount = Some(text.to_owned());
                 action
             }
-            text => {
-                let written = text.and_then(|text| serde_json::from_str::<Number>(text).ok());
-                action.amount(written.unwrap_or_else(|| amount.clone()))
-            }
+            None => action.amount(amount.clone()),
         }
     }
+}
+
+/// Returns whether a text is a JSON number, without white space around it.
+fn is_number(text: &str) -> bool {
+    let starts_as_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    let ends_as_number = text.ends_with(|last: char| last.is_ascii_digit());
+    let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    starts_as_number && ends_as_number && is_json
 }
 
 /// Returns the hash that binds an approval to an action: the lower-case hex SHA-256 of the

@@ -17,9 +17,7 @@ mod number;
 mod tape;
 mod write;
 
-pub(crate) use number::PythonFloats;
-#[cfg(feature = "audit")]
-pub(crate) use number::python_spelling;
+pub(crate) use number::{PythonFloats, python_spelling};
 pub(crate) use tape::{Kind, Tape};
 pub(crate) use write::{Form, KeyOrder, Spelling};
 

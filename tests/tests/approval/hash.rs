@@ -134,6 +134,7 @@ fn the_amount_of_a_request_is_hashed_as_it_was_written() {
         (100, "100.0"),
         (100, "1e2"),
         (i64::MAX, "9223372036854775807.0"),
+        (0, "0e-7"),
     ] {
         let written = ActionBinding::new("pay", "bot").amount_as_written(text);
         let hash = hash_of(options().amount_as_written(number, text));
