@@ -207,6 +207,9 @@ fn vote_row(vote: &Vote) -> Markup {
             td data-name="Who" {
                 (vote.approver)
                 @if let Some(via) = &vote.via { br; span.hint { "by " code { (shown(via)) } } }
+                @if let Some(artifact) = &vote.artifact {
+                    br; span.hint { "signed approval " code { (shown(&artifact.approval_id)) } }
+                }
             }
             td data-name="Vote" {
                 @if vote.approves { (badge("good", "approve")) } @else { (badge("bad", "reject")) }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use crate::ledger::approval::ApprovalEntry;
-use crate::policy::Numeral;
+use crate::policy::{Numeral, redacts};
 
 /// The levels of the action that are JSON. Some clients read no answer of more than 128 levels, so
 /// what lies deeper is shown as its text.
@@ -25,10 +25,13 @@ pub(super) fn proposed_action(row: &ApprovalEntry) -> Map<String, Value> {
         (shown, _) => shown.unwrap_or_default(),
     };
     let question = &row.question;
+    // It may be a value of the context, which the policies can redact.
+    let environment = question.environment.as_deref();
+    let environment = environment.filter(|_| !redacts(&row.rules, "environment"));
     let names = [
         ("action_type", Some(question.action.as_str())),
         ("actor_id", Some(question.agent.as_str())),
-        ("environment", question.environment.as_deref()),
+        ("environment", environment),
         ("resource_id", question.resource.as_deref()),
     ];
     for (name, value) in names {
@@ -95,6 +98,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::approval::{SealedText, ShownText};
+    use crate::policy::ApprovalRule;
     use crate::store::approvals::example;
 
     fn shown(text: &str) -> Value {
@@ -169,6 +173,10 @@ mod tests {
         let mut with_context = names;
         with_context["context"] = json!({"x": "1e400"});
         assert_eq!(Value::from(proposed_action(&row)), with_context);
+        let mut rule = ApprovalRule::new("p");
+        rule.redact = vec!["environment".to_owned()];
+        row.rules = vec![rule];
+        assert_eq!(proposed_action(&row).get("environment"), None);
     }
 
     proptest! {
