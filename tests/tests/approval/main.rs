@@ -21,6 +21,7 @@ mod quorum_case;
 mod reasons;
 mod recorded;
 mod released;
+mod released_quorum;
 mod signatures;
 mod single;
 mod times;

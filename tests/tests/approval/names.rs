@@ -7,7 +7,8 @@ use futures_executor::block_on;
 use serde_json::json;
 
 use crate::case::Case;
-use crate::released::{ask, authority, case, refused, request, with_artifact, with_quorum};
+use crate::released::{ask, authority, case, refused, request, with_artifact};
+use crate::released_quorum::with_quorum;
 
 fn with_roles(roles: &[&str]) -> Case {
     let mut ada = case(0, "ada");

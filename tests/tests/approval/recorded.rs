@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::case::{Case, hex};
-use crate::released::{ask, authority, case, request, with_artifact, with_quorum};
+use crate::released::{ask, authority, case, request, with_artifact};
+use crate::released_quorum::with_quorum;
 
 /// The record of an approval, by the contract: everything in it is from the artifact.
 fn record(case: &Case) -> Value {
