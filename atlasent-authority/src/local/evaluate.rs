@@ -201,19 +201,19 @@ impl<S: Store> LocalAuthority<S> {
         change: &PendingDecision,
         caller: &Caller<'_>,
         restated: &VerifyRequest,
-    ) -> Option<PendingVerification> {
+    ) -> Option<Box<PendingVerification>> {
         let new_permit = change.new_permit.as_ref()?;
         let mut request = restated.clone();
         request.permit_token = new_permit.token.clone();
         let attribution = caller.attribution();
         let charged = change.charges.iter().map(budgets::PendingCharge::key);
-        Some(PendingVerification::new(
+        Some(Box::new(PendingVerification::new(
             self,
             caller,
             request,
             &attribution,
             PermitCells::new(Some(change.counts), charged),
-        ))
+        )))
     }
 
     /// Returns the answer to a verification in the transaction of its evaluation. `None` if there
@@ -233,13 +233,16 @@ impl<S: Store> LocalAuthority<S> {
     }
 
     /// Decides a request by the policies in force, and prepares the change for the transaction.
+    ///
+    /// It is boxed, and so is the verification: each future and each queue on the way to the
+    /// transaction would copy what they hold.
     fn change(
         &self,
         caller: &Caller<'_>,
         request: &EvaluateRequest,
         execution_hash: Option<&str>,
         chain: Option<&ChainHead>,
-    ) -> Result<PendingDecision, Error> {
+    ) -> Result<Box<PendingDecision>, Error> {
         let policies = self.policies();
         SchemaMismatch::check(&policies, caller.required_schema())
             .map_err(SchemaMismatch::into_failure)?;
@@ -335,7 +338,7 @@ impl<S: Store> LocalAuthority<S> {
             Ok(charges) => (charges, None),
             Err(reason) => (Vec::new(), Some(reason)),
         };
-        let mut pending = PendingDecision {
+        let mut pending = Box::new(PendingDecision {
             current: Arc::clone(&self.policies),
             policies,
             life: self.permit_ttl,
@@ -351,7 +354,7 @@ impl<S: Store> LocalAuthority<S> {
             charges,
             held,
             approval_url: self.approval_url.clone(),
-        };
+        });
         if let Some(reason) = bad_amount {
             pending.deny_by_amount(reason);
         }

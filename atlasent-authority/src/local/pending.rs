@@ -170,7 +170,7 @@ impl PendingDecision {
     }
 
     /// Checks the decision against the store, and records it.
-    pub(super) fn run(mut self, changeset: &mut Changeset<'_>) -> Attempt {
+    pub(super) fn run(mut self: Box<Self>, changeset: &mut Changeset<'_>) -> Attempt {
         if !self.current.are(&self.policies) {
             return Attempt::PoliciesChanged;
         }
@@ -389,7 +389,7 @@ impl PendingDecision {
     }
 
     /// Records the decision, and issues the permit of an allow.
-    fn decide(self, changeset: &mut Changeset<'_>) -> Evaluation {
+    fn decide(self: Box<Self>, changeset: &mut Changeset<'_>) -> Evaluation {
         let Self {
             mut evaluation,
             event,
@@ -399,7 +399,7 @@ impl PendingDecision {
             life,
             counts,
             ..
-        } = self;
+        } = *self;
         let now = changeset.time();
         let expires_at = now.saturating_add(life).unwrap_or(Timestamp::MAX);
         evaluation.expires_at = new_permit.as_ref().map(|_| format_time(expires_at));

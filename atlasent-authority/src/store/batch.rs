@@ -62,7 +62,8 @@ pub enum CellKey {
     ApiKeys,
 }
 
-/// A value that a store keeps under a [`CellKey`].
+/// A value that a store keeps under a [`CellKey`]. It is small, since a store in memory has one for
+/// each permit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -74,7 +75,7 @@ pub enum Cell {
     /// How many unused permits an agent holds, or all agents.
     Agent(Outstanding),
     /// What is used up of a budget.
-    Budget(BudgetUse),
+    Budget(Box<BudgetUse>),
     /// All stops.
     Stops(Stops),
     /// A pending decision.
@@ -86,7 +87,7 @@ pub enum Cell {
     /// A claimed nonce, and when the approval that it is of expires.
     Nonce(Timestamp),
     /// How far the notifications of an endpoint are.
-    Webhook(WebhookState),
+    Webhook(Box<WebhookState>),
     /// The API keys that the chain has recorded.
     #[cfg(feature = "server")]
     ApiKeys(RecordedKeys),
@@ -345,7 +346,7 @@ impl Changeset<'_> {
     #[must_use]
     pub fn budget(&self, key: BudgetKey) -> BudgetUse {
         match self.cell(CellKey::Budget(key)) {
-            Some(Cell::Budget(budget)) => budget.clone(),
+            Some(Cell::Budget(budget)) => (**budget).clone(),
             _ => BudgetUse::default(),
         }
     }
@@ -428,7 +429,7 @@ impl Changeset<'_> {
 
     /// Writes what is used up of a budget.
     pub fn keep_budget(&mut self, key: BudgetKey, budget: BudgetUse) {
-        self.keep(CellKey::Budget(key), Cell::Budget(budget));
+        self.keep(CellKey::Budget(key), Cell::Budget(Box::new(budget)));
     }
 
     /// Writes the stops.

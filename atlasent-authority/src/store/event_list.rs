@@ -38,13 +38,16 @@ pub(super) struct EventList {
     fresh: VecDeque<Arc<SealedEvent>>,
     /// Whether a caller packs the oldest of the fresh events.
     is_packing: bool,
+    /// The hash of the last event that was removed: that before the oldest one. The chain begins
+    /// with zeros.
+    removed: Hash,
     /// The sequence numbers of the events by type and agent. An event is filed under its type, and
     /// if it has an agent, also under the agent and under both. An empty text stands for any type
     /// or agent.
     places: HashMap<Cow<'static, str>, HashMap<Arc<str>, VecDeque<u64>>>,
 }
 
-/// An event in few bytes.
+/// An event in few bytes, without the hash of the event before, which stands there.
 #[derive(Clone, Debug)]
 pub(super) struct PackedEvent {
     sequence: u64,
@@ -52,14 +55,14 @@ pub(super) struct PackedEvent {
     /// The agent. All events of an agent share its name with the index.
     actor: Option<Arc<str>>,
     payload: Packed,
-    previous_hash: Hash,
     hash: Hash,
 }
 
 /// An event that was found, to be read without the lock.
 pub(super) enum FoundEvent {
     Fresh(Arc<SealedEvent>),
-    Packed(PackedEvent),
+    /// The event, and the hash of the one before.
+    Packed(PackedEvent, Hash),
 }
 
 impl EventList {
@@ -94,9 +97,11 @@ impl EventList {
     pub(super) fn pop(&mut self) -> Option<u64> {
         if let Some(event) = self.packed.pop_front() {
             self.unlist(&event.kind, event.actor.as_deref());
+            self.removed = event.hash;
             return Some(event.sequence);
         }
         let event = self.fresh.pop_front()?;
+        self.removed = bytes(&event.hash).unwrap_or_default();
         self.unlist(&event.kind, event.actor_id.as_deref());
         Some(event.sequence)
     }
@@ -186,8 +191,12 @@ impl EventList {
     /// Adds the event at a place of the list.
     fn collect(&self, place: usize, found: &mut EventCollector<FoundEvent>) {
         if let Some(event) = self.packed.get(place) {
+            let before = place
+                .checked_sub(1)
+                .and_then(|place| self.packed.get(place));
+            let previous_hash = before.map_or(self.removed, |event| event.hash);
             let bytes = event.payload.text_len();
-            found.add(FoundEvent::Packed(event.clone()), bytes);
+            found.add(FoundEvent::Packed(event.clone(), previous_hash), bytes);
         } else if let Some(event) = self.fresh.get(place - self.packed.len()) {
             found.add(FoundEvent::Fresh(Arc::clone(event)), event.payload.len());
         }
@@ -265,14 +274,13 @@ impl EventList {
 }
 
 impl PackedEvent {
-    /// Packs an event. `None` for an event whose hashes are invalid. `buffer` is used meanwhile.
+    /// Packs an event. `None` for an event whose hash is invalid. `buffer` is used meanwhile.
     pub(super) fn new(event: &SealedEvent, buffer: &mut Vec<u8>) -> Option<Self> {
         Some(Self {
             sequence: event.sequence,
             kind: event.kind.clone(),
             actor: event.actor_id.clone(),
             payload: Packed::new(&event.payload, buffer),
-            previous_hash: bytes(&event.previous_hash)?,
             hash: bytes(&event.hash)?,
         })
     }
@@ -281,9 +289,9 @@ impl PackedEvent {
 impl FoundEvent {
     /// Returns the event as it was sealed.
     pub(super) fn unpack(self) -> Arc<SealedEvent> {
-        let event = match self {
+        let (event, previous_hash) = match self {
             Self::Fresh(event) => return event,
-            Self::Packed(event) => event,
+            Self::Packed(event, previous_hash) => (event, previous_hash),
         };
         let payload = event.payload.unpack();
         Arc::new(SealedEvent {
@@ -292,7 +300,7 @@ impl FoundEvent {
             actor_id: event.actor,
             occurred_at: occurred_at(&payload).to_owned(),
             payload,
-            previous_hash: lower::encode_string(&event.previous_hash).into(),
+            previous_hash: lower::encode_string(&previous_hash).into(),
             hash: lower::encode_string(&event.hash).into(),
         })
     }

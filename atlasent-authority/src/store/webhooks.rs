@@ -94,6 +94,6 @@ impl Changeset<'_> {
 
     /// Writes how far the notifications of an endpoint are.
     pub fn keep_webhook(&mut self, key: WebhookKey, state: WebhookState) {
-        self.keep(CellKey::Webhook(key), Cell::Webhook(state));
+        self.keep(CellKey::Webhook(key), Cell::Webhook(Box::new(state)));
     }
 }

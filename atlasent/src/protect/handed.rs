@@ -25,7 +25,7 @@ use crate::wire::{EvaluateRequest, RequestOptions};
 use crate::{Action, Error};
 
 thread_local! {
-    static HANDED: RefCell<Option<HandedPermit>> = const { RefCell::new(None) };
+    static HANDED: RefCell<Option<Box<HandedPermit>>> = const { RefCell::new(None) };
 }
 
 /// A permit that waits to be taken, with the request that it was granted for.
@@ -79,13 +79,13 @@ pub(super) fn take<A: Action>(
     asked: impl FnOnce() -> Option<IssuerId>,
     action: A,
 ) -> Result<Result<PermitWithAnswers<A>, Error>, A> {
-    let fits = |handed: &mut HandedPermit| {
+    let fits = |handed: &mut Box<HandedPermit>| {
         asked() == Some(handed.granted_by)
             && handed.request == *request
             && handed.answers.permit.is_active()
     };
     let taken = HANDED.try_with(|handed| handed.borrow_mut().take_if(fits));
-    let Ok(Some(HandedPermit { answers, .. })) = taken else {
+    let Ok(Some(handed)) = taken else {
         return Err(action);
     };
     let PermitWithAnswers {
@@ -94,7 +94,7 @@ pub(super) fn take<A: Action>(
         verification,
         options,
         actors,
-    } = answers;
+    } = handed.answers;
     // What the policies decided on is what runs, as after a request of its own.
     if let Err(error) = require_unchanged(request, &evaluation, &action) {
         return Ok(Err(error));
@@ -110,7 +110,7 @@ pub(super) fn take<A: Action>(
 
 impl HandedPermit {
     /// Returns `None` for a permit that cannot be handed on.
-    fn new<A: Action>(answers: PermitWithAnswers<A>) -> Option<Self> {
+    fn new<A: Action>(answers: PermitWithAnswers<A>) -> Option<Box<Self>> {
         let PermitWithAnswers {
             permit,
             evaluation,
@@ -124,7 +124,7 @@ impl HandedPermit {
         if let Some(options) = &options {
             request = request.with_options(RequestOptions::clone(options));
         }
-        Some(Self {
+        Some(Box::new(Self {
             request,
             granted_by: permit.granted_by()?,
             answers: PermitWithAnswers {
@@ -134,11 +134,11 @@ impl HandedPermit {
                 options,
                 actors,
             },
-        })
+        }))
     }
 }
 
-fn replace(permit: Option<HandedPermit>) -> Option<HandedPermit> {
+fn replace(permit: Option<Box<HandedPermit>>) -> Option<Box<HandedPermit>> {
     // `try_with` fails in destructors of a thread that ends, where no future is polled any more.
     HANDED
         .try_with(|handed| handed.replace(permit))
@@ -149,12 +149,12 @@ fn replace(permit: Option<HandedPermit>) -> Option<HandedPermit> {
 /// Puts a permit within reach until it is dropped, also during a panic. The permit that is not
 /// taken then goes back to its future.
 struct WithinReach<'a> {
-    permit: &'a mut Option<HandedPermit>,
-    outer: Option<HandedPermit>,
+    permit: &'a mut Option<Box<HandedPermit>>,
+    outer: Option<Box<HandedPermit>>,
 }
 
 impl<'a> WithinReach<'a> {
-    fn new(permit: &'a mut Option<HandedPermit>) -> Self {
+    fn new(permit: &'a mut Option<Box<HandedPermit>>) -> Self {
         let outer = replace(permit.take());
         Self { permit, outer }
     }
@@ -168,7 +168,7 @@ impl Drop for WithinReach<'_> {
 
 pin_project! {
     struct HandedOn<F> {
-        permit: Option<HandedPermit>,
+        permit: Option<Box<HandedPermit>>,
         #[pin]
         future: F,
     }
