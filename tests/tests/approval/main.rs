@@ -10,6 +10,7 @@
 
 mod anything;
 mod case;
+mod delegates;
 mod golden;
 mod hash;
 mod names;

@@ -101,6 +101,10 @@ impl PresentedApprovals {
                 presented.add(approval, Some(index), rules)?;
             }
         }
+        // The contract's action hash has no actors, so a signed approval never names a delegate.
+        if presented.has_votes() && !request.actors.is_empty() {
+            return Err(OTHER_ACTION.to_owned());
+        }
         Ok(presented)
     }
 
