@@ -2,7 +2,8 @@
 //! error at its name.
 
 use syn::{
-    Attribute, Error, FnArg, GenericArgument, Ident, LitStr, Meta, PathArguments, Type, Visibility,
+    Attribute, Error, FnArg, GenericArgument, Ident, LitStr, Meta, PatType, PathArguments, Type,
+    Visibility,
 };
 
 use super::args::Args;
@@ -91,6 +92,11 @@ fn unprotected(function: &Function, item: &Item) -> Error {
             "`{name}` is protected under a condition only: write `#[protect]` without `cfg_attr`, or two methods, \
              each with a `#[cfg]`"
         )
+    } else if permit_parameters(function).next().is_some() {
+        format!(
+            "`{name}` is protected under a condition only: write the permit parameter without `cfg`, or two \
+             methods, each with a `#[cfg]`"
+        )
     } else if matches!(item.kind, Kind::Trait(_)) && function.body.is_none() {
         format!(
             "an implementation of `{name}` could do its work without a permit: add a parameter \
@@ -158,14 +164,29 @@ fn take_open(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> bool {
 
 /// Returns the type of the parameter by which callers pass a permit: `Permit<A>`, by value.
 ///
+/// A parameter with a `#[cfg]` does not count: where its condition is false, callers pass no permit.
+fn permit_type(function: &Function) -> Option<&Type> {
+    let mut permits = permit_parameters(function);
+    permits
+        .find(|parameter| !parameter.attrs.iter().any(is_cfg))
+        .map(|parameter| &*parameter.ty)
+}
+
+/// Whether an attribute can compile a parameter out.
+fn is_cfg(attr: &Attribute) -> bool {
+    attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr")
+}
+
+/// Returns the parameters of type `Permit<A>`.
+///
 /// A permit for any action, as in `Permit`, `Permit<AnyAction>`, `Permit<impl Action>`, or
 /// `Permit<A>` where `A` is a parameter of the method, protects nothing.
-fn permit_type(function: &Function) -> Option<&Type> {
-    let is_generic = |ident: &Ident| {
+fn permit_parameters(function: &Function) -> impl Iterator<Item = &PatType> {
+    let is_generic = move |ident: &Ident| {
         let mut own = function.sig.generics.type_params();
         own.any(|parameter| parameter.ident == *ident)
     };
-    function.sig.inputs.iter().find_map(|input| {
+    function.sig.inputs.iter().filter_map(move |input| {
         let FnArg::Typed(parameter) = input else {
             return None;
         };
@@ -187,6 +208,6 @@ fn permit_type(function: &Function) -> Option<&Type> {
             }
             _ => true,
         };
-        (last.ident == "Permit" && !is_any).then_some(&*parameter.ty)
+        (last.ident == "Permit" && !is_any).then_some(parameter)
     })
 }
