@@ -203,28 +203,6 @@ fn a_held_call_is_released_from_another_terminal_and_its_story_is_told() {
 }
 
 #[test]
-fn the_hold_of_the_readme_is_released_from_a_second_terminal() {
-    let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/first/policies");
-    let served = Served::start(&["--policies", policies, "--console"]);
-    let [alice, ..] = &served.approvers;
-    let ask = || {
-        let context = json!({"commit": "4f2a9c1", "replicas": 500});
-        let agent = "deploy-bot";
-        let action = "deploy.production";
-        let body = json!({"action_type": action, "actor_id": agent, "context": context});
-        served.post("/v1-evaluate", &body)
-    };
-    let held = ask();
-    assert_eq!(held["decision"], "hold", "{held}");
-    let id = held["escalation_id"].as_str().unwrap();
-    assert!(served.ok(alice, &["approvals", "list"]).contains(id));
-    served.ok(alice, &["approvals", "approve", id]);
-    let allowed = ask();
-    assert_eq!(allowed["decision"], "allow", "{allowed}");
-    assert_eq!(ask()["decision"], "hold");
-}
-
-#[test]
 fn a_rejection_reaches_the_agent_and_its_reason_too() {
     let served = Served::start(&[]);
     let [alice, ..] = &served.approvers;

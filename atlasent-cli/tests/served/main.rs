@@ -20,6 +20,7 @@ mod orgs;
 mod otlp_log;
 mod process;
 mod python_sdk;
+mod readme;
 mod replaced;
 mod replicas;
 mod shadow;

@@ -1,4 +1,5 @@
-//! Tests that the first program of the README runs as pasted.
+//! Tests that the first program of the README runs as pasted, and that its second one is the file
+//! that `atlasent-cli` tests.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -37,10 +38,11 @@ fn files_in_readme() -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_first_program_is_the_example_that_is_compiled_and_run() {
+fn the_programs_are_the_examples_that_are_compiled_and_run() {
     let files = files_in_readme();
     let names: Vec<_> = files.keys().map(String::as_str).collect();
     let expected = [
+        "examples/held.rs",
         "policies/deploy.cedar",
         "policies/entities.json",
         "policies/schema.cedarschema",
@@ -48,9 +50,10 @@ fn the_first_program_is_the_example_that_is_compiled_and_run() {
     ];
     assert_eq!(names, expected);
     for (name, text) in files {
-        let example = root()
-            .join("examples/first")
-            .join(name.trim_start_matches("src/"));
+        let example = root().join("examples/first").join(
+            name.trim_start_matches("src/")
+                .trim_start_matches("examples/"),
+        );
         let example = fs::read_to_string(example).unwrap();
         assert!(
             example.ends_with(&text),

@@ -1,0 +1,163 @@
+//! The commands below "Release the hold" in the README, as they are written, in three terminals.
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use super::commands::output;
+use super::process::Server;
+
+const README: &str = include_str!("../../../README.md");
+
+/// The address of the server in the README.
+const ADDRESS: &str = "127.0.0.1:8080";
+
+/// Marks a process of this test that runs the program of the README.
+const CHILD: &str = "ATLASENT_TEST_CHILD";
+
+#[allow(clippy::print_stdout, reason = "it shows what happens")]
+mod program {
+    include!("../../../examples/first/held.rs");
+
+    pub(super) fn run() {
+        main().unwrap();
+    }
+}
+
+/// Returns the section of the README.
+fn section() -> &'static str {
+    let (_, section) = README.split_once("\n## Release the hold\n").unwrap();
+    section.split_once("\n## ").unwrap().0
+}
+
+/// Returns the blocks of commands in the section.
+fn blocks() -> Vec<&'static str> {
+    let blocks = section().split("\n```sh\n").skip(1);
+    blocks
+        .map(|block| block.split_once("\n```").unwrap().0)
+        .collect()
+}
+
+/// Returns a new terminal in a folder, which runs a script and knows the command `atlasent`.
+fn terminal(folder: &Path, script: &str) -> Command {
+    let installed = Path::new(env!("CARGO_BIN_EXE_atlasent")).parent().unwrap();
+    let others = env::var("PATH").unwrap();
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-euc", script])
+        .current_dir(folder)
+        .env_clear()
+        .env("HOME", folder)
+        .env("PATH", format!("{}:{others}", installed.display()));
+    shell
+}
+
+/// Runs a script that succeeds. Returns its standard output.
+fn run(folder: &Path, script: &str) -> String {
+    let (code, stdout, stderr) = output(&mut terminal(folder, script));
+    assert_eq!(code, 0, "{script}: {stderr}");
+    stdout
+}
+
+/// Lists what waits for approval until something does. Returns its id.
+fn waiting_id(folder: &Path, list: &str) -> String {
+    for _ in 0..600 {
+        let listed = run(folder, list);
+        let id = listed
+            .split_whitespace()
+            .find(|word| word.starts_with("esc_"));
+        if let Some(id) = id {
+            return id.to_owned();
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    panic!("nothing waits for approval");
+}
+
+#[test]
+fn the_hold_of_the_readme_is_released_and_its_story_told() {
+    if env::var_os(CHILD).is_some() {
+        program::run();
+        return;
+    }
+    let [start, ask, approve, tell] = blocks()[..] else {
+        panic!("the section has four blocks of commands");
+    };
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path();
+    let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/first/policies");
+    fs::create_dir(folder.join("policies")).unwrap();
+    for file in fs::read_dir(policies).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), folder.join("policies").join(file.file_name())).unwrap();
+    }
+
+    // The first terminal.
+    let (install, rest) = start.split_once('\n').unwrap();
+    assert!(install.starts_with("cargo install "), "{install}");
+    let (keys, serve) = rest.rsplit_once('\n').unwrap();
+    run(folder, keys);
+    let serve = format!("exec {serve} --listen 127.0.0.1:0");
+    let server = Server::run(terminal(folder, &serve));
+    let address = server.address.to_string();
+    let here = |block: &str| {
+        assert!(block.contains(ADDRESS), "{block}");
+        block.replace(ADDRESS, &address)
+    };
+
+    // The second terminal.
+    let start_program = "cargo run --example held";
+    assert!(ask.contains(start_program), "{ask}");
+    let child = format!(
+        "'{}' --exact readme::the_hold_of_the_readme_is_released_and_its_story_told --nocapture",
+        env::current_exe().unwrap().display()
+    );
+    let ask = here(ask).replace(start_program, &child);
+    let mut program = terminal(folder, &ask);
+    program
+        .env(CHILD, "1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let program = program.spawn().unwrap();
+
+    // The third terminal.
+    let approve = here(approve);
+    let (list, _) = approve.rsplit_once('\n').unwrap();
+    let id = waiting_id(folder, list);
+    assert!(approve.contains("esc_…"), "{approve}");
+    run(folder, &approve.replace("esc_…", &id));
+    let ended = program.wait_with_output().unwrap();
+    let printed = String::from_utf8(ended.stdout).unwrap();
+    let errors = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.success(), "{printed}{errors}");
+    let shown = "deploy-bot deploys 4f2a9c1 to 500 replicas";
+    assert!(
+        section().contains(shown) && printed.contains(shown),
+        "{printed}"
+    );
+
+    // The third terminal keeps its variables.
+    let (exports, _) = list.split_once('\n').unwrap();
+    let told = run(folder, &format!("{exports}\n{tell}"));
+    let story = [
+        "verified: ",
+        "deploy.production by deploy-bot: completed",
+        "approval.requested",
+        "alice",
+        "approval.granted",
+        "evaluate.allow",
+        "permit.verified",
+        "permit.completed",
+        "1 permits: 1 completed, 0 failed, 0 cancelled, 0 unused, 0 used and never ended",
+    ];
+    let mut rest = &*told;
+    for step in story {
+        let at = rest
+            .find(step)
+            .unwrap_or_else(|| panic!("{step} is missing: {told}"));
+        rest = rest.get(at..).unwrap();
+    }
+}
