@@ -86,7 +86,10 @@ pub(crate) fn run(arguments: &Init) -> Result<Output, Failure> {
             }
         }
     }
-    Ok(Output::new(report(directory, &written, &warnings)))
+    let use_them = command_of_use(arguments);
+    Ok(Output::new(report(
+        directory, &written, &warnings, use_them,
+    )))
 }
 
 fn example() -> Vec<StarterFile> {
@@ -171,7 +174,27 @@ fn remove_written(written: &[PathBuf], directory: &Path, is_new: bool) {
     }
 }
 
-fn report(directory: &Path, written: &[PathBuf], warnings: &[String]) -> String {
+/// Returns the command that decides by the set: a guard in front of the server, or `serve`.
+fn command_of_use(arguments: &Init) -> String {
+    let policies = shell_argument(&arguments.directory.to_string_lossy());
+    match (&arguments.mcp, &arguments.name) {
+        (Some(server), Some(name)) => {
+            let words = shlex::split(server).unwrap_or_default();
+            let words = shlex::try_join(words.iter().map(String::as_str));
+            // A command that cannot be quoted stands as it was given.
+            let server = words.as_deref().unwrap_or(server);
+            format!("atlasent guard --name {name} --policies {policies} -- {server}")
+        }
+        _ => format!("atlasent serve --policies {policies}"),
+    }
+}
+
+fn report(
+    directory: &Path,
+    written: &[PathBuf],
+    warnings: &[String],
+    command_of_use: String,
+) -> String {
     let wrote = written
         .iter()
         .map(|path| format!("wrote {}", path.display()));
@@ -184,10 +207,7 @@ fn report(directory: &Path, written: &[PathBuf], warnings: &[String]) -> String 
             "atlasent policy test {}",
             shell_argument(&directory.join("tests.json").to_string_lossy())
         ),
-        format!(
-            "atlasent serve --policies {}",
-            shell_argument(&directory.to_string_lossy())
-        ),
+        command_of_use,
     ];
     let next = next.iter().map(|command| format!("  {command}"));
     let warnings = warnings.iter().map(|warning| format!("note: {warning}"));

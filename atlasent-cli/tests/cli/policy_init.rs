@@ -190,6 +190,27 @@ fn the_set_for_a_server_passes_its_checks_and_names_what_it_does_not_cover() {
         atlasent(commands[1].split(' ')).prints(),
         "6 passed, 0 failed\n"
     );
+    // The last command puts a guard in front of the same server.
+    let (options, guarded) = commands[2].split_once(" -- ").unwrap();
+    assert_eq!(options, format!("guard --name fs --policies {path}"));
+    assert_eq!(shlex::split(guarded), shlex::split(&server(&tools)));
+    // The client of that guard may read.
+    let help = atlasent(["guard", "--help"]).prints();
+    assert!(help.contains("[default: mcp-client]"), "{help}");
+    let context = r#"{"path":"/srv/files/a"}"#;
+    let read = [
+        "evaluate",
+        "--policies",
+        path,
+        "--agent",
+        "mcp-client",
+        "--action",
+        "mcp.fs.read",
+        "--context",
+        context,
+    ];
+    let decided = atlasent(read).prints();
+    assert!(decided.starts_with("allow"), "{decided}");
     // The same again overwrites nothing.
     assert!(atlasent(init).misuse().contains("already exists"));
 }

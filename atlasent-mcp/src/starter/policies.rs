@@ -3,8 +3,10 @@
 use super::types::quoted;
 use super::{Effect, Starter, StarterTool};
 
-/// Two groups, and an agent of each to start with.
+/// Two groups, and an agent of each to start with. A client of `atlasent guard` without a token is
+/// `mcp-client`, which may read.
 pub(super) const ENTITIES: &str = r#"[
+  { "uid": { "type": "Agent", "id": "mcp-client" }, "attrs": {}, "parents": [{ "type": "Group", "id": "tool-readers" }] },
   { "uid": { "type": "Agent", "id": "reader-agent" }, "attrs": {}, "parents": [{ "type": "Group", "id": "tool-readers" }] },
   {
     "uid": { "type": "Agent", "id": "writer-agent" },
