@@ -9,7 +9,7 @@ use super::access::ServerAccess;
 use super::text::line;
 use crate::exit::Failure;
 use crate::json::for_stdout;
-use crate::output::Output;
+use crate::output::{Output, escaped};
 use crate::runtime;
 
 /// List what waits for approval, the newest first
@@ -97,14 +97,32 @@ pub(super) fn run(arguments: &List) -> Result<Output, Failure> {
                 of_state += 1;
             }
         }
-        Ok(found)
+        let environment = match found.is_empty() && !arguments.json {
+            true => client.key_self().await.ok().map(|key| key.environment),
+            false => None,
+        };
+        Ok((found, environment))
     };
-    let mut found = runtime::run(listing)?;
+    let (mut found, environment) = runtime::run(listing)?;
     found.sort_by(|one, other| other.created_at.cmp(&one.created_at));
     found.truncate(limit);
     Ok(Output::new(match arguments.json {
         true => for_stdout(&json!({ "approvals": found }).to_string()),
-        false if found.is_empty() => "nothing waits for approval\n".to_owned(),
+        false if found.is_empty() => nothing(arguments, environment.as_deref()),
         false => found.iter().map(line).collect(),
     }))
+}
+
+/// Formats an empty list. It names the environment of the API key, if the server tells it: the
+/// decisions of the other environment are not listed.
+fn nothing(arguments: &List, environment: Option<&str>) -> String {
+    let nothing = match arguments.status {
+        Some(_) => "no such decision",
+        None => "nothing waits for approval",
+    };
+    let listed = environment.map(|environment| {
+        let environment = escaped(environment);
+        format!(": a `{environment}` key lists what `{environment}` keys asked for")
+    });
+    format!("{nothing}{}\n", listed.unwrap_or_default())
 }

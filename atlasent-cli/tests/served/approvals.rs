@@ -215,7 +215,10 @@ fn a_rejection_reaches_the_agent_and_its_reason_too() {
     assert_eq!(denied["decision"], "deny", "{denied}");
     assert_eq!(denied["reason"], "rejected by `alice`: not on a Friday");
     let list = served.ok(alice, &["approvals", "list"]);
-    assert_eq!(list, "nothing waits for approval\n");
+    assert_eq!(
+        list,
+        "nothing waits for approval: a `live` key lists what `live` keys asked for\n"
+    );
     let list = served.ok(
         alice,
         &["approvals", "list", "--status", "rejected", "--json"],
@@ -225,6 +228,37 @@ fn a_rejection_reaches_the_agent_and_its_reason_too() {
     let (code, _, stderr) = served.run(alice, &["approvals", "approve", "esc_1"]);
     assert_eq!(code, 2);
     assert!(stderr.contains("no such escalation"), "{stderr}");
+}
+
+#[test]
+fn an_empty_list_names_the_environment_that_was_listed() {
+    let served = Served::start(&[]);
+    assert_eq!(served.ask()["decision"], "hold");
+    let folder = served.data.path().to_str().unwrap();
+    let mut create = atlasent();
+    create.args(["key", "create", "--approver", "alice", "--data-dir", folder]);
+    let (code, key, stderr) = output(&mut create);
+    assert_eq!(code, 0, "{stderr}");
+    // A running server reads new keys within a second.
+    let list = |more: &[&str]| {
+        let arguments = [&["approvals", "list"][..], more].concat();
+        (0..20).find_map(|_| {
+            let (code, list, _) = served.run(key.trim(), &arguments);
+            if code != 0 {
+                std::thread::sleep(std::time::Duration::from_millis(200));
+            }
+            (code == 0).then_some(list)
+        })
+    };
+    let listed = "a `test` key lists what `test` keys asked for\n";
+    assert_eq!(
+        list(&[]).unwrap(),
+        format!("nothing waits for approval: {listed}")
+    );
+    assert_eq!(
+        list(&["--status", "approved"]).unwrap(),
+        format!("no such decision: {listed}")
+    );
 }
 
 #[test]
