@@ -23,6 +23,7 @@ mod issue;
 mod keys;
 mod operating;
 mod org;
+mod pages;
 mod policy_check;
 mod policy_init;
 mod policy_replay;
