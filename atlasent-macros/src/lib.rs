@@ -63,7 +63,7 @@ pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | the method | is |
 /// |---|---|
 /// | has [`#[protect(…)]`](macro@protect) | protected: the attribute obtains the permit |
-/// | takes a `Permit<A>` by value, where `A` is one action | protected: its callers pass the permit |
+/// | takes a `Permit<A>` by value, where `A` is one action, in a parameter without `#[cfg]` | protected: its callers pass the permit |
 /// | has `#[open("reason")]` | open; the reason is required |
 ///
 /// The boundary is every method of a trait, every method of a trait's implementation, and every

@@ -128,3 +128,26 @@ fn a_derived_action_has_its_resource_and_context() {
         ("r#type".into(), None, json!({"fn": 1}))
     );
 }
+
+#[derive(Action)]
+#[action("configured")]
+struct Configured {
+    kept: u8,
+    #[cfg(any())]
+    gone: NoSuchType,
+    #[cfg_attr(all(), action(skip))]
+    skipped: u8,
+}
+
+#[test]
+fn a_field_that_is_compiled_out_is_in_no_context() {
+    let action = Configured {
+        kept: 1,
+        skipped: 2,
+    };
+    assert_eq!(action.skipped, 2);
+    assert_eq!(
+        asks(action),
+        ("configured".into(), None, json!({"kept": 1}))
+    );
+}
