@@ -43,7 +43,8 @@ pub(super) struct Create {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// The environment of the key, which is part of its prefix
+    /// The environment of the key, which is part of its prefix; an approver sees what keys of the
+    /// same environment asked for
     #[arg(long, value_name = "ENVIRONMENT", default_value = "test")]
     environment: EnvironmentArg,
 
