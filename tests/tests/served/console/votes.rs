@@ -72,6 +72,30 @@ async fn two_people_release_what_the_page_shows_them() {
     assert!(closed.contains(&path), "{closed}");
     let open = alice.page("/console/approvals").await;
     assert!(open.contains("Nothing waits for approval."), "{open}");
+    assert!(
+        open.contains("You see what `test` keys asked for."),
+        "{open}"
+    );
+}
+
+#[tokio::test]
+async fn the_hold_of_the_readme_is_released_on_its_page() {
+    let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/first/policies");
+    let authority = LocalAuthority::in_memory(Policies::from_dir(policies).unwrap()).unwrap();
+    let served = Served::run(with_console(authority, ApiKeys::new(all_keys()))).await;
+    let context = json!({"commit": "4f2a9c1", "replicas": 500});
+    let id = held(&served, "deploy.production", context.clone()).await;
+    let alice = Browser::logged_in(&served, ALICE).await;
+    let page = alice.page(&format!("/console/approvals/{id}")).await;
+    for shown in ["deploy.production by deploy-bot", "big-rollouts-wait"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    let answer = alice.vote(&id, &[("vote", "approve")]).await;
+    assert_eq!(answer.status, 303, "{}", answer.text);
+    let again = ask(&served, "deploy.production", context.clone()).await;
+    assert_eq!(again["decision"], "allow", "{again}");
+    let again = ask(&served, "deploy.production", context).await;
+    assert_eq!(again["decision"], "hold", "{again}");
 }
 
 #[tokio::test]

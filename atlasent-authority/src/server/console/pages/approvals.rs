@@ -103,6 +103,7 @@ async fn read_rows<S: Store>(visit: &Visit<S>, list: &Shown) -> Result<Markup, A
                     ApprovalList::Open => "Nothing waits for approval.",
                     ApprovalList::Closed => "Nothing was decided yet.",
                 }
+                " You see what `" (visit.caller.key.environment.as_str()) "` keys asked for."
             }
         } @else {
             table {
