@@ -248,6 +248,7 @@ async fn listen_on(
             let resource = ProtectedResource {
                 url: url.parse().map_err(|_| unusable())?,
                 authorization_servers: listen.authorization_servers.clone(),
+                scopes: listen.scopes.clone(),
             };
             // `guard.example:443` is a URL with the scheme `guard.example`. The URL of a resource
             // has no fragment (RFC 9728, section 1.2).

@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use atlasent_authority::duration::parse_duration;
 use atlasent_mcp::guard::secret::SecretSource;
+use atlasent_mcp::mapping::is_scope;
 use atlasent_mcp::schema::Requirement;
 use atlasent_mcp::{Mapping, Rule};
 use serde::Deserialize;
@@ -46,6 +47,9 @@ use crate::serve::values::listen_address;
 
 /// How long a held call waits for people, unless the settings say otherwise.
 const WAIT: Duration = Duration::from_secs(600);
+
+/// What is wrong with a text that is no scope.
+const NO_SCOPE: &str = "a scope is one word of printable ASCII, such as `docs:read`";
 
 /// The settings of a guard.
 #[derive(Debug)]
@@ -147,6 +151,8 @@ struct SecretTable {
 struct RuleTable {
     action: Option<String>,
     resource: Option<String>,
+    /// The scope that a token has to grant.
+    scope: Option<String>,
     /// What a caller needs to set an argument of a tool, by the argument.
     #[serde(default)]
     require: BTreeMap<String, RequirementTable>,
@@ -168,6 +174,9 @@ pub(super) struct ListenTable {
     pub(super) url: Option<String>,
     #[serde(default)]
     pub(super) authorization_servers: Vec<String>,
+    /// The scopes that clients without a token are told to ask for.
+    #[serde(default)]
+    pub(super) scopes: Vec<String>,
     /// The origins of web pages that may call.
     #[serde(default)]
     pub(super) origins: Vec<String>,
@@ -267,11 +276,16 @@ impl Settings {
                     address: String::new(),
                     url: None,
                     authorization_servers: Vec::new(),
+                    scopes: Vec::new(),
                     origins: Vec::new(),
                 })
             }),
             None => file.listen,
         };
+        let mut scopes = listen.iter().flat_map(|listen| &listen.scopes);
+        if !scopes.all(|scope| is_scope(scope)) {
+            return Err(misuse(format!("`listen.scopes`: {NO_SCOPE}")));
+        }
         let mapping = match file.closed {
             true => Mapping::closed(&name),
             false => Mapping::standard(&name),
@@ -384,6 +398,12 @@ impl RuleTable {
         }
         if let Some(resource) = self.resource {
             rule = rule.resource(resource);
+        }
+        if let Some(scope) = self.scope {
+            if !is_scope(&scope) {
+                return Err(format!("`scope`: {NO_SCOPE}"));
+            }
+            rule = rule.scope(scope);
         }
         for (argument, table) in self.require {
             let requirement = table

@@ -45,6 +45,14 @@ fn an_error_of_the_settings_names_the_file_the_line_and_the_key() {
             &["[methods.\"a/b\"]", "tools"],
         ),
         (
+            "name = \"a\"\npolicies = \"p\"\n[methods.\"resources/read\"]\nscope = \"docs read\"",
+            &["[methods.\"resources/read\"]", "`scope`"],
+        ),
+        (
+            "name = \"a\"\npolicies = \"p\"\n[listen]\naddress = \"127.0.0.1:0\"\nscopes = [\"\"]",
+            &["`listen.scopes`"],
+        ),
+        (
             "name = \"a\"\npolicies = \"p\"\n[server]\nurl = \"https://x\"\nbearer = \"hunter2\"",
             &["line 5"],
         ),

@@ -156,14 +156,12 @@ impl Gate {
         let params = RawValue::from_string(params).ok()?;
         let operation = Operation::parse(uses, Some(&params)).ok()?;
         let action = self.shared.mapping.list_action(&operation)?;
+        self.require_scope(&operation, caller).ok()?;
         let mut requirements = BTreeSet::new();
-        if operation.kind() == Kind::Tool {
-            if self.require_scope(&operation, caller).is_err() {
-                return None;
-            }
-            if let Some(tool) = self.known_tool(name).ok()? {
-                requirements.clone_from(tool.requirements());
-            }
+        if operation.kind() == Kind::Tool
+            && let Some(tool) = self.known_tool(name).ok()?
+        {
+            requirements.clone_from(tool.requirements());
         }
         Some(Item {
             item,

@@ -190,6 +190,30 @@ impl Gate {
         Ok(granted)
     }
 
+    /// Returns the scope that an operation needs and that the token of its caller does not grant.
+    /// Returns `None` for an operation that needs no scope or is not mapped, and for a caller
+    /// without a token.
+    ///
+    /// [`authorize`](Self::authorize) refuses such an operation. A transport that can ask clients
+    /// for another token, as HTTP does with the status 403, asks for this scope.
+    #[cfg(feature = "ati")]
+    #[must_use]
+    pub fn missing_scope(&self, operation: &Operation, caller: &Caller) -> Option<String> {
+        if operation.is_open() {
+            return None;
+        }
+        let scope = self.lacking_scope(operation, caller)?;
+        // Another scope does not help an operation that is refused for another reason.
+        self.action(operation).is_ok().then_some(scope)
+    }
+
+    #[cfg(feature = "ati")]
+    fn lacking_scope(&self, operation: &Operation, caller: &Caller) -> Option<String> {
+        let (scope, claims) = (self.shared.mapping.scope(operation)?, caller.claims()?);
+        let is_granted = claims.scopes().grants(&scope).unwrap_or(false);
+        (!is_granted).then_some(scope)
+    }
+
     /// Returns the action that an operation is.
     fn action(&self, operation: &Operation) -> Result<AuthorizedOperation, Refusal> {
         let mapped = self.shared.mapping.action(operation);
@@ -198,15 +222,13 @@ impl Gate {
         Ok(AuthorizedOperation::new(mapped, operation.clone()))
     }
 
-    /// Refuses a caller whose token does not grant the scope of a tool, before the arguments are
-    /// looked at. The request for the permit checks the scope once more.
+    /// Refuses a caller whose token does not grant the scope of an operation, before the arguments
+    /// are looked at. The request for the permit checks the scope once more.
     #[cfg(feature = "ati")]
     fn require_scope(&self, operation: &Operation, caller: &Caller) -> Result<(), Refusal> {
-        match (self.shared.mapping.scope(operation), caller.claims()) {
-            (Some(scope), Some(claims)) if !claims.scopes().grants(&scope).unwrap_or(false) => {
-                Err(Refusal::missing_scope_of(&scope))
-            }
-            _ => Ok(()),
+        match self.lacking_scope(operation, caller) {
+            Some(scope) => Err(Refusal::missing_scope_of(&scope)),
+            None => Ok(()),
         }
     }
 

@@ -138,6 +138,15 @@ impl Guard {
         self.gate.authorize(&operation, caller, progress).await
     }
 
+    /// Returns the scope that a request of the client needs and that the token of its caller lacks.
+    pub(crate) fn missing_scope(&self, message: &Message, caller: &Caller) -> Option<String> {
+        let operation = operation(message).ok()?;
+        match operation.is_for_server() {
+            true => self.gate.missing_scope(&operation, caller),
+            false => None,
+        }
+    }
+
     /// Obtains the clearance of a request of the server to the client.
     pub(crate) async fn authorize_for_server(
         &self,

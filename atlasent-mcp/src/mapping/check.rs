@@ -2,7 +2,7 @@
 
 use atlasent::AnyAction;
 
-use super::Mapping;
+use super::{Mapping, Rule, is_scope};
 use crate::operation::{Kind, Operation, shown};
 use crate::tool::Tool;
 
@@ -31,6 +31,11 @@ pub enum MappingError {
     /// An action of the mapping has no valid name.
     #[error("`{0}` is mapped to an action whose name is empty or longer than 256 characters")]
     ActionName(String),
+    /// A rule sets a scope that no token can grant.
+    #[error(
+        "the scope of `{0}` is empty or has a character that no scope has: use printable ASCII without spaces"
+    )]
+    Scope(String),
     /// Two tools of a server have the same name.
     #[error("the server has two tools with the name `{0}`")]
     RepeatedTool(String),
@@ -80,6 +85,7 @@ impl Mapping {
                     argument: shown(argument),
                 });
             }
+            check_scope(name, rule)?;
             let action = rule.action.clone();
             let action = action.unwrap_or_else(|| self.tool_action(name));
             check_action(name, action)?;
@@ -93,10 +99,18 @@ impl Mapping {
             if is_mapped_otherwise {
                 return Err(MappingError::Method(shown(method)));
             }
+            check_scope(method, rule)?;
             let action = rule.action.clone();
             check_action(method, action.unwrap_or_else(|| self.method_action(method)))?;
         }
         Ok(())
+    }
+}
+
+fn check_scope(of: &str, rule: &Rule) -> Result<(), MappingError> {
+    match rule.scope.as_deref().is_none_or(is_scope) {
+        true => Ok(()),
+        false => Err(MappingError::Scope(shown(of))),
     }
 }
 
@@ -112,7 +126,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::Rule;
     use crate::schema::Requirement;
 
     fn tools() -> [Tool; 2] {
@@ -141,6 +154,8 @@ mod tests {
             ),
             (Rule::new().action(""), "read"),
             (Rule::new().action("x".repeat(257)), "read"),
+            (Rule::new().scope(""), "read"),
+            (Rule::new().scope("two scopes"), "read"),
         ] {
             assert!(
                 check(|m| m.tool(name, rule.clone())).is_err(),
@@ -166,6 +181,8 @@ mod tests {
         }
         for method in ["resources/read", "acme/deploy", "subscriptions/listen"] {
             assert_eq!(check(|m| m.method(method, Rule::new())), Ok(()), "{method}");
+            let unusable = Rule::new().scope("a\"b");
+            assert!(check(|m| m.method(method, unusable)).is_err(), "{method}");
         }
     }
 

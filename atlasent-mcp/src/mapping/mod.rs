@@ -15,6 +15,8 @@ mod check;
 mod rule;
 
 use std::collections::BTreeMap;
+#[cfg(feature = "guard")]
+use std::collections::BTreeSet;
 
 pub use check::MappingError;
 pub use rule::Rule;
@@ -199,13 +201,33 @@ impl Mapping {
         })
     }
 
-    /// Returns the scope that a token must grant for an operation: `tool:<server>:<tool>` for a
-    /// tool, and none for all others, on which the policies decide.
+    /// Returns the scope that a token must grant for an operation: that of its rule, or
+    /// `tool:<server>:<tool>` for a tool. Other operations without a rule need no scope.
     pub(crate) fn scope(&self, operation: &Operation) -> Option<String> {
+        if let Some(scope) = self.rule(operation).and_then(|rule| rule.scope.as_ref()) {
+            return Some(scope.clone());
+        }
         let tool = operation
             .target()
             .filter(|_| operation.kind() == Kind::Tool)?;
-        Some(format!("tool:{}:{tool}", self.server))
+        Some(self.tool_scope(tool))
+    }
+
+    /// Returns the scopes that the operations of the mapping need. A pattern stands for the tools
+    /// that no rule names.
+    #[cfg(feature = "guard")]
+    pub(crate) fn scopes(&self) -> BTreeSet<String> {
+        let tools = self.tools.iter().map(|(tool, rule)| match &rule.scope {
+            Some(scope) => scope.clone(),
+            None => self.tool_scope(tool),
+        });
+        let methods = self.methods.values().filter_map(|rule| rule.scope.clone());
+        let all_tools = self.is_standard.then(|| self.tool_scope("*"));
+        tools.chain(methods).chain(all_tools).collect()
+    }
+
+    fn tool_scope(&self, tool: &str) -> String {
+        format!("tool:{}:{tool}", self.server)
     }
 
     pub(crate) fn tool_action(&self, tool: &str) -> String {
@@ -215,6 +237,14 @@ impl Mapping {
     fn method_action(&self, method: &str) -> String {
         format!("mcp.{}:{method}", self.server)
     }
+}
+
+/// Returns whether a text can be a scope: one or more printable ASCII characters other than the
+/// space, `"` and `\` (RFC 6749, section 3.3).
+#[must_use]
+pub fn is_scope(text: &str) -> bool {
+    let is_plain = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+    !text.is_empty() && text.bytes().all(is_plain)
 }
 
 /// The name and the resource of an operation.
@@ -240,6 +270,8 @@ fn resource_argument(operation: &Operation, argument: &str) -> Result<String, Un
 
 #[cfg(test)]
 mod tests {
+    use serde_json::value::RawValue;
+
     use super::*;
 
     fn call(tool: &str, arguments: &str) -> Operation {
@@ -288,7 +320,7 @@ mod tests {
     #[test]
     fn no_name_of_a_tool_makes_it_another_action() {
         let mapping = Mapping::standard("fs").unwrap();
-        let read = serde_json::value::RawValue::from_string(r#"{"uri":"u"}"#.to_owned()).unwrap();
+        let read = RawValue::from_string(r#"{"uri":"u"}"#.to_owned()).unwrap();
         let read = Operation::parse("resources/read", Some(&read)).unwrap();
         let read = name(&mapping, &read).unwrap();
         for tool in ["resources/read", ":resources/read", "fs:resources/read"] {
@@ -316,6 +348,37 @@ mod tests {
                 mapping.action(&call("read", arguments)).is_err(),
                 "{arguments}"
             );
+        }
+    }
+
+    #[test]
+    fn a_rule_sets_the_scope_of_an_operation_and_tools_have_one_of_their_own() {
+        let mapping = Mapping::standard("fs")
+            .unwrap()
+            .tool("read", Rule::new())
+            .tool("write", Rule::new().scope("fs:write"))
+            .method("prompts/get", Rule::new().scope("fs:prompts"));
+        let prompt = RawValue::from_string(r#"{"name":"review"}"#.to_owned()).unwrap();
+        let prompt = Operation::parse("prompts/get", Some(&prompt)).unwrap();
+        let roots = Operation::parse("roots/list", None).unwrap();
+        for (operation, scope) in [
+            (call("read", "{}"), Some("tool:fs:read")),
+            (call("write", "{}"), Some("fs:write")),
+            (call("other", "{}"), Some("tool:fs:other")),
+            (prompt, Some("fs:prompts")),
+            (roots, None),
+        ] {
+            assert_eq!(mapping.scope(&operation).as_deref(), scope, "{operation:?}");
+        }
+    }
+
+    #[test]
+    fn a_scope_is_one_word_that_a_header_can_hold() {
+        for scope in ["a", "tool:fs:*", "docs:read", "!#~"] {
+            assert!(is_scope(scope), "{scope}");
+        }
+        for text in ["", "a b", "a\"", "a\\", "a\n", "\u{e9}", "a\u{7f}"] {
+            assert!(!is_scope(text), "{text:?}");
         }
     }
 

@@ -9,6 +9,7 @@ use crate::schema::Requirement;
 pub struct Rule {
     pub(super) action: Option<String>,
     pub(super) resource: Option<String>,
+    pub(super) scope: Option<String>,
     pub(super) requirements: BTreeMap<String, Requirement>,
 }
 
@@ -31,6 +32,15 @@ impl Rule {
     #[must_use]
     pub fn resource(mut self, argument: impl Into<String>) -> Self {
         self.resource = Some(argument.into());
+        self
+    }
+
+    /// Sets the ATI scope that a token must grant for the operation, such as `docs:read` for
+    /// `resources/read`. The default is `tool:<server>:<tool>` for a tool, and no scope for a
+    /// method.
+    #[must_use]
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
         self
     }
 

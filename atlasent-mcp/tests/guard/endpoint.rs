@@ -38,6 +38,7 @@ async fn the_metadata_is_where_the_challenge_says_and_names_the_audience() {
         let resource = ProtectedResource {
             url: url.parse().unwrap(),
             authorization_servers: Vec::new(),
+            scopes: Vec::new(),
         };
         let key = SigningKey::from_hex(SECRET).unwrap();
         let verifier = Verifier::builder(key.verifying_key()).audience(resource.audience());

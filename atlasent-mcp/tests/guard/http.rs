@@ -99,6 +99,7 @@ pub(crate) fn by_token(authorization_servers: Vec<String>) -> Authentication {
         resource: ProtectedResource {
             url: AUDIENCE.parse().unwrap(),
             authorization_servers,
+            scopes: Vec::new(),
         },
     }
 }

@@ -17,6 +17,7 @@ mod http_server;
 mod matrix;
 mod over_http;
 mod pins;
+mod scopes;
 mod session;
 mod smuggling;
 mod stale;

@@ -3,14 +3,18 @@
 
 use std::collections::BTreeSet;
 
-use ati_client::Verifier;
+use ati_client::{Verifier, parse_scopes};
 use atlasent::text::bearer_token;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderValue};
 use reqwest::Url;
 use serde_json::{Value, json};
 
-use crate::Caller;
+use crate::mapping::is_scope;
+use crate::{Caller, Mapping};
+
+/// The most bytes of a token's scopes that a challenge repeats: clients and proxies limit headers.
+const MAX_GRANTED: usize = 2 * 1024;
 
 /// The path of the metadata of a protected resource (RFC 9728, section 3).
 const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
@@ -37,6 +41,7 @@ pub enum Authentication {
 /// let resource = ProtectedResource {
 ///     url: "https://Guard.example:443".parse()?,
 ///     authorization_servers: Vec::new(),
+///     scopes: Vec::new(),
 /// };
 /// assert_eq!(resource.audience(), "https://guard.example/");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -47,6 +52,9 @@ pub struct ProtectedResource {
     pub url: Url,
     /// The URLs of the authorization servers that issue tokens for it.
     pub authorization_servers: Vec<String>,
+    /// The scopes that clients without a token are told to ask for. If it is empty, the metadata
+    /// lists all scopes of the mapping, with `tool:<server>:*` for the tools that no rule names.
+    pub scopes: Vec<String>,
 }
 
 /// Why a request has no caller.
@@ -86,17 +94,37 @@ impl Authentication {
         caller.ok_or(Unauthenticated::InvalidToken)
     }
 
-    /// Returns the challenge of a request without a valid token (RFC 6750, RFC 9728 section 5.1).
-    pub(super) fn challenge(&self, why: Unauthenticated) -> Option<HeaderValue> {
+    /// Returns the challenge of a request without a valid token. `scope` is that of the request, if
+    /// it is known.
+    pub(super) fn challenge(
+        &self,
+        why: Unauthenticated,
+        scope: Option<&str>,
+    ) -> Option<HeaderValue> {
         let Self::Token { resource, .. } = self else {
             return None;
         };
         let error = match why {
-            Unauthenticated::NoToken => "",
-            Unauthenticated::InvalidToken => r#"error="invalid_token", "#,
+            Unauthenticated::NoToken => None,
+            Unauthenticated::InvalidToken => Some("invalid_token"),
         };
-        let metadata = resource.metadata_url();
-        HeaderValue::from_str(&format!(r#"Bearer {error}resource_metadata="{metadata}""#)).ok()
+        let configured = resource.scopes.iter().map(String::as_str);
+        resource.challenge(error, scope.into_iter().chain(configured))
+    }
+
+    /// Returns the challenge of a request whose token lacks a scope.
+    ///
+    /// It names the scopes of the token, too: some clients ask for exactly the named scopes, and
+    /// their next token would grant this request and no other one.
+    pub(super) fn scope_challenge(&self, scope: &str, caller: &Caller) -> Option<HeaderValue> {
+        let Self::Token { resource, .. } = self else {
+            return None;
+        };
+        let granted = caller.claims().map(|claims| claims.scopes().as_str());
+        let granted = granted.filter(|granted| granted.len() <= MAX_GRANTED);
+        let granted = parse_scopes(granted.unwrap_or_default());
+        let scopes = std::iter::once(scope).chain(granted);
+        resource.challenge(Some("insufficient_scope"), scopes)
     }
 
     /// Returns the paths of the metadata. A reverse proxy may serve the endpoint at another path,
@@ -111,14 +139,22 @@ impl Authentication {
     }
 
     /// Returns the metadata of the endpoint (RFC 9728, section 2).
-    pub(super) fn metadata(&self) -> Option<Value> {
+    ///
+    /// Everyone can read it, so it names no tool that only the server's list names.
+    pub(super) fn metadata(&self, mapping: &Mapping) -> Option<Value> {
         let Self::Token { resource, .. } = self else {
             return None;
         };
+        let mut scopes = resource.scopes.clone();
+        if scopes.is_empty() {
+            scopes.extend(mapping.scopes());
+        }
+        scopes.retain(|scope| is_scope(scope));
         Some(json!({
             "resource": resource.audience(),
             "authorization_servers": resource.authorization_servers,
             "bearer_methods_supported": ["header"],
+            "scopes_supported": scopes,
         }))
     }
 }
@@ -130,6 +166,28 @@ impl ProtectedResource {
     #[must_use]
     pub fn audience(&self) -> &str {
         self.url.as_str()
+    }
+
+    /// Writes a challenge (RFC 6750, section 3, and RFC 9728, section 5.1). A text that is no scope
+    /// is left out.
+    fn challenge<'a>(
+        &self,
+        error: Option<&str>,
+        scopes: impl Iterator<Item = &'a str>,
+    ) -> Option<HeaderValue> {
+        let mut named: Vec<&str> = Vec::new();
+        for scope in scopes.filter(|scope| is_scope(scope)) {
+            if !named.contains(&scope) {
+                named.push(scope);
+            }
+        }
+        let mut parameters = Vec::new();
+        parameters.extend(error.map(|error| format!(r#"error="{error}""#)));
+        if !named.is_empty() {
+            parameters.push(format!(r#"scope="{}""#, named.join(" ")));
+        }
+        parameters.push(format!(r#"resource_metadata="{}""#, self.metadata_url()));
+        HeaderValue::from_str(&format!("Bearer {}", parameters.join(", "))).ok()
     }
 
     /// Returns the URL of the metadata: the well-known path, before the path of the endpoint.

@@ -21,6 +21,7 @@ use super::headers::{self, FIRST_WITHOUT_SESSIONS, LAST_EVENT_ID, PROTOCOL_VERSI
 use super::outbox::{Reader, parse_event_id};
 use super::reply::{event_stream, respond};
 use super::request::{has_loopback_host, media_type, only};
+use super::scopes::{MissingScope, scope_of_head};
 use super::sessions::{HttpSession, NoStream, NotOpened, Sessions};
 use super::slots::NoSlot;
 use crate::Caller;
@@ -68,6 +69,7 @@ pub struct EndpointSettings {
 }
 
 struct Shared {
+    guard: Arc<Guard>,
     sessions: Arc<Sessions>,
     settings: EndpointSettings,
     /// Whether requests of the versions without sessions can be forwarded.
@@ -77,7 +79,9 @@ struct Shared {
 /// Why a request gets an HTTP error.
 enum Rejection {
     Status(StatusCode, &'static str),
-    Unauthenticated(Unauthenticated),
+    /// A request without a caller, and the scope that it needs, if its head tells it.
+    Unauthenticated(Unauthenticated, Option<String>),
+    MissingScope(MissingScope),
     Malformed(Malformed),
     Rpc(StatusCode, String),
 }
@@ -103,8 +107,10 @@ impl Endpoint {
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        let sessions = Arc::new(Sessions::new(self.guard, self.upstream.clone()));
+        let sessions = Sessions::new(Arc::clone(&self.guard), self.upstream.clone());
+        let sessions = Arc::new(sessions);
         let shared = Arc::new(Shared {
+            guard: self.guard,
             sessions: Arc::clone(&sessions),
             settings: self.settings,
             forwards_single_requests: self.upstream.is_http(),
@@ -166,7 +172,8 @@ async fn on_delete(State(shared): State<Arc<Shared>>, request: Request) -> Respo
 }
 
 async fn on_metadata(State(shared): State<Arc<Shared>>) -> Response {
-    match shared.settings.authentication.metadata() {
+    let mapping = shared.guard.gate().mapping();
+    match shared.settings.authentication.metadata(mapping) {
         Some(metadata) => Json(metadata).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
@@ -185,6 +192,10 @@ impl Shared {
             let text = error_response(message.kind().id(), HEADER_MISMATCH, why, None);
             Rejection::Rpc(StatusCode::BAD_REQUEST, text)
         })?;
+        let authentication = &self.settings.authentication;
+        if let Some(missing) = MissingScope::find(&self.guard, authentication, &message, &caller) {
+            return Err(Rejection::MissingScope(missing));
+        }
         let session = self.session_for(&parts, &message, &caller)?;
         let room = session.reserve().await.map_err(|()| gone())?;
         let kind = message.kind().clone();
@@ -261,7 +272,10 @@ impl Shared {
             ));
         }
         let caller = self.settings.authentication.caller(&parts.headers);
-        caller.map_err(Rejection::Unauthenticated)
+        caller.map_err(|why| {
+            let scope = scope_of_head(self.guard.gate().mapping(), &parts.headers);
+            Rejection::Unauthenticated(why, scope)
+        })
     }
 
     /// Returns the session that a request names. `id` is that of its message, if it has one.
@@ -370,13 +384,18 @@ impl Shared {
             ),
             Rejection::Malformed(malformed) => json(StatusCode::BAD_REQUEST, malformed.response()),
             Rejection::Rpc(status, text) => json(status, text),
-            Rejection::Unauthenticated(why) => {
+            Rejection::Unauthenticated(why, scope) => {
                 let mut response = StatusCode::UNAUTHORIZED.into_response();
-                if let Some(challenge) = self.settings.authentication.challenge(why) {
+                let challenge = self
+                    .settings
+                    .authentication
+                    .challenge(why, scope.as_deref());
+                if let Some(challenge) = challenge {
                     response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
                 }
                 response
             }
+            Rejection::MissingScope(missing) => missing.response(),
         }
     }
 }

@@ -2,7 +2,11 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::to_raw_value;
 
+use super::request::only;
+use crate::Operation;
 use crate::guard::message::{Kind, Message};
 
 /// The id of a session.
@@ -20,6 +24,9 @@ pub(crate) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
 /// The first version of the protocol without sessions.
 pub(crate) const FIRST_WITHOUT_SESSIONS: &str = "2026-07-28";
+
+/// The start of a name that a header holds in Base64 (SEP-2243).
+const ENCODED: &str = "=?base64?";
 
 /// The members of `params` that headers repeat.
 #[derive(Default, Deserialize)]
@@ -111,6 +118,20 @@ pub(super) fn check(message: &Message, headers: &HeaderMap) -> Result<(), &'stat
     }
 }
 
+/// Reads what a request asks for from its headers alone. Returns `None` if they do not tell it, or
+/// tell it in Base64.
+pub(super) fn operation(headers: &HeaderMap) -> Option<Operation> {
+    let method = only(headers, &METHOD)?;
+    let member = match method {
+        "tools/call" | "prompts/get" => "name",
+        "resources/read" | "resources/subscribe" => "uri",
+        _ => return None,
+    };
+    let name = only(headers, &NAME).filter(|name| !name.starts_with(ENCODED))?;
+    let params = to_raw_value(&json!({ member: name })).ok()?;
+    Operation::parse(method, Some(&params)).ok()
+}
+
 /// Writes a text as the value of a header: as it is, or in Base64 where a header cannot hold it
 /// (SEP-2243).
 fn header_text(text: &str) -> Option<HeaderValue> {
@@ -119,10 +140,10 @@ fn header_text(text: &str) -> Option<HeaderValue> {
     let is_plain = text.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
         && !text.is_empty()
         && text.trim() == text
-        && !(text.starts_with("=?base64?") && text.ends_with("?="));
+        && !(text.starts_with(ENCODED) && text.ends_with("?="));
     let value = match is_plain {
         true => text.to_owned(),
-        false => format!("=?base64?{}?=", Base64::encode_string(text.as_bytes())),
+        false => format!("{ENCODED}{}?=", Base64::encode_string(text.as_bytes())),
     };
     HeaderValue::from_str(&value).ok()
 }

@@ -7,6 +7,7 @@ mod headers;
 mod outbox;
 mod reply;
 mod request;
+mod scopes;
 mod sessions;
 mod slots;
 mod sse;

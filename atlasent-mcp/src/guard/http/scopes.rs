@@ -1,0 +1,71 @@
+//! Requests whose token lacks a scope.
+//!
+//! The authorization chapter of the protocol answers such a request with 403 and a challenge, so
+//! that the client gets a token with the scope and sends the request again ("Scope Challenge
+//! Handling"). A model never has to see this refusal. All other refusals are tool errors in a 200:
+//!
+//! | refusal | status | why |
+//! |---|---|---|
+//! | the token lacks the scope of a tool, a resource, a prompt or another method | 403 | another token helps |
+//! | the policies deny, hold or escalate; a rate is used up; the arguments are invalid; a tool changed | 200 | no token helps: clients would log in again and again, and hide the reason from the model |
+//! | a field needs a scope that hides it | 200 | a challenge would name a field that the caller may not know of |
+//! | the operation is not mapped | 200 | no token helps |
+//!
+//! The body of a 403 is the response that stdio has: a tool error with structured content, or a
+//! JSON-RPC error. A client that cannot get another token shows it, so that a model reads why.
+//!
+//! The scope is checked before the message reaches a session, because a session has no status. The
+//! session checks it again with everything else.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+
+use super::authentication::Authentication;
+use super::headers;
+use crate::guard::Guard;
+use crate::guard::message::{Kind, Message};
+use crate::{Caller, Mapping, Refusal};
+
+/// The refusal of a request whose token lacks a scope.
+pub(super) struct MissingScope {
+    challenge: Option<HeaderValue>,
+    /// The JSON-RPC response.
+    text: String,
+}
+
+impl MissingScope {
+    /// Returns the refusal of a request if the token of its caller lacks the scope that it needs.
+    pub(super) fn find(
+        guard: &Guard,
+        authentication: &Authentication,
+        message: &Message,
+        caller: &Caller,
+    ) -> Option<Self> {
+        let Kind::Request { id, .. } = message.kind() else {
+            return None;
+        };
+        let scope = guard.missing_scope(message, caller)?;
+        let refusal = Refusal::missing_scope_of(&scope);
+        Some(Self {
+            challenge: authentication.scope_challenge(&scope, caller),
+            text: guard.refused(message, id, &refusal),
+        })
+    }
+
+    pub(super) fn response(self) -> Response {
+        let kind = [(CONTENT_TYPE, "application/json")];
+        let mut response = (StatusCode::FORBIDDEN, kind, self.text).into_response();
+        let challenge = self.challenge.map(|value| (WWW_AUTHENTICATE, value));
+        response.headers_mut().extend(challenge);
+        response
+    }
+}
+
+/// Returns the scope that a request needs, if its headers tell it: the body of a request without a
+/// caller is not read.
+pub(super) fn scope_of_head(mapping: &Mapping, headers: &HeaderMap) -> Option<String> {
+    let operation = headers::operation(headers)?;
+    mapping.list_action(&operation)?;
+    mapping.scope(&operation)
+}
