@@ -2,7 +2,8 @@
 
 mod accept;
 pub(crate) mod authority;
-mod settings;
+pub(crate) mod server;
+pub(crate) mod settings;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -13,14 +14,11 @@ use std::time::Duration;
 
 use ati_client::Verifier;
 use atlasent_authority::duration::parse_duration;
-use atlasent_mcp::credential::HostCredential;
-use atlasent_mcp::guard::http::{
-    Authentication, Endpoint, EndpointSettings, HttpUpstream, ProtectedResource,
-};
+use atlasent_mcp::guard::http::{Authentication, Endpoint, EndpointSettings, ProtectedResource};
 use atlasent_mcp::guard::paths::PathRules;
 use atlasent_mcp::guard::pins::Pins;
-use atlasent_mcp::guard::secret::{EnvSecret, forbid_inspection};
-use atlasent_mcp::guard::{Guard, ServerCommand, Upstream, stdio};
+use atlasent_mcp::guard::secret::forbid_inspection;
+use atlasent_mcp::guard::{Guard, Upstream, stdio};
 use atlasent_mcp::{Caller, Gate};
 use clap::{Args, Subcommand};
 
@@ -32,7 +30,8 @@ use crate::serve::stop_signal;
 use crate::serve::values::listen_address;
 use accept::Accept;
 use authority::GuardAuthority;
-use settings::{ListenTable, SecretHeaderName, ServerChoice, Settings};
+use server::ServerChoice;
+use settings::{ListenTable, Settings};
 
 /// The agent of a client without a token, unless the settings name it.
 const AGENT: &str = "mcp-client";
@@ -180,7 +179,10 @@ async fn serve(arguments: &GuardArgs, settings: Settings) -> Result<Output, Fail
         })?;
         guard = guard.with_paths(rules);
     }
-    let (guard, upstream) = upstream(guard, server)?;
+    let (upstream, secret) = server.upstream(&*authority.authority)?;
+    if let Some(secret) = secret {
+        guard = guard.with_secret(secret);
+    }
     let guard = Arc::new(guard);
     let ended = match &settings.listen {
         None => {
@@ -287,59 +289,6 @@ async fn listen_on(
         .map_err(Failure::misuse)
 }
 
-/// Returns how the server is reached, and the guard with its credentials.
-fn upstream(guard: Guard, server: &ServerChoice) -> Result<(Guard, Upstream), Failure> {
-    match server {
-        ServerChoice::Command {
-            words,
-            secrets,
-            withheld,
-        } => {
-            let (program, arguments) = words
-                .split_first()
-                .ok_or_else(|| Failure::misuse("the command of the server is empty"))?;
-            let secrets = secrets.iter().map(|(name, source)| {
-                let value = source.read().map_err(Failure::misuse)?;
-                Ok(EnvSecret::new(name, value))
-            });
-            let command = ServerCommand {
-                program: program.clone(),
-                arguments: arguments.to_vec(),
-                secrets: secrets.collect::<Result<_, Failure>>()?,
-                withheld: withheld.clone(),
-            };
-            Ok((guard, Upstream::Command(Arc::new(command))))
-        }
-        ServerChoice::Url { url, secret } => {
-            let parsed = url
-                .parse()
-                .map_err(|_| Failure::misuse("the URL of the server is invalid"))?;
-            let upstream = HttpUpstream::new(parsed).map_err(Failure::misuse)?;
-            let guard = match secret {
-                None => guard,
-                Some((header, source)) => {
-                    let value = source.read().map_err(Failure::misuse)?;
-                    let secret = match header {
-                        SecretHeaderName::Bearer => HostCredential::bearer(url, value),
-                        SecretHeaderName::Other(name) => {
-                            let name = name.parse().map_err(|_| {
-                                Failure::misuse("`server.header.name` is not the name of a header")
-                            })?;
-                            HostCredential::header(url, name, value)
-                        }
-                    };
-                    let secret = secret.map_err(Failure::misuse)?;
-                    let secret = secret
-                        .granted_by(&**guard.gate().authority())
-                        .map_err(Failure::misuse)?;
-                    guard.with_secret(secret)
-                }
-            };
-            Ok((guard, Upstream::Http(Arc::new(upstream))))
-        }
-    }
-}
-
 /// Returns the folder of a guard, which is created for its owner alone.
 fn data_folder(data: &DataDir, name: &str) -> Result<PathBuf, Failure> {
     if !atlasent_mcp::guard::pins::is_server_name(name) {
@@ -361,15 +310,9 @@ fn pins_folder(data: &Path) -> PathBuf {
 }
 
 fn unusable_server(server: &ServerChoice, error: &std::io::Error) -> Failure {
-    match server {
-        ServerChoice::Command { words, .. } => {
-            let program = words
-                .first()
-                .map(|word| word.to_string_lossy().into_owned());
-            let program = output::escaped(&program.unwrap_or_default());
-            Failure::misuse(format!("cannot run the server `{program}`: {error}"))
-        }
-        ServerChoice::Url { .. } => Failure::misuse(error),
+    match server.program() {
+        Some(program) => Failure::misuse(format!("cannot run the server `{program}`: {error}")),
+        None => Failure::misuse(error),
     }
 }
 

@@ -34,12 +34,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atlasent_authority::duration::parse_duration;
-use atlasent_mcp::guard::secret::SecretSource;
 use atlasent_mcp::mapping::is_scope;
 use atlasent_mcp::schema::Requirement;
 use atlasent_mcp::{Mapping, Rule};
 use serde::Deserialize;
 
+use super::server::{ServerChoice, ServerTable};
 use super::{CommonArgs, SideArgs};
 use crate::exit::Failure;
 use crate::files::explain_toml;
@@ -47,6 +47,9 @@ use crate::serve::values::listen_address;
 
 /// How long a held call waits for people, unless the settings say otherwise.
 const WAIT: Duration = Duration::from_secs(600);
+
+/// What is wrong with a server without a name.
+const NO_NAME: &str = "the server has no name: set `--name`, which is part of action names";
 
 /// What is wrong with a text that is no scope.
 const NO_SCOPE: &str = "a scope is one word of printable ASCII, such as `docs:read`";
@@ -64,6 +67,13 @@ pub(super) struct Settings {
     pub(super) mapping: Mapping,
 }
 
+/// A server, and its name in actions: what policies are written for.
+#[derive(Debug)]
+pub(crate) struct NamedServer {
+    pub(crate) name: String,
+    pub(crate) server: ServerChoice,
+}
+
 /// Where decisions come from.
 #[derive(Debug)]
 pub(super) enum AuthorityChoice {
@@ -74,29 +84,6 @@ pub(super) enum AuthorityChoice {
     },
     /// A server with the AtlaSent API.
     Url(String),
-}
-
-/// How the server behind the guard is reached.
-#[derive(Debug)]
-pub(super) enum ServerChoice {
-    Command {
-        words: Vec<OsString>,
-        secrets: Vec<(String, SecretSource)>,
-        /// The environment variables that secrets of the settings are read from.
-        withheld: Vec<String>,
-    },
-    Url {
-        url: String,
-        /// The header of the credentials, and where they are read from.
-        secret: Option<(SecretHeaderName, SecretSource)>,
-    },
-}
-
-/// The header that carries the credentials.
-#[derive(Debug)]
-pub(super) enum SecretHeaderName {
-    Bearer,
-    Other(String),
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -118,32 +105,6 @@ struct SettingsFile {
     /// Whether only the named tools and methods are mapped.
     #[serde(default)]
     closed: bool,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ServerTable {
-    command: Option<Vec<String>>,
-    #[serde(default)]
-    env: BTreeMap<String, SecretTable>,
-    url: Option<String>,
-    bearer: Option<SecretTable>,
-    header: Option<HeaderTable>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HeaderTable {
-    name: String,
-    value: SecretTable,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SecretTable {
-    file: Option<PathBuf>,
-    env: Option<String>,
-    command: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -203,9 +164,7 @@ impl Settings {
         };
         let misuse = |why: String| Failure::misuse(format!("{source}{why}"));
         let name = arguments.name.clone().or(file.name);
-        let name = name.ok_or_else(|| {
-            Failure::misuse("the server has no name: set `--name`, which is part of action names")
-        })?;
+        let name = name.ok_or_else(|| Failure::misuse(NO_NAME))?;
         let wait = match (sides.wait, &file.wait) {
             (Some(wait), _) => wait,
             (None, Some(text)) => {
@@ -242,33 +201,8 @@ impl Settings {
                 return Err(misuse("set one of `policies` and `url`".to_owned()));
             }
         };
-        let withheld = file.server.as_ref().map(ServerTable::env_sources);
-        let withheld = withheld.unwrap_or_default();
-        let server = match file.server {
-            Some(table) => Some(
-                table
-                    .choice()
-                    .map_err(|why| misuse(format!("`[server]`: {why}")))?,
-            ),
-            None => None,
-        };
-        let server = match (&sides.command[..], &sides.upstream, server) {
-            ([], None, server) => server,
-            // The secrets of the file are for the server of the file.
-            ([], Some(url), _) => Some(ServerChoice::Url {
-                url: url.clone(),
-                secret: None,
-            }),
-            (words, _, server) => Some(ServerChoice::Command {
-                words: words.to_vec(),
-                secrets: match server {
-                    Some(ServerChoice::Command { secrets, .. }) => secrets,
-                    _ => Vec::new(),
-                },
-                // Also those of a server that the command replaces.
-                withheld,
-            }),
-        };
+        let server = ServerChoice::new(&sides.command, sides.upstream.as_deref(), file.server)
+            .map_err(misuse)?;
         let listen = match sides.listen {
             Some(address) => Some(ListenTable {
                 address: address.to_string(),
@@ -320,6 +254,27 @@ impl Settings {
     }
 }
 
+impl NamedServer {
+    /// Reads the name and the server from the file of `--config`, if there is one. `name`, `words`
+    /// and `url` are options, which replace its values.
+    pub(crate) fn load(
+        config: Option<&Path>,
+        name: Option<&str>,
+        words: &[OsString],
+        url: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let file = config.map(SettingsFile::read).transpose()?;
+        let file = file.unwrap_or_default();
+        let name = name.map(str::to_owned).or(file.name);
+        let name = name.ok_or_else(|| Failure::misuse(NO_NAME))?;
+        let server = ServerChoice::new(words, url, file.server).map_err(Failure::misuse)?;
+        let server = server.ok_or_else(|| {
+            Failure::misuse("there is no server: set `--mcp`, or `[server]` in the settings file")
+        })?;
+        Ok(Self { name, server })
+    }
+}
+
 impl SettingsFile {
     /// Reads the file. An error names the file, the line and the key, and repeats no value.
     fn read(path: &Path) -> Result<Self, Failure> {
@@ -327,66 +282,6 @@ impl SettingsFile {
             |why: String| Failure::misuse(format!("`--config`: `{}`: {why}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| misuse(error.to_string()))?;
         toml::from_str(&text).map_err(|error| misuse(explain_toml(&text, &error)))
-    }
-}
-
-impl ServerTable {
-    /// Returns the environment variables that secrets are read from.
-    fn env_sources(&self) -> Vec<String> {
-        let header = self.header.as_ref().map(|header| &header.value);
-        let secrets = (self.env.values()).chain(&self.bearer).chain(header);
-        secrets.filter_map(|secret| secret.env.clone()).collect()
-    }
-
-    fn choice(self) -> Result<ServerChoice, String> {
-        let withheld = self.env_sources();
-        match (self.command, self.url) {
-            (Some(words), None) if !words.is_empty() => {
-                if self.bearer.is_some() || self.header.is_some() {
-                    return Err("`bearer` and `header` are for a server with a `url`".to_owned());
-                }
-                let secrets = self.env.into_iter().map(|(name, secret)| {
-                    let source = secret
-                        .source()
-                        .map_err(|why| format!("`env.{name}`: {why}"))?;
-                    Ok((name, source))
-                });
-                Ok(ServerChoice::Command {
-                    words: words.into_iter().map(OsString::from).collect(),
-                    secrets: secrets.collect::<Result<_, String>>()?,
-                    withheld,
-                })
-            }
-            (None, Some(url)) => {
-                if !self.env.is_empty() {
-                    return Err("`env` is for a server with a `command`".to_owned());
-                }
-                let secret = match (self.bearer, self.header) {
-                    (None, None) => None,
-                    (Some(secret), None) => Some((SecretHeaderName::Bearer, secret.source()?)),
-                    (None, Some(header)) => {
-                        Some((SecretHeaderName::Other(header.name), header.value.source()?))
-                    }
-                    (Some(_), Some(_)) => return Err("set one of `bearer` and `header`".to_owned()),
-                };
-                Ok(ServerChoice::Url { url, secret })
-            }
-            _ => Err("set one of `command` and `url`".to_owned()),
-        }
-    }
-}
-
-impl SecretTable {
-    fn source(self) -> Result<SecretSource, String> {
-        match (self.file, self.env, self.command) {
-            (Some(path), None, None) => Ok(SecretSource::File(path)),
-            (None, Some(name), None) => Ok(SecretSource::Env(name)),
-            (None, None, Some(words)) => Ok(SecretSource::Command(words)),
-            _ => Err(
-                "a secret is one of `{ file = … }`, `{ env = … }`, `{ command = [ … ] }`"
-                    .to_owned(),
-            ),
-        }
     }
 }
 

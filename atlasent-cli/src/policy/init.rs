@@ -1,17 +1,23 @@
 //! `atlasent policy init`: writes a commented starter policy set with its tests.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use atlasent_mcp::guard::ServerCommand;
-use atlasent_mcp::guard::describe::describe;
+use atlasent_authority::{LocalAuthority, Policies};
+use atlasent_mcp::guard::Upstream;
+use atlasent_mcp::guard::describe::{DescribeCredentials, describe};
 use atlasent_mcp::guard::secret::forbid_inspection;
 use atlasent_mcp::starter::{Starter, StarterFile};
+use atlasent_mcp::{Caller, Gate, Mapping};
 use clap::Args;
 
 use crate::exit::Failure;
 use crate::files::write_new;
+use crate::guard::server::ServerChoice;
+use crate::guard::settings::NamedServer;
 use crate::output::{Output, escaped, shell_argument};
 use crate::runtime;
 
@@ -22,24 +28,34 @@ Examples:
   atlasent policy init
   atlasent policy init /etc/atlasent/policies
   atlasent policy init --name files --mcp \"npx -y @modelcontextprotocol/server-filesystem /srv/files\"
+  atlasent policy init --name search --mcp https://mcp.example/mcp
+  atlasent policy init --config guard.toml
 
-Writes policies for two actions, a schema, entities, and tests for `atlasent policy test`. With --mcp, starts the
-server, asks it for its tools, and writes policies for these: a group of agents may call those that say that they only
-read, and a person releases each call of the others. No file is overwritten: if the directory already holds a policy
-or one of these files, the command fails and writes nothing.")]
+Writes policies for two actions, a schema, entities, and tests for `atlasent policy test`. With --mcp or --config, asks
+a server for its tools, and writes policies for these: a group of agents may call those that say that they only read,
+and a person releases each call of the others. A server over HTTP gets the credentials of the settings file (`bearer`,
+`header`) if it is the server of that file. No file is overwritten: if the directory already holds a policy or one of
+these files, the command fails and writes nothing.")]
 pub(crate) struct Init {
     /// The directory to write to, created if it does not exist
     #[arg(value_name = "DIR", default_value = "policies")]
     directory: PathBuf,
 
-    /// The command that starts a Model Context Protocol server, whose tools the policies are for
-    #[arg(long, value_name = "COMMAND", requires = "name")]
+    /// The Model Context Protocol server that the policies are for: its command, or its URL
+    #[arg(long, value_name = "SERVER")]
     mcp: Option<String>,
 
+    /// The settings file of `atlasent guard`, with the name and the server [default: none]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
     /// The name of the server in the actions, as in `atlasent guard --name`
-    #[arg(long, value_name = "NAME", requires = "mcp")]
+    #[arg(long, value_name = "NAME")]
     name: Option<String>,
 }
+
+/// The agent that connects to a server over HTTP to ask for its tools.
+const ASKING: &str = "policy-init";
 
 /// The files of the set that belongs to no server.
 const EXAMPLE: [(&str, &str); 6] = [
@@ -62,9 +78,14 @@ pub(crate) fn run(arguments: &Init) -> Result<Output, Failure> {
     let directory = &arguments.directory;
     // Before a server is started in vain.
     refuse_policies(directory, &[])?;
-    let (files, warnings) = match (&arguments.mcp, &arguments.name) {
-        (Some(command), Some(name)) => of_server(command, name)?,
-        _ => (example(), Vec::new()),
+    let (files, warnings) = match (&arguments.mcp, &arguments.config, &arguments.name) {
+        (None, None, None) => (example(), Vec::new()),
+        (None, None, Some(_)) => {
+            return Err(Failure::misuse(
+                "`--name` is that of a server: set `--mcp` or `--config`, too",
+            ));
+        }
+        _ => of_server(arguments)?,
     };
     refuse_policies(directory, &files)?;
     let write_failure = |path: &Path, error: &io::Error| {
@@ -101,27 +122,70 @@ fn example() -> Vec<StarterFile> {
 }
 
 /// Returns the set for the tools of a server, and what it does not cover.
-fn of_server(command: &str, name: &str) -> Result<(Vec<StarterFile>, Vec<String>), Failure> {
-    let mut words = shlex::split(command)
-        .ok_or_else(|| Failure::misuse("`--mcp`: a quote in the command is not closed"))?
-        .into_iter();
-    let Some(program) = words.next() else {
-        return Err(Failure::misuse("`--mcp`: the command is empty"));
+fn of_server(arguments: &Init) -> Result<(Vec<StarterFile>, Vec<String>), Failure> {
+    let (words, url) = match &arguments.mcp {
+        None => (Vec::new(), None),
+        Some(url) if is_url(url) => (Vec::new(), Some(&**url)),
+        Some(command) => (command_words(command)?, None),
     };
-    let server = ServerCommand {
-        program: program.clone().into(),
-        arguments: words.map(Into::into).collect(),
-        secrets: Vec::new(),
-        withheld: Vec::new(),
-    };
+    let config = arguments.config.as_deref();
+    let NamedServer { name, server } =
+        NamedServer::load(config, arguments.name.as_deref(), &words, url)?;
+    let mapping = Mapping::standard(&name).map_err(Failure::misuse)?;
     forbid_inspection();
     let described = runtime::run(async {
-        let described = describe(&server).await;
-        described.map_err(|error| Failure::misuse(format!("the server `{program}`: {error}")))
+        let (upstream, credentials) = connection(&server, mapping).await?;
+        let described = describe(&upstream, credentials).await;
+        described.map_err(|error| {
+            let shown = server.program().unwrap_or_else(|| name.clone());
+            Failure::misuse(format!("the server `{shown}`: {error}"))
+        })
     })?;
-    let starter = Starter::new(name, &described.tools, &described.prompts);
+    let starter = Starter::new(&name, &described.tools, &described.prompts);
     let starter = starter.map_err(|error| Failure::misuse(error.to_string()))?;
     Ok((starter.files(), starter.warnings().to_vec()))
+}
+
+fn is_url(server: &str) -> bool {
+    server.starts_with("https://") || server.starts_with("http://")
+}
+
+fn command_words(command: &str) -> Result<Vec<OsString>, Failure> {
+    let words = shlex::split(command)
+        .ok_or_else(|| Failure::misuse("`--mcp`: a quote in the command is not closed"))?;
+    match words.is_empty() {
+        true => Err(Failure::misuse("`--mcp`: the command is empty")),
+        false => Ok(words.into_iter().map(OsString::from).collect()),
+    }
+}
+
+/// Returns how a server is reached. Its credentials need a permit, as those of a guard do. No
+/// policies are written yet, so an authority of this process grants the permit to connect, and
+/// nothing else.
+async fn connection(
+    server: &ServerChoice,
+    mapping: Mapping,
+) -> Result<(Upstream, Option<DescribeCredentials>), Failure> {
+    // The name of a server has letters, digits, `-` and `_` only.
+    let policy = format!(
+        r#"permit (principal == Agent::"{ASKING}", action == Action::"mcp.{}:connect", resource);"#,
+        mapping.server()
+    );
+    let policies = Policies::parse(&policy).map_err(Failure::misuse)?;
+    let authority = LocalAuthority::builder(policies).build().await;
+    let authority = Arc::new(authority.map_err(Failure::misuse)?);
+    let gate = Gate::builder(authority, mapping).build();
+    let (upstream, secret) = server.upstream(&**gate.authority())?;
+    let Some(secret) = secret else {
+        return Ok((upstream, None));
+    };
+    let caller = Caller::configured(ASKING).map_err(Failure::misuse)?;
+    let credentials = DescribeCredentials {
+        gate,
+        caller,
+        secret,
+    };
+    Ok((upstream, Some(credentials)))
 }
 
 /// Refuses a directory that already holds a policy or one of the files.

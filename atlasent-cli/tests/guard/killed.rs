@@ -1,13 +1,12 @@
 //! Guards and servers that are killed or end at any moment.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::support::{Piped, Stage, atlasent, counting_server, output};
+use super::support::{Listening, Piped, Stage, atlasent, counting_server, output};
 
 const WRITE_ALLOWED: &str = r#"permit (principal, action == Action::"mcp.fake.write", resource);"#;
 
@@ -108,38 +107,17 @@ fn no_call_runs_without_a_permit_whenever_the_server_is_killed() {
     assert!(done <= runs && runs <= permits, "{done} {runs} {permits}");
 }
 
-/// An authority in a process of its own.
-struct Served {
-    process: Child,
-    url: String,
-}
-
-impl Served {
-    fn start(stage: &Stage) -> Self {
-        let (policies, data) = (stage.path("policies"), stage.path("served"));
-        let mut process = Command::new(atlasent())
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(["--policies", &policies, "--data-dir", &data])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let (_, address) = line.trim().rsplit_once("://").unwrap();
-        Self {
-            process,
-            url: format!("http://{address}"),
-        }
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// Starts an authority in a process of its own.
+fn served(stage: &Stage) -> Listening {
+    let (policies, data) = (stage.path("policies"), stage.path("served"));
+    let mut command = Command::new(atlasent());
+    command.args(["serve", "--listen", "127.0.0.1:0"]).args([
+        "--policies",
+        &policies,
+        "--data-dir",
+        &data,
+    ]);
+    Listening::start(&mut command)
 }
 
 #[test]
@@ -158,7 +136,7 @@ fn no_call_runs_without_a_permit_whenever_the_authority_is_killed() {
     assert_eq!(code, 0, "{stderr}");
     let mut done = 0;
     for _ in 0..6 {
-        let served = Served::start(&stage);
+        let served = served(&stage);
         let (log, guarded) = (stage.path("log"), stage.path("data"));
         let arguments = [
             "guard",

@@ -11,6 +11,7 @@
 mod accept;
 mod files;
 mod http;
+mod init;
 mod killed;
 mod peers;
 mod reload;

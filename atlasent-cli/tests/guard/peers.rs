@@ -2,9 +2,9 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use super::support::{EVERYTHING, Stage, atlasent, here, output, peers};
+use super::support::{EVERYTHING, Listening, Running, Stage, atlasent, here, output, peers};
 
 fn everything(peers: &Path) -> Vec<String> {
     let server = peers.join("node_modules/@modelcontextprotocol/server-everything/dist/index.js");
@@ -24,36 +24,11 @@ fn transcript(peers: &Path, arguments: &[String]) -> String {
     stdout
 }
 
-/// A process that ends with its owner.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts a guard that listens, and returns its URL.
-fn listening(stage: &Stage, server: &[String]) -> (Running, String) {
+/// Starts a guard that listens.
+fn listening(stage: &Stage, server: &[String]) -> Listening {
     let mut command = Command::new(atlasent());
     command.args(stage.guard("everything"));
-    started(command.args(["--listen", "127.0.0.1:0"]).args(server))
-}
-
-fn started(command: &mut Command) -> (Running, String) {
-    let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut process = command.spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(process.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let url = line
-        .trim()
-        .strip_prefix("atlasent guards ")
-        .expect(&line)
-        .to_owned();
-    (Running(process), url)
+    Listening::start(command.args(["--listen", "127.0.0.1:0"]).args(server))
 }
 
 /// Starts the reference server on a free port, and returns its URL.
@@ -104,8 +79,9 @@ fn every_method_over_http_gets_the_same_with_and_without_the_guard() {
     let (_server, url) = everything_over_http(&peers);
     let bare = transcript(&peers, &["http".to_owned(), url.clone()]);
     let stage = Stage::new(EVERYTHING);
-    let (_guard, guarded) = listening(&stage, &["--upstream".to_owned(), url]);
-    assert_eq!(transcript(&peers, &["http".to_owned(), guarded]), bare);
+    let guard = listening(&stage, &["--upstream".to_owned(), url]);
+    let guarded = ["http".to_owned(), guard.url.clone()];
+    assert_eq!(transcript(&peers, &guarded), bare);
 }
 
 #[test]
@@ -116,8 +92,9 @@ fn the_two_sides_may_differ() {
     let bare = transcript(&peers, &bare);
     let stage = Stage::new(EVERYTHING);
     let command = [&["--".to_owned()], &server[..], &["stdio".to_owned()]].concat();
-    let (_guard, url) = listening(&stage, &command);
-    assert_eq!(transcript(&peers, &["http".to_owned(), url]), bare);
+    let guard = listening(&stage, &command);
+    let guarded = ["http".to_owned(), guard.url.clone()];
+    assert_eq!(transcript(&peers, &guarded), bare);
 
     let (_server, url) = everything_over_http(&peers);
     let stage = Stage::new(EVERYTHING);
@@ -171,8 +148,8 @@ fn the_newest_version_of_the_protocol_passes_over_http_without_sessions() {
     command
         .args(stage.guard("numbers"))
         .args(["--listen", "127.0.0.1:0", "--upstream"]);
-    let (_guard, url) = started(command.arg(format!("http://127.0.0.1:{port}/mcp")));
-    only_adds(&python, &[script, "client".to_owned(), url]);
+    let guard = Listening::start(command.arg(format!("http://127.0.0.1:{port}/mcp")));
+    only_adds(&python, &[script, "client".to_owned(), guard.url.clone()]);
 }
 
 #[test]

@@ -93,6 +93,40 @@ pub(crate) fn output(command: &mut Command) -> (i32, String, String) {
     )
 }
 
+/// A process that ends with its owner.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A guard or an authority that listens until this is dropped.
+pub(crate) struct Listening {
+    /// Its URL, which is its first line.
+    pub(crate) url: String,
+    _process: Running,
+}
+
+impl Listening {
+    /// Starts a command, which listens on a port of its own.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = Running(command.spawn().unwrap());
+        let mut line = String::new();
+        BufReader::new(process.0.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let (_, address) = line.trim().rsplit_once("://").expect("an address");
+        Self {
+            url: format!("http://{address}"),
+            _process: process,
+        }
+    }
+}
+
 /// A guard on pipes.
 pub(crate) struct Piped {
     pub(crate) process: Child,

@@ -14,9 +14,8 @@ use atlasent::{AnyAction, AuthorityExt, Permit};
 use reqwest::Request;
 use tokio::sync::Notify;
 
-use super::Guard;
 use crate::credential::{CredentialError, HostSecret, SecretHeader};
-use crate::{Caller, Refusal};
+use crate::{Caller, Gate, Refusal};
 
 /// The code of a refusal because the credentials are not released.
 const NO_CREDENTIALS: &str = "NO_CREDENTIALS";
@@ -24,7 +23,8 @@ const NO_CREDENTIALS: &str = "NO_CREDENTIALS";
 /// The credentials of a server in one session.
 #[derive(Debug)]
 pub(crate) struct Credentials {
-    guard: Arc<Guard>,
+    /// Unset for a server that asks for none.
+    secret: Option<GuardedSecret>,
     /// The caller of the client's last message, in whose name the session is connected.
     caller: Mutex<Option<Caller>>,
     /// Notified when the client sends a message.
@@ -35,10 +35,17 @@ pub(crate) struct Credentials {
     asking: tokio::sync::Mutex<()>,
 }
 
+/// A secret, and the gate whose authority grants the permits that release it.
+#[derive(Debug)]
+pub(crate) struct GuardedSecret {
+    pub(crate) gate: Gate,
+    pub(crate) secret: Arc<HostSecret>,
+}
+
 impl Credentials {
-    pub(crate) fn new(guard: Arc<Guard>) -> Self {
+    pub(crate) fn new(secret: Option<GuardedSecret>) -> Self {
         Self {
-            guard,
+            secret,
             caller: Mutex::default(),
             heard: Notify::new(),
             permit: Mutex::default(),
@@ -80,17 +87,17 @@ impl Credentials {
         &self,
         permit: Option<&Permit<A>>,
     ) -> Result<Option<SecretHeader>, Refusal> {
-        let Some(secret) = &self.guard.secret else {
+        let Some(GuardedSecret { gate, secret }) = &self.secret else {
             return Ok(None);
         };
         let released = match permit {
             Some(permit) => secret.release(permit).map_err(|error| not_released(&error)),
-            None => self.connect(secret).await,
+            None => self.connect(gate, secret).await,
         };
         released.map(Some)
     }
 
-    async fn connect(&self, secret: &HostSecret) -> Result<SecretHeader, Refusal> {
+    async fn connect(&self, gate: &Gate, secret: &HostSecret) -> Result<SecretHeader, Refusal> {
         let _asking = self.asking.lock().await;
         let kept = lock(&self.permit)
             .as_ref()
@@ -102,10 +109,10 @@ impl Credentials {
         let caller =
             caller.ok_or_else(|| Refusal::deny(NO_CREDENTIALS, "the client sent nothing yet"))?;
         caller.require_current()?;
-        let name = format!("mcp.{}:connect", self.guard.gate.mapping().server());
+        let name = format!("mcp.{}:connect", gate.mapping().server());
         let refused = |error: atlasent::Error| Refusal::from_error(&error, &name);
         let action = AnyAction::new(name.clone()).map_err(refused)?;
-        let ask = self.guard.gate.authority().ask(caller.agent(), action);
+        let ask = gate.authority().ask(caller.agent(), action);
         let ask = match caller.claims() {
             Some(claims) => ask.claims(claims),
             None => ask,

@@ -1,19 +1,25 @@
 //! Asks a server for its tools and prompts, as a client of it does: [`describe`].
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
+use super::credentials::{Credentials, GuardedSecret};
 use super::link::{FromServer, ServerLink, ToServer};
 use super::message::{Kind, Message, RequestId, error_response};
-use super::{MAX_LIST_BYTES, MAX_PAGES, ServerCommand};
+use super::{Connected, MAX_LIST_BYTES, MAX_PAGES, Upstream};
+use crate::credential::HostSecret;
+use crate::{Caller, Gate};
 
 /// The version of the protocol that is asked for. Servers answer with one that they have.
 const VERSION: &str = "2025-11-25";
 /// How long the server has for each answer. The first one may wait for a download of the server.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a server over HTTP has to end the session.
+const END: Duration = Duration::from_secs(5);
 /// The JSON-RPC code for a method that is not known.
 const METHOD_NOT_FOUND: i64 = -32601;
 
@@ -24,6 +30,20 @@ pub struct ServerDescription {
     pub tools: Vec<Value>,
     /// The items of `prompts/list`. Empty if the server has no prompts.
     pub prompts: Vec<Value>,
+}
+
+/// The credentials of a server over HTTP, and who asks the server with them.
+///
+/// As in a [guard](super::Guard::with_secret), they are sent under a permit for the action
+/// `mcp.<server>:connect`, which the authority of the gate has to allow the caller.
+#[derive(Debug)]
+pub struct DescribeCredentials {
+    /// Its mapping names the server, and its authority is that of the secret.
+    pub gate: Gate,
+    /// Who asks.
+    pub caller: Caller,
+    /// The secret of the server.
+    pub secret: HostSecret,
 }
 
 /// Why a server did not describe itself.
@@ -39,6 +59,14 @@ pub enum DescribeError {
     /// The server did not answer in time.
     #[error("it did not answer `{0}` within 120 s")]
     TimedOut(&'static str),
+    /// A server over HTTP did not take a request, or gave no response.
+    #[error("it did not answer `{method}`: {reason}")]
+    Failed {
+        /// The method.
+        method: &'static str,
+        /// What failed. It names no secret.
+        reason: String,
+    },
     /// The server answered with an error.
     #[error("it answered `{method}` with an error: {error}")]
     Refused {
@@ -55,18 +83,43 @@ pub enum DescribeError {
     Endless(&'static str),
 }
 
-/// Starts a server, asks it for its tools and prompts, and ends it.
+/// Starts a server or connects to it, asks it for its tools and prompts, and ends the session.
+///
+/// `credentials` are for a server over HTTP. A command has its secrets in its
+/// [environment](super::ServerCommand::secrets).
 ///
 /// # Errors
 ///
-/// [`DescribeError`] if the server does not start, ends, or does not answer as the protocol says.
-pub async fn describe(command: &ServerCommand) -> Result<ServerDescription, DescribeError> {
-    let (link, child) = command.start()?;
+/// [`DescribeError`] if the server does not start, cannot be reached, ends, or does not answer as
+/// the protocol says.
+pub async fn describe(
+    server: &Upstream,
+    credentials: Option<DescribeCredentials>,
+) -> Result<ServerDescription, DescribeError> {
+    let credentials = match credentials {
+        None => Credentials::new(None),
+        Some(DescribeCredentials {
+            gate,
+            caller,
+            secret,
+        }) => {
+            let secret = Arc::new(secret);
+            let credentials = Credentials::new(Some(GuardedSecret { gate, secret }));
+            credentials.heard_from(&caller);
+            credentials
+        }
+    };
+    let Connected { link, child } = server.connect(Arc::new(credentials))?;
     let mut conversation = Conversation { link, sent: 0 };
     let described = conversation.describe().await;
-    drop(conversation);
     // How it ends says nothing about what it described.
-    let _ = child.stop().await;
+    match child {
+        Some(child) => {
+            drop(conversation);
+            let _ = child.stop().await;
+        }
+        None => conversation.end().await,
+    }
     described
 }
 
@@ -146,6 +199,9 @@ impl Conversation {
         loop {
             let message = match self.link.receiver.recv().await {
                 Some(FromServer::Message { message, .. }) => message,
+                Some(FromServer::Failed { id: of, reason }) if of == *id => {
+                    return Err(DescribeError::Failed { method, reason });
+                }
                 // Some servers print to their standard output before they speak the protocol.
                 Some(FromServer::Malformed(_) | FromServer::Failed { .. }) => continue,
                 Some(FromServer::Closed { .. }) | None => return Err(DescribeError::Ended(method)),
@@ -172,6 +228,17 @@ impl Conversation {
         }
     }
 
+    /// Ends the session, and waits until a server over HTTP was told.
+    async fn end(self) {
+        let ServerLink {
+            sender,
+            mut receiver,
+        } = self.link;
+        drop(sender);
+        let told = async { while receiver.recv().await.is_some() {} };
+        let _ = timeout(END, told).await;
+    }
+
     /// Sends a message. A server that does not take it has ended, which its answers tell.
     async fn send(&self, text: String) {
         if let Ok(message) = Message::parse(&text) {
@@ -185,6 +252,7 @@ impl Conversation {
 #[cfg(unix)]
 mod tests {
     use super::*;
+    use crate::guard::ServerCommand;
 
     /// Runs a server that is a shell script.
     async fn described(script: &str) -> Result<ServerDescription, String> {
@@ -194,7 +262,9 @@ mod tests {
             secrets: Vec::new(),
             withheld: Vec::new(),
         };
-        describe(&command).await.map_err(|error| error.to_string())
+        let server = Upstream::Command(Arc::new(command));
+        let described = describe(&server, None).await;
+        described.map_err(|error| error.to_string())
     }
 
     /// Answers requests 1, 2, … with the given members, after a line that is no message.
@@ -262,8 +332,9 @@ mod tests {
             secrets: Vec::new(),
             withheld: Vec::new(),
         };
+        let server = Upstream::Command(Arc::new(command));
         assert!(matches!(
-            describe(&command).await,
+            describe(&server, None).await,
             Err(DescribeError::NotStarted(_))
         ));
     }

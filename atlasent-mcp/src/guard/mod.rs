@@ -49,7 +49,7 @@ use crate::gate::{Clearance, Gate, Progress, Silent};
 use crate::operation::{Kind, Operation};
 use crate::{Caller, Refusal};
 use child::ChildServer;
-use credentials::Credentials;
+use credentials::{Credentials, GuardedSecret};
 use http::HttpUpstream;
 use link::{ClientLink, ServerLink};
 use message::Message;
@@ -121,6 +121,15 @@ impl Guard {
     #[must_use]
     pub fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Returns the credentials of the server for a session.
+    fn credentials(&self) -> Credentials {
+        let secret = self.secret.as_ref().map(|secret| GuardedSecret {
+            gate: self.gate.clone(),
+            secret: Arc::clone(secret),
+        });
+        Credentials::new(secret)
     }
 
     /// Obtains the clearance of a request of the client.

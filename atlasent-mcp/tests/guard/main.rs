@@ -10,6 +10,7 @@
 
 mod asked;
 mod credentials;
+mod describe;
 mod endpoint;
 mod faults;
 mod http;

@@ -93,7 +93,7 @@ impl Session {
             last_caller: None,
             tools: ToolList::new(),
             tasks: Tasks::new(),
-            credentials: Arc::new(Credentials::new(Arc::clone(&guard))),
+            credentials: Arc::new(guard.credentials()),
             to_client: VecDeque::new(),
             to_server: VecDeque::new(),
             guard,
