@@ -169,7 +169,8 @@ async fn serve(arguments: &GuardArgs, settings: Settings) -> Result<Output, Fail
         .build();
     let pins = Pins::open(&pins_folder(&data), &settings.name).map_err(Failure::misuse)?;
     let announces_lists = authority.announce_lists(&gate);
-    let mut guard = Guard::new(gate, pins);
+    let guard = Guard::new(gate, pins).with_limits(settings.limits);
+    let mut guard = guard.map_err(|error| Failure::misuse(format!("`[limits]`: {error}")))?;
     if announces_lists {
         guard = guard.announcing_lists();
     }

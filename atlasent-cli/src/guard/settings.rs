@@ -22,6 +22,9 @@
 //! root = "/srv/files"
 //! arguments = ["path", "paths", "source", "destination"]
 //!
+//! [limits]
+//! requests = 64
+//!
 //! [tools.write_file]
 //! resource = "path"
 //! require = { mode = { scope = "tool:files:write_file:mode" } }
@@ -34,6 +37,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atlasent_authority::duration::parse_duration;
+use atlasent_mcp::guard::limits::Limits;
 use atlasent_mcp::mapping::is_scope;
 use atlasent_mcp::schema::Requirement;
 use atlasent_mcp::{Mapping, Rule};
@@ -65,6 +69,7 @@ pub(super) struct Settings {
     pub(super) listen: Option<ListenTable>,
     pub(super) paths: Option<PathsTable>,
     pub(super) mapping: Mapping,
+    pub(super) limits: Limits,
 }
 
 /// A server, and its name in actions: what policies are written for.
@@ -98,6 +103,8 @@ struct SettingsFile {
     server: Option<ServerTable>,
     listen: Option<ListenTable>,
     paths: Option<PathsTable>,
+    #[serde(default)]
+    limits: LimitsTable,
     #[serde(default)]
     tools: BTreeMap<String, RuleTable>,
     #[serde(default)]
@@ -149,6 +156,19 @@ pub(super) struct ListenTable {
 pub(super) struct PathsTable {
     pub(super) root: PathBuf,
     pub(super) arguments: Vec<String>,
+}
+
+/// The table `[limits]`. What it leaves out has the default of [`Limits`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsTable {
+    sessions: Option<usize>,
+    sessions_per_agent: Option<usize>,
+    session_idle: Option<String>,
+    requests: Option<usize>,
+    server_requests: Option<usize>,
+    resumable_messages: Option<usize>,
+    resumable_bytes: Option<usize>,
 }
 
 impl Settings {
@@ -220,6 +240,8 @@ impl Settings {
         if !scopes.all(|scope| is_scope(scope)) {
             return Err(misuse(format!("`listen.scopes`: {NO_SCOPE}")));
         }
+        let limits = file.limits.limits();
+        let limits = limits.map_err(|why| misuse(format!("`[limits]`: {why}")))?;
         let mapping = match file.closed {
             true => Mapping::closed(&name),
             false => Mapping::standard(&name),
@@ -250,6 +272,7 @@ impl Settings {
             listen,
             paths: file.paths,
             mapping,
+            limits,
         })
     }
 }
@@ -282,6 +305,29 @@ impl SettingsFile {
             |why: String| Failure::misuse(format!("`--config`: `{}`: {why}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| misuse(error.to_string()))?;
         toml::from_str(&text).map_err(|error| misuse(explain_toml(&text, &error)))
+    }
+}
+
+impl LimitsTable {
+    fn limits(self) -> Result<Limits, String> {
+        let default = Limits::default();
+        let session_idle = match self.session_idle {
+            None => default.session_idle,
+            Some(text) => {
+                parse_duration(&text).map_err(|error| format!("`session_idle`: {error}"))?
+            }
+        };
+        Ok(Limits {
+            sessions: self.sessions,
+            sessions_per_agent: self.sessions_per_agent,
+            session_idle,
+            requests: self.requests.unwrap_or(default.requests),
+            server_requests: self.server_requests.unwrap_or(default.server_requests),
+            resumable_messages: self
+                .resumable_messages
+                .unwrap_or(default.resumable_messages),
+            resumable_bytes: self.resumable_bytes.unwrap_or(default.resumable_bytes),
+        })
     }
 }
 

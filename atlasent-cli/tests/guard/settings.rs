@@ -45,6 +45,18 @@ fn an_error_of_the_settings_names_the_file_the_line_and_the_key() {
             &["[methods.\"a/b\"]", "tools"],
         ),
         (
+            "name = \"a\"\npolicies = \"p\"\n[limits]\nrequest = 7",
+            &["line 4", "request"],
+        ),
+        (
+            "name = \"a\"\npolicies = \"p\"\n[limits]\nrequests = -1",
+            &["line 4"],
+        ),
+        (
+            "name = \"a\"\npolicies = \"p\"\n[limits]\nsession_idle = \"soon\"",
+            &["`[limits]`", "`session_idle`"],
+        ),
+        (
             "name = \"a\"\npolicies = \"p\"\n[methods.\"resources/read\"]\nscope = \"docs read\"",
             &["[methods.\"resources/read\"]", "`scope`"],
         ),
@@ -266,4 +278,40 @@ fn a_field_that_the_file_requires_more_for_is_hidden_and_refused_when_it_is_sent
         let answer = guard.call(4, "write", &json!({"path": "/a"}));
         assert_eq!(answer["result"]["content"][0]["text"], "done", "{answer}");
     }
+}
+
+#[test]
+fn the_file_sets_limits_and_one_that_cannot_be_used_starts_no_server() {
+    let stage = Stage::new(EVERYTHING);
+    let file = stage.path("guard.toml");
+    // Calls are never answered by this server.
+    let arguments = [
+        stage.guard("fake"),
+        ["--config", &file].map(str::to_owned).to_vec(),
+        counting_server(&stage.path("log"), "silent"),
+    ]
+    .concat();
+    for (limits, why) in [
+        ("requests = 0", "`requests` has to be from 1 to 65536"),
+        ("session_idle = \"59s\"", "`session_idle`"),
+        ("sessions = 2\nsessions_per_agent = 3", "at most `sessions`"),
+    ] {
+        fs::write(&file, format!("[limits]\n{limits}\n")).unwrap();
+        let (code, stdout, stderr) = run(atlasent(), &arguments);
+        assert_eq!((code, &*stdout), (2, ""), "{limits}: {stderr}");
+        assert!(
+            stderr.contains("`[limits]`") && stderr.contains(why),
+            "{stderr}"
+        );
+        assert!(!std::path::Path::new(&stage.path("log")).exists());
+    }
+    fs::write(&file, "[limits]\nrequests = 1\n").unwrap();
+    let mut guard = Piped::start(&arguments);
+    guard.initialize();
+    let params = json!({"name": "write", "arguments": {"path": "/a"}});
+    guard.send(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}));
+    let refused = guard.request(2, "ping", &json!({}));
+    assert_eq!(refused["id"], 2, "{refused}");
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert!(message.contains("too many requests"), "{refused}");
 }

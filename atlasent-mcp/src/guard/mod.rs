@@ -12,6 +12,7 @@
 //! | module | contents |
 //! |---|---|
 //! | [`describe`] | asks a server for its tools |
+//! | [`limits`] | how much clients and server may use at a time |
 //! | [`message`] | the strict envelope of a message |
 //! | [`pins`] | the definitions of tools, recorded at first sight |
 //! | [`paths`] | path arguments that stay below a folder |
@@ -24,6 +25,7 @@ mod credentials;
 pub mod describe;
 mod environment;
 pub mod http;
+pub mod limits;
 mod lines;
 mod link;
 pub mod message;
@@ -51,6 +53,7 @@ use crate::{Caller, Refusal};
 use child::ChildServer;
 use credentials::{Credentials, GuardedSecret};
 use http::HttpUpstream;
+use limits::{LimitError, Limits};
 use link::{ClientLink, ServerLink};
 use message::Message;
 use paths::PathRules;
@@ -75,6 +78,7 @@ pub struct Guard {
     paths: Option<PathRules>,
     secret: Option<Arc<HostSecret>>,
     announces_lists: bool,
+    limits: Limits,
 }
 
 impl Guard {
@@ -89,6 +93,7 @@ impl Guard {
             paths: None,
             secret: None,
             announces_lists: false,
+            limits: Limits::default(),
         }
     }
 
@@ -98,6 +103,17 @@ impl Guard {
     pub fn announcing_lists(mut self) -> Self {
         self.announces_lists = true;
         self
+    }
+
+    /// Sets how much the clients and the server may use at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitError`] for a limit that is zero or too large.
+    pub fn with_limits(mut self, limits: Limits) -> Result<Self, LimitError> {
+        limits.check()?;
+        self.limits = limits;
+        Ok(self)
     }
 
     /// Confines path arguments of tools.
@@ -215,6 +231,7 @@ impl fmt::Debug for Guard {
             .field("paths", &self.paths)
             .field("secret", &self.secret)
             .field("announces_lists", &self.announces_lists)
+            .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
 }

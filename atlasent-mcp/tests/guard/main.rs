@@ -15,6 +15,7 @@ mod endpoint;
 mod faults;
 mod http;
 mod http_server;
+mod limits;
 mod matrix;
 mod over_http;
 mod pins;

@@ -12,15 +12,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// The most events of an outbox.
-const MAX_EVENTS: usize = 1_024;
-/// The most bytes of an outbox. A single message may be larger.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+use crate::guard::limits::Limits;
 
 /// The messages of one stream.
 #[derive(Debug)]
 pub(super) struct Outbox {
     number: u64,
+    /// The most events, and the most bytes of several events.
+    max_events: usize,
+    max_bytes: usize,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -53,9 +53,11 @@ pub(super) enum Next {
 }
 
 impl Outbox {
-    pub(super) fn new(number: u64) -> Self {
+    pub(super) fn new(number: u64, limits: &Limits) -> Self {
         Self {
             number,
+            max_events: limits.resumable_messages,
+            max_bytes: limits.resumable_bytes,
             state: Mutex::default(),
             changed: Notify::new(),
         }
@@ -76,7 +78,8 @@ impl Outbox {
         state.next += 1;
         state.events.push_back((position, text));
         state.is_complete = is_last;
-        while state.events.len() > 1 && (state.events.len() > MAX_EVENTS || state.bytes > MAX_BYTES)
+        while state.events.len() > 1
+            && (state.events.len() > self.max_events || state.bytes > self.max_bytes)
         {
             if let Some((_, dropped)) = state.events.pop_front() {
                 state.bytes -= dropped.len();
@@ -211,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_comes_back_reads_on_where_it_was() {
-        let outbox = Arc::new(Outbox::new(3));
+        let outbox = Arc::new(Outbox::new(3, &Limits::default()));
         for text in ["a", "b", "c"] {
             outbox.push(text.into(), text == "c");
         }
@@ -224,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_takes_a_stream_over_ends_the_former_one() {
-        let outbox = Arc::new(Outbox::new(3));
+        let outbox = Arc::new(Outbox::new(3, &Limits::default()));
         let mut former = Reader::new(Arc::clone(&outbox), None);
         outbox.push("a".into(), false);
         assert!(matches!(block_on(former.next()), Next::Event { .. }));
@@ -239,12 +242,22 @@ mod tests {
 
     #[test]
     fn a_stream_that_nobody_reads_keeps_the_newest_messages() {
-        let outbox = Arc::new(Outbox::new(0));
-        let large: Arc<str> = "x".repeat(MAX_BYTES).into();
+        let limits = Limits::default();
+        let outbox = Arc::new(Outbox::new(0, &limits));
+        let large: Arc<str> = "x".repeat(limits.resumable_bytes).into();
         for _ in 0..3 {
             outbox.push(Arc::clone(&large), false);
         }
         outbox.push("last".into(), true);
         assert_eq!(texts(&outbox, None), ["last"]);
+        let limits = Limits {
+            resumable_messages: 2,
+            ..Limits::default()
+        };
+        let outbox = Arc::new(Outbox::new(0, &limits));
+        for text in ["a", "b", "c"] {
+            outbox.push(text.into(), text == "c");
+        }
+        assert_eq!(texts(&outbox, Some(0)), ["b", "c"]);
     }
 }

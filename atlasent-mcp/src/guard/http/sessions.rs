@@ -12,15 +12,14 @@ use tokio::time::{Instant, interval, timeout};
 use uuid::Uuid;
 
 use super::outbox::Outbox;
-use super::slots::{Limits, NoSlot, Slot, Slots};
+use super::slots::{NoSlot, Slot, Slots};
 use crate::Caller;
+use crate::guard::limits::Limits;
 use crate::guard::link::{CHANNEL, ClientLink, FromClient, Part, ToClient};
 use crate::guard::message::RequestId;
 use crate::guard::session::Session;
 use crate::guard::{Guard, Upstream};
 
-/// A session that nothing used for this long ends.
-const IDLE: Duration = Duration::from_secs(30 * 60);
 /// How often sessions that nothing uses are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
 /// How long a session and its server have to end. It is longer than a server that ends by itself
@@ -53,6 +52,7 @@ pub(super) struct HttpSession {
     stay: Mutex<Option<oneshot::Sender<()>>>,
     streams: Mutex<Streams>,
     next_stream: AtomicU64,
+    limits: Limits,
     /// The version of the protocol that client and server negotiated.
     version: OnceLock<String>,
     used_at: Mutex<Instant>,
@@ -89,7 +89,7 @@ pub(super) enum NotOpened {
 impl Sessions {
     pub(super) fn new(guard: Arc<Guard>, upstream: Upstream) -> Self {
         Self {
-            slots: Slots::new(Limits::of(&upstream)),
+            slots: Slots::new(guard.limits.of_sessions(&upstream)),
             guard,
             upstream,
             by_id: Mutex::default(),
@@ -104,6 +104,7 @@ impl Sessions {
     ) -> Result<Arc<HttpSession>, NotOpened> {
         let slot = self.slots.take(caller.agent())?;
         let running = Session::new(Arc::clone(&self.guard));
+        let limits = self.guard.limits.clone();
         let server = self.upstream.connect(running.credentials());
         let server = server.map_err(NotOpened::Server)?;
         let (sender, from_client) = mpsc::channel(CHANNEL);
@@ -117,12 +118,13 @@ impl Sessions {
             sender,
             stay: Mutex::new(Some(stay)),
             streams: Mutex::new(Streams {
-                common: Arc::new(Outbox::new(0)),
+                common: Arc::new(Outbox::new(0, &limits)),
                 by_request: HashMap::new(),
                 finished: VecDeque::new(),
                 is_over: false,
             }),
             next_stream: AtomicU64::new(FIRST_STREAM),
+            limits,
             version: OnceLock::new(),
             used_at: Mutex::new(Instant::now()),
             task: Mutex::default(),
@@ -281,7 +283,7 @@ impl HttpSession {
             return Err(NoStream::IdInUse);
         }
         let number = self.next_stream.fetch_add(1, Ordering::Relaxed);
-        let outbox = Arc::new(Outbox::new(number));
+        let outbox = Arc::new(Outbox::new(number, &self.limits));
         streams.by_request.insert(id.clone(), Arc::clone(&outbox));
         Ok(outbox)
     }
@@ -347,7 +349,9 @@ impl HttpSession {
     fn is_idle(&self) -> bool {
         let used_at = *lock(&self.used_at);
         let streams = self.streams();
-        used_at.elapsed() > IDLE && streams.by_request.is_empty() && !streams.common.is_read()
+        used_at.elapsed() > self.limits.session_idle
+            && streams.by_request.is_empty()
+            && !streams.common.is_read()
     }
 
     fn touch(&self) {
@@ -394,7 +398,7 @@ mod tests {
     #[tokio::test]
     async fn an_agent_starts_a_limited_number_of_processes() {
         let (sessions, _folder) = sessions("cat > /dev/null");
-        let limits = Limits::of(&sessions.upstream);
+        let limits = sessions.guard.limits.of_sessions(&sessions.upstream);
         let mut open = Vec::new();
         for _ in 0..limits.of_agent {
             open.push(sessions.open(&caller("ann"), true).unwrap());
@@ -412,12 +416,13 @@ mod tests {
     async fn a_session_that_nothing_uses_ends_by_itself() {
         let (sessions, _folder) = sessions("cat > /dev/null");
         let session = sessions.open(&caller("ann"), true).unwrap();
+        let idle = sessions.guard.limits.session_idle;
         let sweeping = Arc::clone(&sessions);
         let sweeping = tokio::spawn(async move { sweeping.end_idle_ones().await });
-        tokio::time::sleep(IDLE - SWEEP).await;
+        tokio::time::sleep(idle - SWEEP).await;
         assert!(sessions.get(&session.id, &caller("ann")).is_some());
         // It was used just now.
-        tokio::time::sleep(IDLE - SWEEP).await;
+        tokio::time::sleep(idle - SWEEP).await;
         assert_eq!(sessions.by_id().len(), 1);
         tokio::time::sleep(3 * SWEEP).await;
         assert!(sessions.by_id().is_empty());

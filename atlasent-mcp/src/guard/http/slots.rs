@@ -5,36 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use atlasent::Agent;
 
-use crate::guard::Upstream;
-
-/// The most sessions at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Limits {
-    pub(super) all: usize,
-    /// Those of one agent, whatever number of clients and delegates it has.
-    pub(super) of_agent: usize,
-}
-
-impl Limits {
-    /// Returns the limits for a server: each session of a command is a process.
-    pub(super) fn of(upstream: &Upstream) -> Self {
-        match upstream {
-            Upstream::Command(_) => Self {
-                all: 256,
-                of_agent: 64,
-            },
-            Upstream::Http(_) => Self {
-                all: 4_096,
-                of_agent: 512,
-            },
-        }
-    }
-}
+use crate::guard::limits::SessionLimits;
 
 /// The sessions that are open.
 #[derive(Debug)]
 pub(super) struct Slots {
-    limits: Limits,
+    limits: SessionLimits,
     taken: Mutex<Taken>,
 }
 
@@ -61,7 +37,7 @@ pub(super) enum NoSlot {
 }
 
 impl Slots {
-    pub(super) fn new(limits: Limits) -> Arc<Self> {
+    pub(super) fn new(limits: SessionLimits) -> Arc<Self> {
         Arc::new(Self {
             limits,
             taken: Mutex::default(),
@@ -110,7 +86,7 @@ mod tests {
 
     #[test]
     fn one_agent_cannot_take_all_slots_and_returned_ones_are_free() {
-        let slots = Slots::new(Limits {
+        let slots = Slots::new(SessionLimits {
             all: 3,
             of_agent: 2,
         });

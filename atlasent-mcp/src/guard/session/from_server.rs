@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::from_client::{Params, finish};
-use super::requests::{AskedStage, MAX_ASKED, Open, Stage};
+use super::requests::{AskedStage, Open, Stage};
 use super::tasks::Done;
 use super::{SERVER_FAILED, Session};
 use crate::gate::{List, may_ask};
@@ -158,7 +158,7 @@ impl Session {
             tracing::warn!(%id, "dropped a request of the server whose id is in use");
             return;
         }
-        if self.asked.len() >= MAX_ASKED {
+        if self.asked.len() >= self.guard.limits.server_requests {
             let text = refuse("too many requests are open");
             return self.answer_server(&text);
         }

@@ -87,7 +87,7 @@ impl Session {
     pub(crate) fn new(guard: Arc<Guard>) -> Self {
         Self {
             announcements: Announcements::new(&guard),
-            open: Requests::default(),
+            open: Requests::new(guard.limits.requests),
             asked: Asked::default(),
             checks: Arc::new(Semaphore::new(MAX_CHECKS)),
             last_caller: None,

@@ -7,16 +7,13 @@ use tokio::task::AbortHandle;
 use crate::guard::message::RequestId;
 use crate::{Caller, Clearance};
 
-/// The most open requests of a client.
-pub(super) const MAX_OPEN: usize = 256;
-/// The most open requests of a server.
-pub(super) const MAX_ASKED: usize = 64;
 /// The most ids of cancelled requests that are remembered.
 const MAX_CANCELLED: usize = 1_024;
 
 /// The requests of the client.
-#[derive(Default)]
 pub(super) struct Requests {
+    /// The most open requests.
+    limit: usize,
     open: HashMap<RequestId, Open>,
     /// The ids of cancelled requests. Their answers may still come, from the server or from a task,
     /// so a new request cannot have one of these ids.
@@ -56,6 +53,15 @@ pub(super) enum NotOpened {
 }
 
 impl Requests {
+    /// Creates a table of at most `limit` open requests.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            open: HashMap::new(),
+            cancelled: VecDeque::new(),
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
@@ -65,7 +71,7 @@ impl Requests {
         if self.open.contains_key(id) || self.cancelled.contains(id) {
             return Err(NotOpened::IdInUse);
         }
-        match self.open.len() < MAX_OPEN {
+        match self.open.len() < self.limit {
             true => Ok(()),
             false => Err(NotOpened::TooMany),
         }
