@@ -14,6 +14,7 @@ mod http;
 mod init;
 mod killed;
 mod peers;
+mod python;
 mod reload;
 mod settings;
 mod support;

@@ -6,33 +6,41 @@ use std::process::{Command, Stdio};
 
 use super::support::{EVERYTHING, Listening, Running, Stage, atlasent, here, output, peers};
 
-fn everything(peers: &Path) -> Vec<String> {
+pub(crate) fn everything(peers: &Path) -> Vec<String> {
     let server = peers.join("node_modules/@modelcontextprotocol/server-everything/dist/index.js");
     vec!["node".to_owned(), server.to_str().unwrap().to_owned()]
 }
 
-/// Runs the client of the TypeScript SDK, and returns what it printed.
-fn transcript(peers: &Path, arguments: &[String]) -> String {
+/// Runs a client of the TypeScript SDK, and returns what it printed.
+fn node(peers: &Path, script: &str, arguments: &[String]) -> String {
     let mut command = Command::new("node");
     command
-        .arg(here("peers/everything.mjs"))
+        .arg(here(script))
         .args(arguments)
         .env("MCP_MODULES", peers);
     let (code, stdout, stderr) = output(&mut command);
     assert_eq!(code, 0, "{stderr}");
-    assert!(stdout.contains("ping after"), "{stdout}");
+    stdout
+}
+
+/// Runs the client that uses every method, and returns what it printed.
+fn transcript(peers: &Path, arguments: &[String]) -> String {
+    let stdout = node(peers, "peers/everything.mjs", arguments);
+    for step in ["tasks", "elicited", "updated", "ping after"] {
+        assert!(stdout.contains(&format!("[\"{step}\"")), "{stdout}");
+    }
     stdout
 }
 
 /// Starts a guard that listens.
-fn listening(stage: &Stage, server: &[String]) -> Listening {
+pub(crate) fn listening(stage: &Stage, server: &[String]) -> Listening {
     let mut command = Command::new(atlasent());
     command.args(stage.guard("everything"));
     Listening::start(command.args(["--listen", "127.0.0.1:0"]).args(server))
 }
 
 /// Starts the reference server on a free port, and returns its URL.
-fn everything_over_http(peers: &Path) -> (Running, String) {
+pub(crate) fn everything_over_http(peers: &Path) -> (Running, String) {
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -162,4 +170,59 @@ fn the_newest_version_of_the_protocol_passes_as_the_python_sdk_negotiates_it() {
     guarded.extend(stage.guard("numbers"));
     guarded.extend(["--".to_owned(), python.clone(), script, "server".to_owned()]);
     only_adds(&python, &guarded);
+}
+
+/// Runs the client that reads every page of the lists of a server, which a guard may stand before.
+fn pages(peers: &Path, guard: &[String]) -> String {
+    let script = here("peers/paged.mjs").to_str().unwrap().to_owned();
+    let server = ["node", &script, "server"].map(str::to_owned);
+    let arguments = [&["client".to_owned()], guard, &server[..]].concat();
+    node(peers, "peers/paged.mjs", &arguments)
+}
+
+#[test]
+fn lists_have_the_same_pages_and_a_hidden_item_leaves_the_others_where_they_are() {
+    let Some(peers) = peers() else { return };
+    let bare = pages(&peers, &[]);
+    let guard = |stage: &Stage| {
+        let guard = [vec![atlasent().to_owned()], stage.guard("paged")].concat();
+        [guard, vec!["--".to_owned()]].concat()
+    };
+    let stage = Stage::new(EVERYTHING);
+    assert_eq!(pages(&peers, &guard(&stage)), bare);
+
+    let denied = r#"forbid (principal, action == Action::"mcp.paged.t2", resource);"#;
+    let stage = Stage::new(&format!("{EVERYTHING}\n{denied}"));
+    let shown = pages(&peers, &guard(&stage));
+    let (bare, shown): (Vec<&str>, Vec<&str>) = (bare.lines().collect(), shown.lines().collect());
+    assert_eq!(bare[1], r#"["tools",[["t2","t3"],"4"]]"#);
+    assert_eq!(shown[1], r#"["tools",[["t3"],"4"]]"#);
+    assert!(shown[9].starts_with(r#"["t2",[true,"denied"#), "{shown:?}");
+    let same = |lines: &[&str]| {
+        [&lines[..1], &lines[2..9], &lines[10..]]
+            .concat()
+            .join("\n")
+    };
+    assert_eq!(same(&shown), same(&bare));
+}
+
+#[test]
+fn a_client_whose_connection_ends_in_a_call_reads_on_where_it_was() {
+    let Some(peers) = peers() else { return };
+    let (_server, url) = everything_over_http(&peers);
+    let bare = node(&peers, "peers/resumed.mjs", std::slice::from_ref(&url));
+    assert!(bare.contains(r#"["missed",[2,3,4]]"#), "{bare}");
+    // In front of a server over HTTP, and of one on standard input and output.
+    let server = everything(&peers);
+    let command = [&["--".to_owned()], &server[..], &["stdio".to_owned()]].concat();
+    for server in [vec!["--upstream".to_owned(), url], command] {
+        let stage = Stage::new(EVERYTHING);
+        let guard = listening(&stage, &server);
+        let guarded = node(
+            &peers,
+            "peers/resumed.mjs",
+            std::slice::from_ref(&guard.url),
+        );
+        assert_eq!(guarded, bare);
+    }
 }

@@ -16,25 +16,41 @@ const { StreamableHTTPClientTransport } = await load("client/streamableHttp.js")
 const types = await load("types.js");
 
 const [kind, target, ...rest] = process.argv.slice(2);
-const capabilities = { sampling: {}, elicitation: {}, roots: { listChanged: true } };
+const capabilities = { sampling: {}, elicitation: { form: {}, url: {} }, roots: { listChanged: true } };
 const client = new Client({ name: "everything-client", version: "1" }, { capabilities });
-const print = (step, value) => console.log(JSON.stringify([step, value]));
+// Ids and times that the server draws differ between two runs.
+const DRAWN = [
+  [/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "ID"],
+  [/\b[0-9a-f]{32}\b/g, "ID"],
+  [/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "TIME"],
+  // Over stdio, the server has no id of the session.
+  [/session undefined/g, "session ID"],
+];
+const print = (step, value) => {
+  const text = JSON.stringify([step, value]);
+  console.log(DRAWN.reduce((text, [drawn, name]) => text.replace(drawn, name), text));
+};
+const logs = [];
+let onUpdated;
+const updated = new Promise((resolve) => { onUpdated = resolve; });
 
 client.setRequestHandler(types.CreateMessageRequestSchema, (request) => {
   print("sampled", request.params.messages);
   return { role: "assistant", model: "none", content: { type: "text", text: "an answer" } };
 });
-client.setRequestHandler(types.ElicitRequestSchema, (request) => {
-  print("elicited", request.params.message);
-  return { action: "decline" };
+client.setRequestHandler(types.ElicitRequestSchema, ({ params }) => {
+  print("elicited", [params.mode, params.message, params.url, params.elicitationId]);
+  return { action: params.mode === "url" ? "accept" : "decline" };
 });
+client.setNotificationHandler(types.LoggingMessageNotificationSchema, ({ params }) => { logs.push(params); });
+client.setNotificationHandler(types.ResourceUpdatedNotificationSchema, ({ params }) => onUpdated(params));
 client.setRequestHandler(types.ListRootsRequestSchema, () => ({ roots: [{ uri: "file:///srv", name: "srv" }] }));
 
 const step = async (name, run) => {
   try {
     print(name, await run());
   } catch (error) {
-    print(name, { code: error.code, message: error.message });
+    print(name, { code: error.code, message: error.message, data: error.data });
   }
 };
 const call = (name, args, options) => step(name, () =>
@@ -65,6 +81,32 @@ await call("trigger-long-running-operation", { duration: 0.5, steps: 2 },
 print("progress", progress[0]);
 await call("trigger-sampling-request", { prompt: "a question", maxTokens: 10 });
 await call("trigger-elicitation-request", {});
+const page = "https://example.com/consent";
+await call("trigger-url-elicitation", { url: page, elicitationId: "by-request" });
+await call("trigger-url-elicitation", { url: page, elicitationId: "by-error", errorPath: true });
+await step("task", async () => {
+  const task = { name: "simulate-research-query", arguments: { topic: "python", ambiguous: true } };
+  let last, id;
+  for await (const message of client.experimental.tasks.callToolStream(task)) {
+    if (message.type === "taskCreated") {
+      id = message.task.taskId;
+      print("task created", message.task.status);
+    }
+    last = message;
+  }
+  print("task ended", last.type === "result" ? last.result : last.error.message);
+  return { ...(await client.experimental.tasks.getTask(id)), pollInterval: undefined };
+});
+await step("tasks", async () => (await client.experimental.tasks.listTasks()).tasks.map((task) => task.status));
+await step("no task", () => client.experimental.tasks.getTask("00"));
+await step("cancelled task", async () => {
+  const task = { name: "simulate-research-query", arguments: { topic: "rust" } };
+  for await (const message of client.experimental.tasks.callToolStream(task)) {
+    if (message.type !== "taskCreated") continue;
+    const { status } = await client.experimental.tasks.cancelTask(message.task.taskId);
+    return status;
+  }
+});
 await step("prompt", () => client.getPrompt({ name: "args-prompt", arguments: { city: "Oslo" } }));
 await step("prompt without its argument", () => client.getPrompt({ name: "args-prompt" }));
 await step("resource", () => client.readResource({ uri: "demo://resource/static/document/features.md" }));
@@ -72,11 +114,17 @@ await step("no resource", () => client.readResource({ uri: "demo://no/such" }));
 await step("complete", () => client.complete({
   ref: { type: "ref/prompt", name: "completable-prompt" }, argument: { name: "department", value: "E" },
 }));
+await step("level", () => client.setLoggingLevel("debug"));
 await step("subscribe", () => client.subscribeResource({ uri: "demo://resource/dynamic/text/1" }));
+await call("toggle-subscriber-updates", {});
+print("updated", await updated);
+await call("toggle-subscriber-updates", {});
+await step("higher level", () => client.setLoggingLevel("error"));
 await step("unsubscribe", () => client.unsubscribeResource({ uri: "demo://resource/dynamic/text/1" }));
-await step("level", () => client.setLoggingLevel("error"));
 await step("cancelled", () => client.callTool(
   { name: "trigger-long-running-operation", arguments: { duration: 30, steps: 1 } }, undefined, { timeout: 300 }));
+// What the server logs at another level than the client's is not sent.
+print("logs", logs.filter(({ data }) => /subscribe/i.test(data)).map(({ level, data }) => [level, data.split(" ")[1]]));
 await step("ping after", () => client.ping());
 await client.close();
 process.exit(0);
