@@ -1,7 +1,8 @@
 //! A secret of an HTTP service that only a permit puts on a request (feature `credential`).
 //!
 //! An agent that holds an API key can use it around every policy. [`HostCredential`] keeps the key
-//! away from it: the key goes to one host, and only on requests that are sent with a [`Permit`].
+//! away from it: the key goes to one host, and only on requests that are sent with a [`Permit`] for
+//! an action that the key is for. A permit of the same authority for anything else sends nothing.
 
 use std::fmt;
 
@@ -25,6 +26,7 @@ use secrecy::{ExposeSecret, SecretString};
 /// let authority = MockAuthority::new().allow("ticket.close");
 /// let tickets = HostCredential::bearer("https://tickets.example", "the key".to_owned().into())?
 ///     .granted_by(&authority)?
+///     .for_action("ticket.close")
 ///     .build(reqwest::Client::builder())?;
 ///
 /// let permit = authority.protect("support-bot", AnyAction::new("ticket.close")?).await?;
@@ -43,6 +45,9 @@ pub struct HostSecret {
     header: HeaderName,
     value: SecretString,
     issuer: Option<IssuerId>,
+    /// The names of the actions whose permits release it. Empty in a guard, where each permit is
+    /// that of the message which carries the secret.
+    actions: Vec<String>,
 }
 
 /// Why a request was not sent, or got no response.
@@ -98,6 +103,7 @@ impl HostCredential {
             header,
             value,
             issuer: None,
+            actions: Vec::new(),
         })
     }
 
@@ -132,17 +138,30 @@ impl HostSecret {
         Ok(self)
     }
 
+    /// Accepts the permits for an action, by its name. A second call accepts those for another
+    /// action, too.
+    #[must_use]
+    pub fn for_action(mut self, name: impl Into<String>) -> Self {
+        self.actions.push(name.into());
+        self
+    }
+
     /// Builds the client that sends the secret, with the caller's settings. Settings that could
     /// send or log the secret elsewhere are overridden.
     ///
     /// # Errors
     ///
-    /// [`CredentialError::Invalid`] when no authority was named, and [`CredentialError::Http`] for
-    /// settings that cannot be used.
+    /// [`CredentialError::Invalid`] when no authority or no action was named, and
+    /// [`CredentialError::Http`] for settings that cannot be used.
     pub fn build(self, settings: ClientBuilder) -> Result<HostCredential, CredentialError> {
         if self.issuer.is_none() {
             return Err(CredentialError::Invalid(
                 "the secret names no authority: call `granted_by`".to_owned(),
+            ));
+        }
+        if self.actions.is_empty() {
+            return Err(CredentialError::Invalid(
+                "the secret names no action: call `for_action`".to_owned(),
             ));
         }
         let settings = settings
@@ -156,7 +175,8 @@ impl HostSecret {
         })
     }
 
-    /// Releases the secret, if the permit is active and of the named authority.
+    /// Releases the secret, if the permit is active, of the named authority, and for one of the
+    /// actions, where they are named.
     pub(crate) fn release<A>(&self, permit: &Permit<A>) -> Result<SecretHeader, CredentialError> {
         let Some(issuer) = self.issuer else {
             return Err(CredentialError::Invalid(
@@ -164,12 +184,24 @@ impl HostSecret {
             ));
         };
         permit.require_issuer(issuer)?;
+        self.require_action(permit)?;
         permit.require_active()?;
         Ok(SecretHeader {
             origin: self.origin.clone(),
             header: self.header.clone(),
             value: header_value(&self.value)?,
         })
+    }
+
+    fn require_action<A>(&self, permit: &Permit<A>) -> Result<(), Error> {
+        let mut checked = Ok(());
+        for action in &self.actions {
+            checked = permit.require_action(action);
+            if checked.is_ok() {
+                break;
+            }
+        }
+        checked
     }
 }
 

@@ -126,7 +126,8 @@ impl Guard {
     /// Sets the credentials of a server that is reached over HTTP. Each message carries them under
     /// its own permit; a request that needs none, such as `initialize` or the stream of a session,
     /// under a permit for the action `mcp.<server>:connect`, which is obtained again when it has
-    /// expired.
+    /// expired. The secret needs no [`for_action`](HostSecret::for_action): no message carries it
+    /// under the permit of another one.
     #[must_use]
     pub fn with_secret(mut self, secret: HostSecret) -> Self {
         self.secret = Some(Arc::new(secret));

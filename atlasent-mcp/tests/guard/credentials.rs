@@ -7,8 +7,8 @@ use std::time::Duration;
 use atlasent::authority::IssuerId;
 use atlasent::testing::MockAuthority;
 use atlasent::wire::{EvaluateRequest, Evaluation, Verification, VerifyRequest};
-use atlasent::{Authority, Decision, Error};
-use atlasent_mcp::credential::HostCredential;
+use atlasent::{AnyAction, Authority, AuthorityExt, Decision, Error};
+use atlasent_mcp::credential::{CredentialError, HostCredential};
 use atlasent_mcp::guard::http::HttpUpstream;
 use atlasent_mcp::guard::{Guard, Upstream};
 use axum::extract::{Request, State};
@@ -293,4 +293,48 @@ async fn a_server_that_ends_its_stream_at_once_is_not_asked_without_a_pause() {
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let asked = server.count("GET");
     assert!((2..=5).contains(&asked), "{asked}");
+}
+
+#[tokio::test]
+async fn a_permit_for_another_action_sends_no_secret() {
+    let _ = http();
+    let server = Arc::new(Server::default());
+    let url = serve(&server).await;
+    let actions = ["ticket.close", "ticket.read", "log.read", "ticket"];
+    let authority = actions
+        .iter()
+        .fold(MockAuthority::new(), |authority, action| {
+            authority.allow(action)
+        });
+    let secret = || {
+        let secret = HostCredential::bearer(&url, SECRET.to_owned().into()).unwrap();
+        secret.granted_by(&authority).unwrap()
+    };
+    let settings = || reqwest::Client::builder().no_proxy();
+    let tickets = secret()
+        .for_action("ticket.close")
+        .for_action("ticket.read");
+    let tickets = tickets.build(settings()).unwrap();
+    for (action, is_sent) in actions.into_iter().zip([true, true, false, false]) {
+        let before = server.count("GET");
+        let permit = authority.protect("bot", AnyAction::new(action).unwrap());
+        let permit = permit.await.unwrap();
+        let request = reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());
+        match tickets.send(&permit, request).await {
+            Ok(response) => assert_eq!(response.status(), StatusCode::OK, "{action}"),
+            Err(error) => {
+                assert!(matches!(error, CredentialError::Refused(_)), "{error}");
+                assert!(!error.to_string().contains(SECRET), "{error}");
+            }
+        }
+        assert_eq!(
+            server.count("GET"),
+            before + usize::from(is_sent),
+            "{action}"
+        );
+    }
+    server.assert_all_authorized();
+    // A secret that is for no action cannot be sent at all.
+    let unnamed = secret().build(settings()).unwrap_err();
+    assert!(unnamed.to_string().contains("for_action"), "{unnamed}");
 }

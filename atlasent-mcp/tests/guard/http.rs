@@ -202,6 +202,7 @@ async fn a_secret_goes_to_its_host_alone_and_only_under_a_permit_of_its_authorit
     let client = secret
         .granted_by(&authority)
         .unwrap()
+        .for_action("use")
         .build(reqwest::Client::builder())
         .unwrap();
     let request = |url: &str| reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());

@@ -11,6 +11,8 @@ use crate::{Authority, Denied, Error, Permit};
 
 /// The code of a refusal of a permit that another authority granted.
 const OTHER_ISSUER: &str = "PERMIT_OF_ANOTHER_AUTHORITY";
+/// The code of a refusal of a permit for another action.
+const OTHER_ACTION: &str = "PERMIT_FOR_ANOTHER_ACTION";
 
 impl<A> Permit<A> {
     /// Returns the issuer of the authority that granted the permit, if that authority has an
@@ -60,6 +62,31 @@ impl<A> Permit<A> {
         }
         let why = "another authority granted the permit: ask the authority that this code accepts";
         Err(refuse(&self.record, why.to_owned(), OTHER_ISSUER, None))
+    }
+
+    /// Refuses a permit for another action, by the name that the authority verified. For code that
+    /// takes permits of any action type and serves some actions alone.
+    ///
+    /// ```
+    /// use atlasent::{AnyAction, AuthorityExt, testing::MockAuthority};
+    ///
+    /// # futures_executor::block_on(async {
+    /// let authority = MockAuthority::new().allow("deploy");
+    /// let permit = authority.protect("deploy-bot", AnyAction::new("deploy")?).await?;
+    /// assert!(permit.require_action("deploy").is_ok());
+    /// assert!(permit.require_action("delete").is_err());
+    /// # Ok::<(), atlasent::Error>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] when the permit is for another action.
+    pub fn require_action(&self, name: &str) -> Result<(), Error> {
+        if self.record.action == name {
+            return Ok(());
+        }
+        let why = format!("the permit is for another action: ask for one for `{name}`");
+        Err(refuse(&self.record, why, OTHER_ACTION, None))
     }
 
     /// Returns whether the permit has not expired.
