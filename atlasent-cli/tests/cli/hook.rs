@@ -22,7 +22,7 @@ forbid (principal, action == Action::"tool.Bash", resource) when { context.comma
 const KEY: &str = "ask_live_0123456789abcdef";
 
 /// A folder with policies, and room for the data of hooks.
-fn stage() -> TempDir {
+pub(crate) fn stage() -> TempDir {
     stage_with(POLICIES)
 }
 
@@ -34,12 +34,12 @@ fn stage_with(policies: &str) -> TempDir {
 }
 
 /// The path of a folder of the stage.
-fn path(stage: &TempDir, name: &str) -> String {
+pub(crate) fn path(stage: &TempDir, name: &str) -> String {
     stage.path().join(name).to_str().unwrap().to_owned()
 }
 
 /// The hook with the policies of the stage.
-fn hook(stage: &TempDir, options: &[&str], input: &str) -> Atlasent {
+pub(crate) fn hook(stage: &TempDir, options: &[&str], input: &str) -> Atlasent {
     let (policies, data) = (path(stage, "policies"), path(stage, "data"));
     let arguments = ["hook", "--policies", &policies, "--data-dir", &data];
     atlasent(arguments.iter().chain(options)).stdin(input)

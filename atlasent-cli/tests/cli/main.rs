@@ -17,6 +17,7 @@ mod coverage;
 mod delegate;
 mod evaluate;
 mod hook;
+mod hook_receipts;
 mod hostile;
 mod inspect;
 mod issue;

@@ -8,6 +8,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::HookFormat;
+use super::end::CallId;
 use crate::operation::{Operation, shown};
 use crate::refusal::Refusal;
 
@@ -22,6 +23,8 @@ pub struct HookCall {
     server: Server,
     /// The call, under the name that the tool's server gives it.
     operation: Operation,
+    /// The id of the call, by which its end is found. Unset if the agent does not tell it.
+    id: Option<CallId>,
 }
 
 /// The MCP server that a tool belongs to.
@@ -90,7 +93,7 @@ impl HookCall {
         Context::parse(input)
             .map_err(|_| malformed("is not an object in which each member stands once"))?;
         let event: Event = read(input)?;
-        match (format, &*event.hook_event_name) {
+        let call = match (format, &*event.hook_event_name) {
             (HookFormat::ClaudeCode | HookFormat::Codex, "PreToolUse")
             | (HookFormat::Cursor, "preToolUse")
             | (HookFormat::GeminiCli, "BeforeTool") => Self::of_tool(read(input)?),
@@ -110,7 +113,11 @@ impl HookCall {
                 "is for the event `{}`, which does not stand before a tool",
                 shown(event)
             ))),
-        }
+        };
+        Ok(Self {
+            id: CallId::read(input),
+            ..call?
+        })
     }
 
     fn of_tool(input: ToolInput<'_>) -> Result<Self, Refusal> {
@@ -163,6 +170,7 @@ impl HookCall {
             name,
             server,
             operation,
+            id: None,
         })
     }
 
@@ -176,6 +184,13 @@ impl HookCall {
     #[must_use]
     pub fn operation(&self) -> &Operation {
         &self.operation
+    }
+
+    /// Returns the id of the call, by which the hook after the tool names it, or `None` if the agent
+    /// does not tell one.
+    #[must_use]
+    pub fn id(&self) -> Option<&CallId> {
+        self.id.as_ref()
     }
 
     /// Returns the name of the MCP server, or `None` for a tool of the agent. `names` has the names
@@ -198,10 +213,10 @@ impl HookCall {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(input: &'a str) -> Result<T, Refusal> {
+pub(super) fn read<'a, T: Deserialize<'a>>(input: &'a str) -> Result<T, Refusal> {
     serde_json::from_str(input).map_err(|_| malformed("lacks a member, or has one of another type"))
 }
 
-fn malformed(why: &str) -> Refusal {
+pub(super) fn malformed(why: &str) -> Refusal {
     Refusal::invalid("MALFORMED", format!("the input of the hook {why}"))
 }

@@ -13,9 +13,12 @@
 //! agent ──► HookCall::parse ──► Hook::permit ──► a permit ──► HookFormat::allow ──► the tool runs
 //!                │                   └─► Refusal ──┐
 //!                └─► Refusal ──────────────────────┴──► HookFormat::deny ──► the tool does not run
+//!
+//! the tool ended ──► HookEnd::parse ──► the receipt of the permit
 //! ```
 
 mod call;
+mod end;
 mod format;
 #[cfg(test)]
 mod tests;
@@ -29,6 +32,7 @@ use atlasent::Permit;
 use atlasent::authority::DynAuthority;
 
 pub use call::HookCall;
+pub use end::{CallId, HookEnd};
 pub use format::HookFormat;
 
 use crate::caller::Caller;
@@ -90,7 +94,9 @@ impl Hook {
 
     /// Obtains the permit for a call. The permit is used up: it is for this one execution.
     ///
-    /// The tool runs in the agent, so no receipt is sent.
+    /// The tool runs in the agent, so no receipt is sent. To send one when the tool has ended, keep
+    /// what [`Permit::defer_receipt`] returns until a post-tool hook reads the [`HookEnd`] of the
+    /// same [`CallId`].
     ///
     /// # Errors
     ///

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use crate::authority::IssuerId;
 use crate::permit::expiry::Expiry;
-use crate::receipts::PendingReceipt;
+use crate::receipts::{DeferredReceipt, PendingReceipt};
 use crate::wire::{ApprovalRecord, BudgetState};
 use crate::{Action, Agent, AnyAction};
 
@@ -200,6 +200,15 @@ impl<A: Action> Permit<A> {
     pub fn execution(&self) -> Execution {
         let unclaimed = self.receipt.as_ref().filter(|receipt| receipt.claim());
         Execution::new(Arc::clone(&self.record), unclaimed.map(Arc::clone))
+    }
+
+    /// Takes over the receipt of a body that ends in another process. Returns `None` where the
+    /// authority takes no receipts, or an [execution](Self::execution) has claimed the receipt. No
+    /// execution of this permit sends a receipt from then on.
+    #[must_use]
+    pub fn defer_receipt(&self) -> Option<DeferredReceipt> {
+        let receipt = self.receipt.as_ref().filter(|receipt| receipt.claim())?;
+        Some(receipt.deferred(&self.record))
     }
 
     /// Returns the record that the permit shares with its execution.

@@ -21,9 +21,11 @@
 //! answer on. A receipt that cannot be delivered is logged and [counted](ReceiptQueue::counts). It
 //! never changes the result of the body.
 
+mod deferred;
 mod pending;
 mod queue;
 
+pub use deferred::DeferredReceipt;
 pub use queue::{ReceiptCounts, ReceiptQueue};
 
 pub(crate) use pending::PendingReceipt;

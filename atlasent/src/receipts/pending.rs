@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::ReceiptQueue;
+use super::{DeferredReceipt, ReceiptQueue};
 use crate::permit::PermitRecord;
 use crate::wire::{PermitToken, Receipt, ReceiptOutcome};
 
@@ -41,6 +41,11 @@ impl PendingReceipt {
         duration: Duration,
     ) -> Receipt {
         Receipt::new(&*permit.id, self.token.clone(), outcome, duration)
+    }
+
+    /// Returns what another process needs to send the receipt of a permit.
+    pub(crate) fn deferred(&self, permit: &PermitRecord) -> DeferredReceipt {
+        DeferredReceipt::new(permit.id.clone(), self.token.clone())
     }
 
     /// Returns a text without the token.

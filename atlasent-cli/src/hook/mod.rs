@@ -4,6 +4,8 @@
 //! standard error. A thread does the work, so that a panic and a deadline are refusals as well: an
 //! agent runs the tool if its hook crashes, or takes longer than the agent waits.
 
+mod receipts;
+
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,12 +13,13 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use atlasent::Client;
 use atlasent::authority::DynAuthority;
+use atlasent::{Authority, Client, Permit};
 use atlasent_authority::LocalAuthority;
 use atlasent_authority::duration::parse_duration;
 use atlasent_authority::trail::HeadFile;
-use atlasent_mcp::hook::{Hook, HookCall, HookFormat};
+use atlasent_mcp::gate::AuthorizedOperation;
+use atlasent_mcp::hook::{Hook, HookCall, HookEnd, HookFormat};
 use atlasent_mcp::{Caller, Refusal};
 use clap::{Args, ValueEnum};
 
@@ -24,10 +27,11 @@ use crate::data_dir::{self, DataDir};
 use crate::exit::Failure;
 use crate::files::read_at_most;
 use crate::guard::authority::LocalParts;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::runtime;
 use crate::serve::store::AnyStore;
 use crate::server::url_from_environment;
+use receipts::OwedReceipts;
 
 /// The largest input, in bytes. Agents pass whole files to tools that write them.
 const MAX_INPUT_BYTES: usize = 16 << 20;
@@ -74,17 +78,23 @@ pub(crate) struct HookArgs {
     /// Leave the agent's own questions to its user in place for a call that is allowed
     #[arg(long)]
     keep_prompts: bool,
+
+    /// Record how a call ended, as the post-tool hook, instead of deciding on one
+    #[arg(long, conflicts_with_all = ["wait", "keep_prompts"])]
+    after: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   atlasent hook --policies policies || exit 2
   atlasent hook --format claude --url https://atlasent.example --wait 5m --resource Write=file_path || exit 2
+  atlasent hook --after --policies policies
 
 Set the command as the hook that an agent runs before each tool. It reads the call from standard input, and writes the
 decision to standard output in the agent's own words. A tool is the action `tool.NAME`, one of an MCP server
 `mcp.SERVER.NAME`, with its input as the context. Everything but an allow has the exit code 2, which blocks the tool.
-`|| exit 2` blocks it as well where `atlasent` is missing or was killed.";
+`|| exit 2` blocks it as well where `atlasent` is missing or was killed. With --after, set the command as the hook after
+each tool, with the same policies or URL: it sends the receipt of the call's permit, and never blocks anything.";
 
 /// The coding agents, as the option names them.
 #[derive(Clone, Copy, ValueEnum)]
@@ -117,6 +127,13 @@ fn pair(text: &str) -> Result<(String, String), &'static str> {
 
 /// Decides on the call on standard input.
 pub(crate) fn run(arguments: &HookArgs) -> Result<Output, Failure> {
+    if arguments.after {
+        let owned = arguments.clone();
+        let late = |seconds: u64| format!("the receipt was not recorded within {seconds} s");
+        let recorded = within(arguments.timeout, late, move || record(&owned));
+        // Agents read the exit code 2 of a hook after a tool as words for the model.
+        return recorded.map(|()| Output::new("")).map_err(Failure::refused);
+    }
     // Set as soon as it is known, so that each refusal has the words of the agent.
     let format: Arc<OnceLock<HookFormat>> = Arc::default();
     if let Some(given) = arguments.format {
@@ -124,7 +141,10 @@ pub(crate) fn run(arguments: &HookArgs) -> Result<Output, Failure> {
     }
     let deadline = (arguments.timeout).saturating_add(arguments.wait.unwrap_or_default());
     let (owned, found) = (arguments.clone(), Arc::clone(&format));
-    let decided = within(deadline, move || decide(&owned, &found));
+    let late = |seconds: u64| {
+        format!("the hook did not decide within {seconds} s. Send the same call again later.")
+    };
+    let decided = within(deadline, late, move || decide(&owned, &found));
     decided.map_err(|reason| Failure::Blocked {
         answer: Output::new(
             format
@@ -135,10 +155,11 @@ pub(crate) fn run(arguments: &HookArgs) -> Result<Output, Failure> {
     })
 }
 
-/// Runs `work` on a thread of its own. A panic or a missed deadline is an error. The thread is not
-/// waited for: the process ends.
+/// Runs `work` on a thread of its own. A panic is an error, and so is a missed deadline, for which
+/// `late` has the words. The thread is not waited for: the process ends.
 fn within<T: Send + 'static>(
     deadline: Duration,
+    late: impl FnOnce(u64) -> String,
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
     let (sender, receiver) = mpsc::sync_channel(1);
@@ -151,12 +172,9 @@ fn within<T: Send + 'static>(
     }
     match receiver.recv_timeout(deadline) {
         Ok(done) => done,
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(format!(
-            "the hook did not decide within {} s. Send the same call again later.",
-            deadline.as_secs()
-        )),
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(late(deadline.as_secs())),
         Err(mpsc::RecvTimeoutError::Disconnected) => {
-            Err("the hook failed, and nothing was decided".to_owned())
+            Err("the hook failed, and did nothing".to_owned())
         }
     }
 }
@@ -187,7 +205,9 @@ fn decide(arguments: &HookArgs, found: &OnceLock<HookFormat>) -> Result<Output, 
         }
         let permit = hook.build().permit(&call, &caller).await;
         // The tool runs in the agent, and the permit is used up.
-        let decided = permit.map(drop).map_err(refused);
+        let decided = permit
+            .map(|permit| keep_receipt(arguments, &call, &permit))
+            .map_err(refused);
         authority.close().await;
         Ok(decided)
     });
@@ -200,6 +220,41 @@ fn decide(arguments: &HookArgs, found: &OnceLock<HookFormat>) -> Result<Output, 
         true => Ok(Output::new("")),
         false => Ok(Output::new(answer + "\n")),
     }
+}
+
+/// Keeps what the hook after the tool needs to send the receipt. A call whose receipt cannot be
+/// kept runs all the same: the trail shows its permit as used and never ended.
+fn keep_receipt(arguments: &HookArgs, call: &HookCall, permit: &Permit<AuthorizedOperation>) {
+    let (Some(id), Some(receipt)) = (call.id(), permit.defer_receipt()) else {
+        return;
+    };
+    let kept = data_folder(&arguments.data).and_then(|data| {
+        let owed = OwedReceipts::open(&data)?;
+        owed.keep(id, receipt).map_err(Failure::misuse)
+    });
+    if let Err(failure) = kept {
+        let why = format!("the receipt of the call is not kept: {}", failure.reason());
+        output::print_stderr_line("warning", &why);
+    }
+}
+
+/// Records how the call on standard input ended, if the hook before it kept its receipt.
+fn record(arguments: &HookArgs) -> Result<(), String> {
+    let input = standard_input()?;
+    let end = HookEnd::parse(&input).map_err(|refusal| refusal.reason().to_owned())?;
+    let recorded = runtime::run(async {
+        let owed = OwedReceipts::open(&data_folder(&arguments.data)?)?;
+        let Some((receipt, duration)) = owed.find(end.id()).map_err(Failure::misuse)? else {
+            return Ok(());
+        };
+        let receipt = end.receipt(receipt, duration);
+        let authority = Deciding::open(arguments).await?;
+        let recorded = Authority::complete(&*authority.authority, &receipt).await;
+        authority.close().await;
+        recorded.map_err(Failure::misuse)?;
+        owed.remove(end.id()).map_err(Failure::misuse)
+    });
+    recorded.map_err(|failure| failure.reason().to_owned())
 }
 
 fn standard_input() -> Result<String, String> {
@@ -250,7 +305,10 @@ impl Deciding {
                 )
             })?,
         };
-        let client = Client::builder().base_url(url).deadline(arguments.timeout);
+        let client = Client::builder()
+            .base_url(url)
+            .deadline(arguments.timeout)
+            .receipts(true);
         Ok(Self {
             authority: Arc::new(client.build().map_err(Failure::misuse)?),
             local: None,
@@ -303,13 +361,14 @@ mod tests {
     #[test]
     fn a_panic_and_a_missed_deadline_are_refusals() {
         let long = Duration::from_secs(60);
-        assert_eq!(within(long, || Ok(7)), Ok(7));
-        let panicked = within::<()>(long, || panic!("a bug"));
+        let words = |seconds: u64| format!("late after {seconds} s");
+        assert_eq!(within(long, words, || Ok(7)), Ok(7));
+        let panicked: Result<(), String> = within(long, words, || panic!("a bug"));
         assert!(panicked.unwrap_err().contains("failed"));
-        let late = within(Duration::from_millis(20), || {
+        let late = within(Duration::from_millis(20), words, || {
             thread::sleep(Duration::from_secs(5));
             Ok(())
         });
-        assert!(late.unwrap_err().contains("did not decide"));
+        assert_eq!(late.unwrap_err(), "late after 0 s");
     }
 }
