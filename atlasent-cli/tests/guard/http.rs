@@ -103,3 +103,30 @@ fn a_url_that_no_client_can_use_is_refused() {
         assert!(stderr.contains("`listen.url`"), "{url}: {stderr}");
     }
 }
+
+#[test]
+fn a_token_without_a_scope_of_the_settings_file_gets_403_with_the_refusal() {
+    const URL: &str = "https://guard.example/mcp";
+    let stage = Stage::new(EVERYTHING);
+    let mut command = with_tokens(&stage, URL);
+    let file = stage.path("guard.toml");
+    let listen = fs::read_to_string(&file).unwrap();
+    let scope = "[methods.\"resources/read\"]\nscope = \"docs:read\"\n";
+    fs::write(&file, format!("{listen}{scope}")).unwrap();
+    let guard = Listening::start(&mut command);
+    let token = token(URL);
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nauthorization: Bearer {token}\r\ncontent-type: application/json"
+    );
+    let params = json!({"uri": "file:///a"});
+    let read = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": params});
+    let (status, body) = request(&guard, &head, &read.to_string());
+    assert_eq!(status, 403, "{body}");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        body["error"]["data"]["missing_scope"], "docs:read",
+        "{body}"
+    );
+    // No session was opened for it, so no server was started.
+    assert!(!std::path::Path::new(&stage.path("log")).exists());
+}
