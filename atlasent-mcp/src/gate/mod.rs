@@ -196,6 +196,21 @@ impl Gate {
     ///
     /// [`authorize`](Self::authorize) refuses such an operation. A transport that can ask clients
     /// for another token, as HTTP does with the status 403, asks for this scope.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use ati_client::Claims;
+    /// use atlasent::testing::MockAuthority;
+    /// use atlasent_mcp::{Caller, Gate, Mapping, Operation};
+    ///
+    /// let authority = Arc::new(MockAuthority::new().allow("mcp.fs.write_file"));
+    /// let gate = Gate::builder(authority, Mapping::standard("fs")?).build();
+    /// let claims = Claims::builder("bot").scope("tool:fs:read_file").build()?;
+    /// let write = Operation::tool("write_file", "{}")?;
+    /// let missing = gate.missing_scope(&write, &Caller::from_claims(claims)?);
+    /// assert_eq!(missing.as_deref(), Some("tool:fs:write_file"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(feature = "ati")]
     #[must_use]
     pub fn missing_scope(&self, operation: &Operation, caller: &Caller) -> Option<String> {

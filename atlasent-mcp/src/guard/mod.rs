@@ -166,6 +166,8 @@ impl Guard {
 
     /// Returns the scope that a request of the client needs and that the token of its caller lacks.
     pub(crate) fn missing_scope(&self, message: &Message, caller: &Caller) -> Option<String> {
+        // Without a token, the message is not read twice.
+        caller.claims()?;
         let operation = operation(message).ok()?;
         match operation.is_for_server() {
             true => self.gate.missing_scope(&operation, caller),
