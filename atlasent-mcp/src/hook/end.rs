@@ -15,7 +15,8 @@ use crate::refusal::Refusal;
 
 /// Names one tool call in the hooks before and after it: its session, and its id there.
 ///
-/// Claude Code, Codex and Cursor tell both. Gemini CLI tells no id of a call.
+/// Claude Code tells both, and so do Codex and the hook `preToolUse` of Cursor where they have a
+/// `tool_use_id`. Gemini CLI tells no id of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CallId(ResultHash);
 
