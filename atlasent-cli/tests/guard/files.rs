@@ -32,6 +32,12 @@ fn paths_are_confined_and_a_person_releases_a_held_write_while_the_client_waits(
     fs::write(format!("{root}/public/a.txt"), "hello").unwrap();
     fs::write(format!("{root}/private/key"), "secret").unwrap();
     std::os::unix::fs::symlink(format!("{root}/private"), format!("{root}/public/link")).unwrap();
+    // The server takes the name in another Unicode form for this link.
+    std::os::unix::fs::symlink(
+        format!("{root}/private"),
+        format!("{root}/public/l\u{ef}nk"),
+    )
+    .unwrap();
     let server = peers.join("node_modules/@modelcontextprotocol/server-filesystem/dist/index.js");
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -84,6 +90,7 @@ resource = "path"
         read("private/key"),
         read("public/../private/key"),
         read("public/link/key"),
+        read("public/li\u{308}nk/key"),
         ["write_file", {"path": format!("{root}/public/new.txt"), "content": "written"}],
         read("public/new.txt"),
     ]);
@@ -150,13 +157,13 @@ resource = "path"
         .skip(1)
         .filter(|line| line.get("content").is_some())
         .collect();
-    assert_eq!(results.len(), 6, "{text}");
+    assert_eq!(results.len(), 7, "{text}");
     assert_eq!(results[0]["content"][0]["text"], "hello");
-    for refused in &results[1..4] {
+    for refused in &results[1..5] {
         assert_eq!(refused["isError"], true, "{refused}");
         assert!(!refused.to_string().contains("secret"), "{refused}");
     }
-    assert_eq!(results[5]["content"][0]["text"], "written");
+    assert_eq!(results[6]["content"][0]["text"], "written");
     assert_eq!(
         fs::read_to_string(format!("{root}/public/new.txt")).unwrap(),
         "written"

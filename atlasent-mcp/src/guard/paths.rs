@@ -11,23 +11,34 @@
 //! /srv/files/public/new.txt           does not exist yet            passes: its folder is the same
 //! /srv/files/public/../private/key    /srv/files/private/key        refused
 //! /srv/files/public/link/key          /srv/files/private/key        refused
+//! /srv/files/Public/new.txt           new, and looks like `public`  refused
 //! /etc/passwd                         not below the root            refused
 //! public/a.txt                        depends on where it is read   refused
 //! ```
 //!
+//! A server may look for a name that does not exist in another Unicode form: the reference server for
+//! files does, and some file systems ignore the case. So `gescha\u{308}ft/key` would be decided on,
+//! and `gesch\u{e4}ft/key` would be read. A new name therefore has to differ from its neighbours in
+//! more than case and Unicode form.
+//!
 //! A link that is put in place between the decision and the call is not seen: whoever can do that
 //! has the files already.
 
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::Refusal;
 use crate::operation::{Operation, shown};
 
 /// The code of a refusal because of a path.
 const PATH_REFUSED: &str = "PATH_REFUSED";
+
+/// The most entries of a folder that a new name in it is compared with.
+const MAX_ENTRIES: usize = 100_000;
 
 /// The arguments that are paths, and the folder that they stay below.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,29 +103,83 @@ impl PathRules {
             Ok(known) => known,
             Err(error) => return refuse(format!("cannot be resolved ({})", error.kind())),
         };
-        if !known.starts_with(&self.root) {
+        if !known.path.starts_with(&self.root) {
             return refuse(format!("is not below `{root}`"));
         }
         // Compared as texts: `Path` takes `/a//b/.` and `/a/b` for the same.
-        match known.to_str() == Some(text) {
-            true => Ok(()),
-            false => refuse(format!(
-                "has to be written as `{}`",
-                shown(&known.to_string_lossy())
+        if known.path.to_str() != Some(text) {
+            let known = known.path.to_string_lossy();
+            return refuse(format!("has to be written as `{}`", shown(&known)));
+        }
+        let Some(new) = known.new else {
+            return Ok(());
+        };
+        match new.look_alike(MAX_ENTRIES) {
+            Ok(None) => Ok(()),
+            Ok(Some(entry)) => refuse(format!(
+                "has a part that differs from the existing `{}` in case or Unicode form only",
+                shown(&entry.to_string_lossy())
             )),
+            Err(error) => refuse(format!("cannot be compared with its folder ({error})")),
         }
     }
 }
 
+/// A path as the file system knows it.
+struct Known {
+    path: PathBuf,
+    /// The first part that does not exist.
+    new: Option<New>,
+}
+
+/// A name that does not exist in a folder that does.
+struct New {
+    folder: PathBuf,
+    name: OsString,
+}
+
+impl New {
+    /// Returns an entry of the folder that a server or a file system may take for the new name. A
+    /// folder with more than `at_most` entries is an error.
+    fn look_alike(&self, at_most: usize) -> io::Result<Option<OsString>> {
+        let wanted = form(&self.name);
+        for (position, entry) in self.folder.read_dir()?.enumerate() {
+            if position == at_most {
+                return Err(io::Error::other(format!(
+                    "it has more than {at_most} entries"
+                )));
+            }
+            let entry = entry?.file_name();
+            if form(&entry) == wanted {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Returns a form that names share if they differ in case or Unicode form only (compatibility
+/// caseless matching, Unicode Standard, 3.13).
+fn form(name: &OsStr) -> String {
+    let composed: String = name.to_string_lossy().nfkc().collect();
+    // To lower case first: `ẞ` has no other upper case, and `ß` has `SS`.
+    composed.to_lowercase().to_uppercase().nfkc().collect()
+}
+
 /// Returns a path as the file system knows it. The last parts need not exist.
-fn resolve(path: &Path) -> io::Result<PathBuf> {
-    let mut missing = Vec::new();
+fn resolve(path: &Path) -> io::Result<Known> {
+    let mut missing: Vec<&OsStr> = Vec::new();
     let mut existing = path;
     loop {
         match existing.canonicalize() {
-            Ok(mut known) => {
-                known.extend(missing.into_iter().rev());
-                return Ok(known);
+            Ok(folder) => {
+                let mut path = folder.clone();
+                path.extend(missing.iter().rev());
+                let new = missing.last().map(|name| New {
+                    folder,
+                    name: name.to_os_string(),
+                });
+                return Ok(Known { path, new });
             }
             // A dangling link exists: what it would create is elsewhere.
             Err(error) if error.kind() != io::ErrorKind::NotFound || existing.is_symlink() => {
@@ -222,6 +287,69 @@ mod tests {
     }
 
     #[test]
+    fn a_new_name_that_a_server_may_take_for_an_existing_one_is_refused() {
+        let files = files();
+        let folder = files.root.join("gesch\u{e4}ft");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("key"), "").unwrap();
+        symlink(
+            files.root.join("private"),
+            files.root.join("public/l\u{ef}nk"),
+        )
+        .unwrap();
+        fs::write(files.root.join("public/\u{fb01}le"), "").unwrap();
+        fs::write(files.root.join("public/stra\u{df}e"), "").unwrap();
+        for path in [
+            "ROOT/gesch\u{e4}ft",
+            "ROOT/gesch\u{e4}ft/key",
+            "ROOT/gesch\u{e4}ft/new",
+            // Its folder is new, too.
+            "ROOT/new/gescha\u{308}ft",
+            "ROOT/public/gescha\u{308}ft",
+            "ROOT/public/\u{fb01}le",
+        ] {
+            assert!(files.passes(path), "{path}");
+        }
+        for path in [
+            "ROOT/gescha\u{308}ft",
+            "ROOT/gescha\u{308}ft/key",
+            "ROOT/gescha\u{308}ft/new/er",
+            "ROOT/GESCH\u{c4}FT/key",
+            "ROOT/GESCHA\u{308}FT/key",
+            "ROOT/Private/key",
+            "ROOT/public/li\u{308}nk/key",
+            "ROOT/public/A.txt",
+            "ROOT/public/\u{ff41}.txt",
+            "ROOT/public/file",
+            "ROOT/public/STRASSE",
+            "ROOT/public/stra\u{1e9e}e",
+        ] {
+            assert!(!files.passes(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_folder_with_too_many_entries_takes_no_new_name() {
+        let files = files();
+        let new = New {
+            folder: files.root.clone(),
+            name: "new".into(),
+        };
+        // `private` and `public`.
+        assert_eq!(new.look_alike(2).unwrap(), None);
+        assert!(new.look_alike(1).is_err());
+    }
+
+    #[test]
+    fn names_outside_of_the_folder_are_not_told() {
+        let files = files();
+        let outer = files.root.parent().unwrap().join("Outside");
+        let call = Operation::tool("t", &json!({ "path": outer }).to_string()).unwrap();
+        let refusal = files.rules.check(&call).unwrap_err();
+        assert!(refusal.reason().contains("is not below"), "{refusal:?}");
+    }
+
+    #[test]
     fn an_argument_that_is_no_path_is_refused() {
         let files = files();
         for value in [
@@ -236,6 +364,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn names_that_differ_in_unicode_form_only_share_a_form(name in "\\PC{1,12}") {
+            let shared = form(OsStr::new(&name));
+            for other in [
+                name.nfc().collect::<String>(),
+                name.nfd().collect(),
+                name.nfkc().collect(),
+                name.nfkd().collect(),
+            ] {
+                prop_assert_eq!(&form(OsStr::new(&other)), &shared);
+            }
+        }
+
         #[test]
         fn no_spelling_gets_outside(parts in prop::collection::vec("(\\.\\.|\\.|public|private|link|out|key|a)?", 0..6)) {
             let files = files();
