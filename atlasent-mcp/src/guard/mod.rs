@@ -59,10 +59,7 @@ use message::Message;
 use paths::PathRules;
 use pins::Pins;
 use session::{Ended, Session};
-use tools::KnownTools;
-
-/// The code of a refusal because the definition of a tool is not the recorded one.
-const TOOL_CHANGED: &str = "TOOL_CHANGED";
+use tools::{KnownTools, ListedTools};
 
 /// The most pages of a list of the server.
 const MAX_PAGES: usize = 64;
@@ -154,13 +151,14 @@ impl Guard {
         &self,
         message: &Message,
         caller: &Caller,
+        listed: &ListedTools,
         progress: &impl Progress,
     ) -> Result<Clearance, Refusal> {
         let operation = operation(message)?;
         if !operation.is_for_server() {
             return Err(Refusal::unmapped(&operation));
         }
-        self.check_tool(&operation)?;
+        self.check_tool(&operation, listed)?;
         self.gate.authorize(&operation, caller, progress).await
     }
 
@@ -188,19 +186,19 @@ impl Guard {
         self.gate.authorize(&operation, caller, &Silent).await
     }
 
-    /// Refuses the call of a tool that changed, or with a path that is not allowed. Both are
-    /// checked before the authority is asked and again before the call is forwarded, since people
+    /// Refuses the call of a tool that the session's server does not list as it is recorded, or with
+    /// a path that is not allowed. Both are checked before the authority is asked and again before the call is forwarded, since people
     /// may have taken minutes to decide.
-    pub(crate) fn check_tool(&self, operation: &Operation) -> Result<(), Refusal> {
+    pub(crate) fn check_tool(
+        &self,
+        operation: &Operation,
+        listed: &ListedTools,
+    ) -> Result<(), Refusal> {
         if operation.kind() != Kind::Tool {
             return Ok(());
         }
         let tool = operation.target().unwrap_or_default();
-        if self.tools.is_changed(tool) {
-            let reason = "the server changed the definition of this tool after it was recorded, and \
-                          nobody accepted the change yet (`atlasent guard accept`)";
-            return Err(Refusal::deny(TOOL_CHANGED, reason));
-        }
+        self.check_listed(tool, listed)?;
         match &self.paths {
             Some(paths) => paths.check(operation),
             None => Ok(()),

@@ -11,6 +11,7 @@ use super::message::{
 };
 use super::pins::PinCheck;
 use super::session::lists::Members;
+use super::tools::ListedTools;
 use super::{Guard, operation};
 use crate::gate::List;
 use crate::operation::{Kind, Operation};
@@ -46,10 +47,13 @@ impl Guard {
         message: &Message,
         id: &RequestId,
         caller: &Caller,
+        listed: &ListedTools,
     ) -> Arc<str> {
         let shown = match self.check_inputs(message, caller).await {
             Ok(()) => match (message.kind(), List::of_method(method)) {
-                (MessageKind::Result { .. }, Some(list)) => self.list(list, message, caller).await,
+                (MessageKind::Result { .. }, Some(list)) => {
+                    self.list(list, message, caller, listed).await
+                }
                 _ => Ok(None),
             },
             Err(refusal) => Err(refusal),
@@ -86,6 +90,7 @@ impl Guard {
         list: &List,
         message: &Message,
         caller: &Caller,
+        listed: &ListedTools,
     ) -> Result<Option<String>, Refusal> {
         let unusable = || {
             Refusal::invalid(
@@ -106,7 +111,7 @@ impl Guard {
             .collect();
         let mut kept = items.map_err(|_| unusable())?;
         if list.member == "tools" {
-            kept = self.unchanged_tools(kept).ok_or_else(unusable)?;
+            kept = self.unchanged_tools(kept, listed).ok_or_else(unusable)?;
         }
         let result = serde_json::json!({ list.member: kept });
         let mut result = self.gate.filter_items(list, result, caller).await?;
@@ -118,7 +123,7 @@ impl Guard {
 
     /// Leaves out the tools whose definition changed. `None` if a tool has no name, or the pins
     /// cannot be used.
-    fn unchanged_tools(&self, tools: Vec<Value>) -> Option<Vec<Value>> {
+    fn unchanged_tools(&self, tools: Vec<Value>, listed: &ListedTools) -> Option<Vec<Value>> {
         let named = tools.into_iter().map(|tool| {
             let name = tool.get("name")?.as_str()?.to_owned();
             Some((name, tool))
@@ -128,7 +133,9 @@ impl Guard {
         let checks = self.compare(&named).inspect_err(|error| {
             tracing::error!(%error, "the pins of the tools cannot be used");
         });
-        let tools = named.into_iter().zip(checks.ok()?);
+        let checks = checks.ok()?;
+        listed.add(&named, &checks);
+        let tools = named.into_iter().zip(checks);
         let same = tools.filter(|(_, check)| *check == PinCheck::Same);
         Some(same.map(|((_, tool), _)| tool).collect())
     }

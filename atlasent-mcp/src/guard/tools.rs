@@ -1,26 +1,45 @@
 //! The tools of the server that the guard has seen.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Guard;
-use super::pins::{MAX_DEFINITION_BYTES, MAX_TOOLS, MAX_TOTAL_BYTES, PinCheck, PinError};
+use super::pins::{MAX_DEFINITION_BYTES, MAX_TOOLS, MAX_TOTAL_BYTES, PinCheck, PinError, digest};
+use crate::Refusal;
 use crate::mapping::MappingError;
+use crate::operation::shown;
 use crate::tool::Tool;
 
+/// The code of a refusal because the definition of a tool is not the recorded one.
+const TOOL_CHANGED: &str = "TOOL_CHANGED";
+
+/// The code of a refusal because the server does not list the tool.
+const NO_SUCH_TOOL: &str = "NO_SUCH_TOOL";
+
 /// The tools that the guard has seen in all sessions. A server may show some clients more of them.
+///
+/// The names are those of recorded tools, so a server cannot make the maps grow without bound.
 #[derive(Debug, Default)]
 pub(super) struct KnownTools(Mutex<State>);
 
-/// The names are those of recorded tools, so a server cannot make the sets grow without bound.
 #[derive(Debug, Default)]
 struct State {
     seen: BTreeSet<String>,
-    changed: BTreeSet<String>,
+    /// The digests of the changed definitions that the log tells of.
+    reported: BTreeMap<String, String>,
 }
+
+/// The recorded tools that the server of one session lists, with the digests of the definitions
+/// that it gives them.
+///
+/// Each session has a process or a connection of its own, so two sessions may see two definitions
+/// of one tool: a server that was started before an update lists the old one. What one session
+/// lists says nothing about the tools of another.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListedTools(Arc<Mutex<BTreeMap<String, String>>>);
 
 /// Why the tools of a server cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,31 +51,66 @@ pub(crate) enum ToolsError {
 }
 
 impl KnownTools {
-    /// Whether the definition of a tool is not the recorded one.
-    pub(super) fn is_changed(&self, name: &str) -> bool {
-        self.state().changed.contains(name)
-    }
-
-    /// Whether the definition of any tool is not the recorded one.
-    fn has_changed(&self) -> bool {
-        !self.state().changed.is_empty()
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Guard {
-    /// Whether the definition of any tool is not the recorded one.
-    pub(super) fn has_changed_tools(&self) -> bool {
-        self.tools.has_changed()
+impl ListedTools {
+    /// Replaces all tools by the recorded ones of these.
+    fn replace(&self, tools: &[(String, Value)], checks: &[PinCheck]) {
+        let recorded = recorded_digests(tools, checks);
+        *self.digests() = recorded;
     }
 
-    /// Takes the whole list of the server's tools.
-    pub(super) fn learn(&self, tools: BTreeMap<String, Value>) -> Result<(), ToolsError> {
+    /// Adds the recorded ones of tools, and replaces the digests of those that it has.
+    pub(super) fn add(&self, tools: &[(String, Value)], checks: &[PinCheck]) {
+        let recorded = recorded_digests(tools, checks);
+        self.digests().extend(recorded);
+    }
+
+    fn digests(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Guard {
+    /// Whether the server of a session lists a tool with a definition that is not the recorded one.
+    pub(super) fn has_changed_tools(&self, listed: &ListedTools) -> bool {
+        let digests = listed.digests();
+        let mut checks = digests
+            .iter()
+            .map(|(name, digest)| self.pins.check_digest(name, digest));
+        checks.any(|check| check == PinCheck::Changed)
+    }
+
+    /// Refuses a tool that the server of a session does not list as it is recorded.
+    pub(super) fn check_listed(&self, tool: &str, listed: &ListedTools) -> Result<(), Refusal> {
+        let digests = listed.digests();
+        let digest = digests.get(tool);
+        match digest.map(|digest| self.pins.check_digest(tool, digest)) {
+            Some(PinCheck::Same) => Ok(()),
+            Some(PinCheck::Changed) => Err(Refusal::deny(
+                TOOL_CHANGED,
+                "the server changed the definition of this tool after it was recorded, and nobody \
+                 accepted the change yet (`atlasent guard accept`)",
+            )),
+            Some(PinCheck::NoRoom) | None => Err(Refusal::deny(
+                NO_SUCH_TOOL,
+                format!("the server has no usable tool `{}`", shown(tool)),
+            )),
+        }
+    }
+
+    /// Takes the whole list of the tools of a session's server.
+    pub(super) fn learn(
+        &self,
+        listed: &ListedTools,
+        tools: BTreeMap<String, Value>,
+    ) -> Result<(), ToolsError> {
         let tools: Vec<(String, Value)> = tools.into_iter().collect();
         let checks = self.compare(&tools)?;
+        listed.replace(&tools, &checks);
         let mut state = self.tools.state();
         let recorded = tools.into_iter().zip(checks);
         let recorded = recorded.filter(|(_, check)| *check != PinCheck::NoRoom);
@@ -88,32 +142,34 @@ impl Guard {
                  bytes in all are"
             );
         }
+        let changed = tools.iter().zip(&checks);
+        let changed = changed.filter(|(_, check)| **check == PinCheck::Changed);
         let mut state = self.tools.state();
-        for ((name, _), check) in tools.iter().zip(&checks) {
-            match check {
-                PinCheck::NoRoom => {}
-                PinCheck::Same => {
-                    state.changed.remove(name);
-                }
-                PinCheck::Changed => {
-                    if state.changed.insert(name.clone()) {
-                        tracing::warn!(
-                            tool = %name.escape_debug(),
-                            "the server changed the definition of a tool: it is refused until \
-                             `atlasent guard accept`"
-                        );
-                    }
-                }
+        for ((name, tool), _) in changed {
+            let digest = digest(tool);
+            if state.reported.get(name) != Some(&digest) {
+                state.reported.insert(name.clone(), digest);
+                tracing::warn!(
+                    tool = %name.escape_debug(),
+                    "the server changed the definition of a tool: it is refused until \
+                     `atlasent guard accept`"
+                );
             }
         }
         Ok(checks)
     }
 }
 
+fn recorded_digests(tools: &[(String, Value)], checks: &[PinCheck]) -> BTreeMap<String, String> {
+    let recorded = tools.iter().zip(checks);
+    let recorded = recorded.filter(|(_, check)| **check != PinCheck::NoRoom);
+    recorded
+        .map(|((name, tool), _)| (name.clone(), digest(tool)))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use atlasent::testing::MockAuthority;
     use serde_json::json;
 
@@ -137,14 +193,20 @@ mod tests {
             });
             tools.collect::<BTreeMap<_, _>>()
         };
-        for round in 0..4 {
-            guard.learn(list(round, "one")).unwrap();
+        let listed = ListedTools::default();
+        for description in ["one", "two"] {
+            for round in 0..4 {
+                guard.learn(&listed, list(round, description)).unwrap();
+            }
         }
         for round in 0..4 {
-            guard.learn(list(round, "two")).unwrap();
+            let tools: Vec<_> = list(round, "three").into_iter().collect();
+            let checks = guard.compare(&tools).unwrap();
+            listed.add(&tools, &checks);
         }
+        assert_eq!(listed.digests().len(), MAX_TOOLS);
         let state = guard.tools.state();
         assert_eq!(state.seen.len(), MAX_TOOLS);
-        assert_eq!(state.changed.len(), MAX_TOOLS);
+        assert_eq!(state.reported.len(), MAX_TOOLS);
     }
 }

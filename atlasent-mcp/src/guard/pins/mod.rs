@@ -101,12 +101,16 @@ impl Pins {
                 }
             })?;
         }
-        let same = |(tool, digest): (&(String, Value), &String)| match known.get(&tool.0) {
-            Some(pin) if pin.sha256 == *digest => PinCheck::Same,
-            Some(_) => PinCheck::Changed,
-            None => PinCheck::NoRoom,
-        };
-        Ok(tools.iter().zip(&digests).map(same).collect())
+        let compared = tools.iter().zip(&digests);
+        Ok(compared
+            .map(|((name, _), digest)| compare(&known, name, digest))
+            .collect())
+    }
+
+    /// Compares the digest of a tool's definition with its pin, as the pins were last read.
+    pub(super) fn check_digest(&self, name: &str, sha256: &str) -> PinCheck {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        compare(&known, name, sha256)
     }
 
     /// Returns the recorded definitions of tools with these names.
@@ -162,3 +166,11 @@ pub fn is_server_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests;
+
+fn compare(pins: &BTreeMap<String, PinnedTool>, name: &str, sha256: &str) -> PinCheck {
+    match pins.get(name) {
+        Some(pin) if pin.sha256 == sha256 => PinCheck::Same,
+        Some(_) => PinCheck::Changed,
+        None => PinCheck::NoRoom,
+    }
+}

@@ -111,9 +111,10 @@ impl Session {
         let token = open.progress_token.as_deref();
         let progress = Reporter::new(&id, token, self.tasks.reporter());
         let (guard, credentials) = (Arc::clone(&self.guard), Arc::clone(&self.credentials));
+        let listed = self.tools.listed().clone();
         let about = id.clone();
         let task = self.tasks.spawn(Some(&id), async move {
-            let mut cleared = guard.authorize(&message, &caller, &progress).await;
+            let mut cleared = guard.authorize(&message, &caller, &listed, &progress).await;
             // The connection sends them. A refusal of them is told to the client as such.
             if let Ok(clearance) = &cleared
                 && let Err(refusal) = credentials.check(clearance.permit()).await
@@ -150,7 +151,7 @@ impl Session {
             // The permit of a call that is refused here is recorded as cancelled.
             Ok(clearance) => self
                 .guard
-                .check_tool(clearance.operation())
+                .check_tool(clearance.operation(), self.tools.listed())
                 .map(|()| clearance),
             Err(refusal) => Err(refusal),
         };

@@ -63,9 +63,12 @@ impl Session {
         if is_list || may_ask(message.body().unwrap_or_default()) {
             let method = open.method.clone();
             let guard = Arc::clone(&self.guard);
+            let listed = self.tools.listed().clone();
             let about = id.clone();
             let task = self.tasks.spawn(Some(&id), async move {
-                let text = guard.shown(&method, &message, &about, &caller).await;
+                let text = guard
+                    .shown(&method, &message, &about, &caller, &listed)
+                    .await;
                 Done::Filtered { id: about, text }
             });
             let stage = Stage::Finishing(task);

@@ -15,6 +15,7 @@ use super::Session;
 use super::tasks::{Answer, Done};
 use crate::Caller;
 use crate::guard::message::{Kind, Message, RequestId, check_unique};
+use crate::guard::tools::ListedTools;
 use crate::guard::{MAX_LIST_BYTES, MAX_PAGES};
 
 /// How long the server has to answer one page of the list.
@@ -23,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What a session knows of the tools.
 pub(super) struct ToolList {
     state: State,
+    /// What the server lists.
+    listed: ListedTools,
     /// The prefix of the ids of the guard's own requests. It is random, so that no request of a
     /// client has such an id, also if the client is another guard.
     own_ids: String,
@@ -74,6 +77,7 @@ impl ToolList {
     pub(super) fn new() -> Self {
         Self {
             state: State::default(),
+            listed: ListedTools::default(),
             own_ids: format!("atlasent-guard-{}:", Uuid::new_v4().simple()),
             sent: 0,
         }
@@ -82,6 +86,11 @@ impl ToolList {
     /// Whether an id is that of a request of the guard.
     pub(super) fn is_own(&self, id: &RequestId) -> bool {
         matches!(id, RequestId::Text(text) if text.starts_with(&self.own_ids))
+    }
+
+    /// Returns what the server lists, which later lists change.
+    pub(super) fn listed(&self) -> &ListedTools {
+        &self.listed
     }
 
     /// Whether the definitions are those that the server has, as far as it told.
@@ -115,7 +124,9 @@ impl Session {
     pub(super) fn when_listed(&mut self, waiting: Waiting) {
         match &mut self.tools.state {
             // Somebody may have accepted a change in the meantime.
-            State::Known if !self.guard.has_changed_tools() => self.proceed(waiting),
+            State::Known if !self.guard.has_changed_tools(&self.tools.listed) => {
+                self.proceed(waiting);
+            }
             State::Loading(loading) => loading.waiting.push(waiting),
             State::Known | State::Unknown => {
                 let meta = meta_of(waiting.message());
@@ -232,7 +243,7 @@ impl Session {
         let State::Loading(loading) = std::mem::take(&mut self.tools.state) else {
             return;
         };
-        if let Err(error) = self.guard.learn(loading.tools) {
+        if let Err(error) = self.guard.learn(&self.tools.listed, loading.tools) {
             tracing::error!(%error, "the tools of the server cannot be used");
             return self.refuse(
                 loading.waiting,
