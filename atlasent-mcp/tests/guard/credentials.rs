@@ -1,6 +1,6 @@
 //! The credentials of a server over HTTP: on each request, and on none without an active permit.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::over_http::{Listening, Session, http};
-use super::support::{Client, PATIENCE, Stage, allowing};
+use super::support::{Client, PATIENCE, SILENCE, Stage, allowing};
 
 const SECRET: &str = "5a1e7b90c3d2f486";
 /// How long a permit to be connected is active.
@@ -124,6 +124,8 @@ async fn serve(server: &Arc<Server>) -> String {
 struct Brief {
     authority: MockAuthority,
     is_stopped: Arc<AtomicBool>,
+    /// The number of requests that the stop denied.
+    denied: Arc<AtomicUsize>,
 }
 
 impl Brief {
@@ -135,6 +137,7 @@ impl Brief {
         let brief = Self {
             authority,
             is_stopped: Arc::clone(&is_stopped),
+            denied: Arc::default(),
         };
         (brief, is_stopped)
     }
@@ -143,6 +146,7 @@ impl Brief {
 impl Authority for Brief {
     async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
         if self.is_stopped.load(Ordering::SeqCst) {
+            self.denied.fetch_add(1, Ordering::SeqCst);
             return Ok(Evaluation::refuse(Decision::Deny, "stopped"));
         }
         let mut evaluation = self.authority.evaluate(request).await?;
@@ -337,4 +341,69 @@ async fn a_permit_for_another_action_sends_no_secret() {
     // A secret that is for no action cannot be sent at all.
     let unnamed = secret().build(settings()).unwrap_err();
     assert!(unnamed.to_string().contains("for_action"), "{unnamed}");
+}
+
+const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+
+#[tokio::test]
+async fn a_client_that_is_initialized_again_and_again_has_one_stream() {
+    let server = Arc::new(Server {
+        // The stream ends, and is opened again after the test.
+        stream: "retry: 30000\n\n",
+        ..Server::default()
+    });
+    let url = serve(&server).await;
+    let stage = Stage::new("");
+    let (guard, upstream) = guarded(&stage, Brief::new().0, &url);
+    let mut client = Client::start(guard, upstream);
+    client.initialize().await;
+    for _ in 0..5 {
+        client.send(INITIALIZED).await;
+    }
+    client
+        .send(r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#)
+        .await;
+    server.gets("notifications/roots/list_changed", 1).await;
+    server.gets("GET", 1).await;
+    tokio::time::sleep(SILENCE).await;
+    assert_eq!(server.count("GET"), 1);
+    assert_eq!(server.count("notifications/initialized"), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_must_not_be_connected_is_denied_once_a_message() {
+    const TRIES: usize = 8;
+    let server = Arc::new(Server {
+        stream: "retry: 30000\n\n",
+        ..Server::default()
+    });
+    let url = serve(&server).await;
+    let stage = Stage::new("");
+    let (authority, is_stopped) = Brief::new();
+    let denied = Arc::clone(&authority.denied);
+    let (guard, upstream) = guarded(&stage, authority, &url);
+    let mut client = Client::start(guard, upstream);
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    client.request(0, "initialize", params).await;
+    is_stopped.store(true, Ordering::SeqCst);
+    tokio::time::sleep(LIFETIME + Duration::from_millis(300)).await;
+    for _ in 0..TRIES {
+        client.send(INITIALIZED).await;
+    }
+    let all_denied = async {
+        while denied.load(Ordering::SeqCst) < TRIES {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, all_denied).await.unwrap();
+    tokio::time::sleep(SILENCE).await;
+    assert_eq!(denied.load(Ordering::SeqCst), TRIES);
+    assert_eq!(server.count("notifications/initialized"), 0);
+    assert_eq!(server.count("GET"), 0);
+    // The server has not heard of it yet, so the next one counts.
+    is_stopped.store(false, Ordering::SeqCst);
+    client.send(INITIALIZED).await;
+    server.gets("GET", 1).await;
+    assert_eq!(server.count("notifications/initialized"), 1);
+    server.assert_all_authorized();
 }

@@ -164,9 +164,6 @@ pub fn is_server_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(is_plain)
 }
 
-#[cfg(test)]
-mod tests;
-
 fn compare(pins: &BTreeMap<String, PinnedTool>, name: &str, sha256: &str) -> PinCheck {
     match pins.get(name) {
         Some(pin) if pin.sha256 == sha256 => PinCheck::Same,
@@ -174,3 +171,6 @@ fn compare(pins: &BTreeMap<String, PinnedTool>, name: &str, sha256: &str) -> Pin
         None => PinCheck::NoRoom,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,8 @@ use crate::refusal::Verdict;
 
 /// How long a server has to take a notification, and to end a session.
 const SHORT: Duration = Duration::from_secs(30);
+/// The notification after which a server may send what belongs to no request.
+const INITIALIZED: &str = "notifications/initialized";
 /// How often a stream that breaks before its response is resumed.
 const MAX_RESUMES: u32 = 5;
 
@@ -93,6 +95,9 @@ impl Connection {
 
     async fn run(self: Arc<Self>, mut outgoing: mpsc::Receiver<ToServer>) {
         let mut requests = Requests::default();
+        // A session has one stream for what belongs to no request, however often a client says that
+        // it is initialized.
+        let mut is_initialized = false;
         while let Some(ToServer { message, permit }) = outgoing.recv().await {
             requests.forget_ended();
             let this = Arc::clone(&self);
@@ -105,15 +110,21 @@ impl Connection {
                         this.request(message, id, permit, is_first).await;
                     });
                 }
+                Kind::Notification { method } if &*method == INITIALIZED => {
+                    if is_initialized {
+                        tracing::debug!("dropped a repeated `{INITIALIZED}`");
+                        continue;
+                    }
+                    is_initialized = self.notify(&message).await;
+                    if is_initialized {
+                        requests.spawn(None, async move { this.listen().await });
+                    }
+                }
                 Kind::Notification { method } => {
                     // Sent in order: what follows may depend on it.
                     self.notify(&message).await;
-                    match (&*method, message.cancelled()) {
-                        ("notifications/initialized", _) => {
-                            requests.spawn(None, async move { this.listen().await });
-                        }
-                        ("notifications/cancelled", Some(id)) => requests.cancel(&id),
-                        _ => {}
+                    if let ("notifications/cancelled", Some(id)) = (&*method, message.cancelled()) {
+                        requests.cancel(&id);
                     }
                 }
                 Kind::Result { .. } | Kind::Error { .. } => {
@@ -125,33 +136,36 @@ impl Connection {
         self.end().await;
     }
 
-    /// Sends a message that has no response.
-    async fn notify(&self, message: &Message) {
+    /// Sends a message that has no response. Returns whether the server took it.
+    async fn notify(&self, message: &Message) -> bool {
         let sending = async {
             let request = match self.post(message, None).await {
                 Ok(request) => request,
                 Err(refusal) => {
                     let reason = refusal.reason();
                     tracing::warn!(reason, "a message for the server was not sent");
-                    return;
+                    return false;
                 }
             };
             match self.upstream.client.execute(request).await {
-                Ok(response) if response.status().is_success() => {}
+                Ok(response) if response.status().is_success() => true,
                 Ok(response) => {
                     tracing::warn!(
                         status = response.status().as_u16(),
                         "the server refused a notification"
                     );
+                    false
                 }
                 Err(error) => {
                     tracing::warn!(error = %error.without_url(), "a notification was not sent");
+                    false
                 }
             }
         };
-        if timeout(SHORT, sending).await.is_err() {
+        timeout(SHORT, sending).await.unwrap_or_else(|_| {
             tracing::warn!("a message for the server was not sent in time");
-        }
+            false
+        })
     }
 
     /// Sends a request, and passes on each message that comes back.
