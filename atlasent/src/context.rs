@@ -10,6 +10,7 @@ use crate::Error;
 use crate::canonical::{Spelling, canonical_digest, canonical_json, digest_as_written, to_string};
 use crate::json::unique;
 use crate::json::value::to_value;
+use crate::text::json_error;
 use crate::text::redact::excerpt;
 use crate::written::{self, Exact, WrittenNumbers};
 
@@ -102,8 +103,10 @@ impl Context {
     /// # Ok::<(), atlasent::Error>(())
     /// ```
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let (fields, written) = written::read(text)
-            .map_err(|error| Error::invalid(format!("the context cannot be read: {error}")))?;
+        let (fields, written) = written::read(text).map_err(|error| {
+            let why = json_error(&error);
+            Error::invalid(format!("the context cannot be read: {why}"))
+        })?;
         let written = written.map(Box::new);
         Ok(Contents { fields, written }.into())
     }
@@ -311,6 +314,14 @@ mod tests {
         assert!(context.is_empty());
         context.insert("amount", &1.5).unwrap();
         assert_eq!(context.get("amount"), Some(&Value::from(1.5)));
+    }
+
+    #[test]
+    fn a_text_that_is_no_object_is_not_repeated() {
+        for text in [r#""hunter2""#, r#"["hunter2"]"#, r#"{"a":hunter2}"#] {
+            let error = Context::parse(text).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl<'a> Params<'a> {
         let all = Context::parse(text)
             .map_err(|why| error(format!("its `params` cannot be read: {}", cause(&why))))?;
         let Members(members) = serde_json::from_str(text)
-            .map_err(|why| error(format!("its `params` cannot be read: {why}")))?;
+            .map_err(|_| error("its `params` cannot be read".to_owned()))?;
         Ok(Self {
             method,
             all,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Kind, MAX_METHOD_CHARS, Malformed, NOTIFICATIONS, RequestId};
@@ -25,6 +25,13 @@ impl<'a> Envelope<'a> {
             return Err(Malformed::invalid(
                 "a batch of messages is not supported: send one message at a time",
             ));
+        }
+        // An error of `serde` about a value of another type quotes the whole value.
+        if !text.starts_with('{') {
+            return Err(match serde_json::from_str::<IgnoredAny>(text) {
+                Ok(_) => Malformed::invalid("a message is an object"),
+                Err(_) => Malformed::parse("not JSON"),
+            });
         }
         serde_json::from_str(text).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => Malformed::invalid(plain(&error)),
@@ -66,17 +73,16 @@ impl<'a> Envelope<'a> {
                     (Some(id), _) if !method.starts_with(NOTIFICATIONS) => {
                         Ok(Kind::Request { id, method })
                     }
-                    (Some(id), _) => Err(Malformed::invalid(format!(
-                        "`{method}` is a notification and has an `id`"
-                    ))
-                    .about(Some(&id))),
+                    (Some(id), _) => {
+                        Err(Malformed::invalid("a notification has an `id`").about(Some(&id)))
+                    }
                     (None, Some(_)) => Err(Malformed::invalid("the `id` of a request is null")),
                     (None, None) if method.starts_with(NOTIFICATIONS) => {
                         Ok(Kind::Notification { method })
                     }
-                    (None, None) => Err(Malformed::invalid(format!(
-                        "`{method}` is no notification and has no `id`"
-                    ))),
+                    (None, None) => Err(Malformed::invalid(
+                        "a message that is no notification has no `id`",
+                    )),
                 }
             }
             (None, _, _) if self.params.is_some() => invalid("`params` without `method`"),
@@ -123,7 +129,7 @@ impl<'de> Visitor<'de> for Members {
     type Value = Envelope<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a message, which is an object")
+        f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {

@@ -183,7 +183,8 @@ impl fmt::Debug for Message {
     }
 }
 
-/// Why a text is no message. The error repeats nothing of the text but the names of members.
+/// Why a text is no message. The error repeats nothing of the text but the names of the members of
+/// JSON-RPC, and an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Malformed {

@@ -98,6 +98,52 @@ fn an_error_names_its_request_and_repeats_nothing() {
     assert!(Message::parse(&response).is_ok());
 }
 
+#[test]
+fn no_error_repeats_a_value_or_a_name_of_the_sender() {
+    for (text, code) in [
+        (r#""hunter2""#, Malformed::INVALID_REQUEST),
+        (r#"["hunter2"]"#, Malformed::INVALID_REQUEST),
+        ("7", Malformed::INVALID_REQUEST),
+        ("null", Malformed::INVALID_REQUEST),
+        (r#""hunter2"#, Malformed::PARSE_ERROR),
+        ("hunter2", Malformed::PARSE_ERROR),
+        (r#"{"hunter2":1}"#, Malformed::INVALID_REQUEST),
+        (
+            r#"{"jsonrpc":"hunter2","id":1,"method":"m"}"#,
+            Malformed::INVALID_REQUEST,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":{"hunter2":1},"method":"m"}"#,
+            Malformed::INVALID_REQUEST,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"notifications/hunter2"}"#,
+            Malformed::INVALID_REQUEST,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","method":"hunter2"}"#,
+            Malformed::INVALID_REQUEST,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":["hunter2"]}"#,
+            Malformed::INVALID_REQUEST,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"m","params":"hunter2"}"#,
+            Malformed::INVALID_REQUEST,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"hunter2":1,"hunter2":2}}"#,
+            Malformed::INVALID_REQUEST,
+        ),
+    ] {
+        let error = Message::parse(text).unwrap_err();
+        assert_eq!(error.code(), code, "{text}");
+        let shown = format!("{error} {error:?} {}", error.response());
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic_and_what_passes_is_one_line(bytes: Vec<u8>) {
