@@ -175,9 +175,8 @@ async fn serve(arguments: &GuardArgs, settings: Settings) -> Result<Output, Fail
         guard = guard.announcing_lists();
     }
     if let Some(paths) = &settings.paths {
-        let rules = PathRules::new(&paths.root, &paths.arguments).map_err(|error| {
-            Failure::misuse(format!("`paths.root`: `{}`: {error}", paths.root.display()))
-        })?;
+        let rules = PathRules::new(&paths.root, &paths.arguments)
+            .map_err(|error| Failure::misuse(format!("`[paths]`: {error}")))?;
         guard = guard.with_paths(rules);
     }
     let (upstream, secret) = server.upstream(&*authority.authority)?;

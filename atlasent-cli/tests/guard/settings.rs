@@ -84,6 +84,33 @@ fn an_error_of_the_settings_names_the_file_the_line_and_the_key() {
 }
 
 #[test]
+fn paths_that_would_confine_nothing_are_an_error() {
+    let stage = Stage::new(EVERYTHING);
+    let file = stage.path("guard.toml");
+    for (paths, word) in [
+        ("root = \"/\"\narguments = []", "`arguments` is empty"),
+        (
+            "root = \"/nonexistent\"\narguments = [\"path\"]",
+            "/nonexistent",
+        ),
+    ] {
+        let policies = stage.path("policies");
+        let text = format!(
+            "name = \"fake\"\npolicies = {policies:?}\n[server]\ncommand = [\"true\"]\n[paths]\n{paths}\n"
+        );
+        fs::write(&file, text).unwrap();
+        let data = stage.path("data");
+        let arguments = ["guard", "--config", &file, "--data-dir", &data].map(str::to_owned);
+        let (code, stdout, stderr) = run(atlasent(), &arguments);
+        assert_eq!((code, &*stdout), (2, ""), "{stderr}");
+        assert!(
+            stderr.contains("[paths]") && stderr.contains(word),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
 fn a_server_that_cannot_be_started_is_named() {
     let stage = Stage::new(EVERYTHING);
     let command = ["--", "/nonexistent/server"].map(str::to_owned);

@@ -33,6 +33,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::Refusal;
 use crate::operation::{Operation, shown};
+use crate::tool::Tool;
 
 /// The code of a refusal because of a path.
 const PATH_REFUSED: &str = "PATH_REFUSED";
@@ -47,24 +48,60 @@ pub struct PathRules {
     arguments: Vec<String>,
 }
 
+/// Why paths cannot be confined.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PathRulesError {
+    /// No argument is named.
+    #[error(
+        "`arguments` is empty, so no path would be confined: name the arguments that are paths"
+    )]
+    NoArguments,
+    /// The folder cannot be resolved.
+    #[error("the root `{path}` cannot be resolved: {source}")]
+    Root {
+        /// The path of the folder.
+        path: String,
+        /// The error of the system.
+        source: io::Error,
+    },
+}
+
 impl PathRules {
     /// Confines the named arguments of all tools to a folder, which must exist. An argument is a
     /// path, or an array of paths.
     ///
     /// # Errors
     ///
-    /// The error of the system when the folder cannot be resolved.
-    pub fn new(root: &Path, arguments: impl IntoIterator<Item: Into<String>>) -> io::Result<Self> {
-        Ok(Self {
-            root: root.canonicalize()?,
-            arguments: arguments.into_iter().map(Into::into).collect(),
-        })
+    /// [`PathRulesError`] when no argument is named, or the folder cannot be resolved.
+    pub fn new(
+        root: &Path,
+        arguments: impl IntoIterator<Item: Into<String>>,
+    ) -> Result<Self, PathRulesError> {
+        let arguments: Vec<String> = arguments.into_iter().map(Into::into).collect();
+        if arguments.is_empty() {
+            return Err(PathRulesError::NoArguments);
+        }
+        let root = root.canonicalize().map_err(|source| PathRulesError::Root {
+            path: root.display().to_string(),
+            source,
+        })?;
+        Ok(Self { root, arguments })
     }
 
     /// Returns the folder, with its symbolic links resolved.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Returns an argument of the rules that none of all tools has: it would confine nothing.
+    pub(crate) fn unknown_argument(&self, tools: &[Tool]) -> Option<&str> {
+        let unknown = self
+            .arguments
+            .iter()
+            .find(|argument| !tools.iter().any(|tool| tool.has_argument(argument)));
+        unknown.map(String::as_str)
     }
 
     /// Refuses a call with a path that is not below the folder, or not written as the file system
@@ -347,6 +384,25 @@ mod tests {
         let call = Operation::tool("t", &json!({ "path": outer }).to_string()).unwrap();
         let refusal = files.rules.check(&call).unwrap_err();
         assert!(refusal.reason().contains("is not below"), "{refusal:?}");
+    }
+
+    #[test]
+    fn rules_that_confine_nothing_are_refused() {
+        let files = files();
+        let none: [&str; 0] = [];
+        let error = PathRules::new(&files.root, none).unwrap_err();
+        assert!(matches!(error, PathRulesError::NoArguments), "{error}");
+        let missing = files.root.join("missing");
+        let error = PathRules::new(&missing, ["path"]).unwrap_err();
+        assert!(error.to_string().contains("missing"), "{error}");
+
+        let tool = |argument: &str| {
+            let schema = json!({"type": "object", "properties": {argument: {"type": "string"}}});
+            Tool::new(argument, schema).unwrap()
+        };
+        let all = [tool("path"), tool("paths"), tool("other")];
+        assert_eq!(files.rules.unknown_argument(&all), None);
+        assert_eq!(files.rules.unknown_argument(&all[..1]), Some("paths"));
     }
 
     #[test]

@@ -48,6 +48,11 @@ pub(crate) enum ToolsError {
     Pins(#[from] PinError),
     #[error(transparent)]
     Mapping(#[from] MappingError),
+    #[error(
+        "`paths.arguments` names `{0}`, which is an argument of no tool: remove it or correct the \
+         name"
+    )]
+    NoPathArgument(String),
 }
 
 impl KnownTools {
@@ -122,6 +127,11 @@ impl Guard {
                 Ok(tool) => usable.push(tool),
                 Err(error) => tracing::warn!(%error, "a tool cannot be used"),
             }
+        }
+        let unknown = self.paths.as_ref();
+        let unknown = unknown.and_then(|paths| paths.unknown_argument(&usable));
+        if let Some(argument) = unknown {
+            return Err(ToolsError::NoPathArgument(shown(argument)));
         }
         for error in self.gate.set_tools(usable)? {
             tracing::warn!(%error, "a tool cannot be used");

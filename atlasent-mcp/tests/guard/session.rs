@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atlasent::testing::MockAuthority;
+use atlasent_mcp::guard::paths::PathRules;
 use serde_json::json;
 
 use super::support::{Client, Stage, allowing, holding};
@@ -214,5 +215,21 @@ async fn clients_are_told_when_the_policies_change_and_only_if_that_is_known() {
             assert_eq!(told["method"], "notifications/tools/list_changed");
         }
         client.hears_nothing().await;
+    }
+}
+
+#[tokio::test]
+async fn a_path_rule_for_an_argument_that_no_tool_has_refuses_all_calls() {
+    for (arguments, runs) in [(&["path"][..], 1), (&["path", "paht"], 0)] {
+        let stage = Stage::new("");
+        let root = stage.folder.path().canonicalize().unwrap();
+        let rules = PathRules::new(&root, arguments.iter().copied()).unwrap();
+        let guard = Arc::new(stage.new_guard(allowing()).with_paths(rules));
+        let mut client = Client::start(guard, stage.upstream());
+        client.initialize().await;
+        let params = json!({"name": "write", "arguments": {"path": root}});
+        let answer = client.request(1, "tools/call", params).await;
+        assert_eq!(answer.get("error").is_some(), runs == 0, "{answer}");
+        assert_eq!(stage.runs(), runs, "{answer}");
     }
 }
