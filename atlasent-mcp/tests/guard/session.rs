@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use atlasent::testing::MockAuthority;
 use atlasent_mcp::guard::paths::PathRules;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::{Client, Stage, allowing, holding};
 
@@ -215,6 +215,41 @@ async fn clients_are_told_when_the_policies_change_and_only_if_that_is_known() {
             assert_eq!(told["method"], "notifications/tools/list_changed");
         }
         client.hears_nothing().await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_writes_escapes_has_its_lists_announced_too() {
+    let stage = Stage::new("");
+    // Python writes the name with `\u00e9`, and the guard checks such a result more closely.
+    let server = |tools: Value| {
+        json!({
+            "protocolVersion": "2025-11-25", "serverInfo": {"name": "caf\u{e9}", "version": "1"},
+            "capabilities": {"tools": tools},
+        })
+    };
+    stage.answers(&json!({"initialize": {"result": server(json!({}))}}));
+    let guard = Arc::new(stage.new_guard(allowing()).announcing_lists());
+    let mut client = Client::start(Arc::clone(&guard), stage.upstream());
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}});
+    let response = client.request(0, "initialize", params).await;
+    assert_eq!(response["result"], server(json!({"listChanged": true})));
+    client.request(1, "ping", json!({})).await;
+    guard.gate().lists_changed();
+    let told = client.next().await;
+    assert_eq!(told["method"], "notifications/tools/list_changed");
+}
+
+#[tokio::test]
+async fn an_error_of_a_server_stays_an_error_when_lists_are_announced() {
+    for message in ["no", "caf\u{e9}"] {
+        let stage = Stage::new("");
+        let error = json!({"code": 1, "message": message, "capabilities": {"tools": {}}});
+        stage.answers(&json!({"initialize": {"error": error}}));
+        let guard = Arc::new(stage.new_guard(allowing()).announcing_lists());
+        let mut client = Client::start(guard, stage.upstream());
+        let response = client.request(0, "initialize", json!({})).await;
+        assert_eq!(response["error"], error, "{response}");
     }
 }
 

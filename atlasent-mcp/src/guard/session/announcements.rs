@@ -10,7 +10,7 @@ use super::Session;
 use super::lists::Members;
 use crate::guard::Guard;
 use crate::guard::link::{Part, ToClient};
-use crate::guard::message::{Message, RequestId, check_unique, result_response};
+use crate::guard::message::{Kind, Message, RequestId, check_unique, result_response};
 
 /// The capability that declares a notification, and its method.
 const LISTS: [(&str, &str); 3] = [
@@ -54,6 +54,9 @@ impl Announcements {
     /// All other members stay as the server wrote them. Returns `None` where nothing is declared.
     pub(super) fn declare(&mut self, id: &RequestId, response: &Message) -> Option<String> {
         self.changes.as_ref()?;
+        let Kind::Result { .. } = response.kind() else {
+            return None;
+        };
         let body = response.body()?;
         check_unique(body).ok()?;
         let result = Members::parse(body)?;

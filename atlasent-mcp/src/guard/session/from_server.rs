@@ -91,6 +91,21 @@ impl Session {
         self.respond(&id, message.to_shared_text());
     }
 
+    /// Sends a response to the client, now that it is checked.
+    pub(super) fn on_filtered(&mut self, id: &RequestId, text: Arc<str>) {
+        // A request that was cancelled in the meantime has no response.
+        let Some(open) = self.open.get_mut(id) else {
+            return;
+        };
+        // A result with escapes is checked, too, since one may hide the name of a member.
+        let response = match &*open.method {
+            "initialize" => Message::parse(&text).ok(),
+            _ => None,
+        };
+        let declared = response.and_then(|response| self.announcements.declare(id, &response));
+        self.respond(id, declared.map_or(text, Arc::from));
+    }
+
     fn on_notification(&mut self, method: &str, message: Message, during: Option<RequestId>) {
         if !is_notification_of_server(method) {
             tracing::warn!(

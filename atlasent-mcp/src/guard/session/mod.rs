@@ -202,7 +202,7 @@ impl Session {
                 self.on_asked_for_server(id, about, message, cleared);
             }
             Done::Notified(notification) => self.to_client.extend(notification),
-            Done::Filtered { id, text } => self.respond(&id, text),
+            Done::Filtered { id, text } => self.on_filtered(&id, text),
             Done::Overdue { own } => self.on_overdue(&own),
             Done::Progress(message) => {
                 // Progress is a courtesy: a client that does not read gets less of it.
