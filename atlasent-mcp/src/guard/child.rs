@@ -69,12 +69,19 @@ impl ServerCommand {
         let (to_server, mut outgoing) = mpsc::channel::<ToServer>(CHANNEL);
         let (incoming, from_server) = mpsc::channel(CHANNEL);
         let (stop, stopped) = oneshot::channel::<()>();
+        let reports = incoming.clone();
 
         let writing = tokio::spawn(async move {
             let mut input = input;
-            while let Some(ToServer { message, .. }) = outgoing.recv().await {
+            while let Some(next) = outgoing.recv().await {
+                if let Err(not_sent) = next.begin() {
+                    if let Some(report) = not_sent.report(&next.message) {
+                        let _ = reports.send(report).await;
+                    }
+                    continue;
+                }
                 // The server is gone: its output ends, too, and says so.
-                if write_line(&mut input, message.text()).await.is_err() {
+                if write_line(&mut input, next.message.text()).await.is_err() {
                     break;
                 }
             }

@@ -242,8 +242,11 @@ impl Conversation {
     /// Sends a message. A server that does not take it has ended, which its answers tell.
     async fn send(&self, text: String) {
         if let Ok(message) = Message::parse(&text) {
-            let permit = None;
-            let _ = self.link.sender.send(ToServer { message, permit }).await;
+            let _ = self
+                .link
+                .sender
+                .send(ToServer::without_permit(message))
+                .await;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The two sides of a session as channels, so that a session knows no transport.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use atlasent::Permit;
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +20,70 @@ pub(crate) struct ToServer {
     /// The permit of the message, which releases the credentials of the server for it. A message
     /// that needs no permit goes out under the permit to be connected.
     pub(crate) permit: Option<Box<Permit<AuthorizedOperation>>>,
+    pub(crate) handover: Handover,
+}
+
+impl ToServer {
+    /// A message that needs no permit of its own, and that nothing withdraws.
+    pub(crate) fn without_permit(message: Message) -> Self {
+        Self {
+            message,
+            permit: None,
+            handover: Handover::default(),
+        }
+    }
+
+    /// Begins to send the message: from now on, the session cannot withdraw it. A server that does
+    /// not read keeps messages waiting for any time, so the connection calls this last.
+    pub(crate) fn begin(&self) -> Result<(), NotSent> {
+        if !self.handover.decide() {
+            return Err(NotSent::Withdrawn);
+        }
+        match self
+            .permit
+            .as_ref()
+            .is_some_and(|permit| !permit.is_active())
+        {
+            true => Err(NotSent::Expired),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Why a message is not sent to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotSent {
+    /// The session withdrew it, because the client cancelled the request.
+    Withdrawn,
+    /// Its permit expired while it waited.
+    Expired,
+}
+
+impl NotSent {
+    /// Returns what the session is told of a message. It knows of those that it withdrew.
+    pub(crate) fn report(self, message: &Message) -> Option<FromServer> {
+        let id = message.kind().id().cloned();
+        let reason = "the permit of the request expired before the server took it".to_owned();
+        match self {
+            Self::Withdrawn => None,
+            Self::Expired => id.map(|id| FromServer::Failed { id, reason }),
+        }
+    }
+}
+
+/// Whether a message is sent or withdrawn, which the first of connection and session decides.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Handover(Arc<AtomicBool>);
+
+impl Handover {
+    /// Decides. Returns `false` if the other side did before.
+    pub(crate) fn decide(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_decided(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// What comes from the server.
@@ -82,4 +147,20 @@ pub(crate) struct ClientLink {
     /// Resolves when the session has to end, because its sender is dropped. Unlike the end of the
     /// messages, it does not queue behind messages that the server does not read.
     pub(crate) end: oneshot::Receiver<()>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_sent_or_withdrawn_and_never_both() {
+        let ping = Message::parse(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).unwrap();
+        let sent = ToServer::without_permit(ping.clone());
+        assert_eq!(sent.begin(), Ok(()));
+        assert!(!sent.handover.decide());
+        let withdrawn = ToServer::without_permit(ping);
+        assert!(withdrawn.handover.decide());
+        assert_eq!(withdrawn.begin(), Err(NotSent::Withdrawn));
+    }
 }

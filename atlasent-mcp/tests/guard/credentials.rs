@@ -120,9 +120,11 @@ async fn serve(server: &Arc<Server>) -> String {
     url
 }
 
-/// An authority whose permits to be connected are active for a second, and that can be stopped.
+/// An authority whose permits for one action, which is to be connected, are active for a second, and
+/// that can be stopped.
 struct Brief {
     authority: MockAuthority,
+    action: &'static str,
     is_stopped: Arc<AtomicBool>,
     /// The number of requests that the stop denied.
     denied: Arc<AtomicUsize>,
@@ -136,6 +138,7 @@ impl Brief {
             .allow("mcp.fake:roots/list");
         let brief = Self {
             authority,
+            action: "mcp.fake:connect",
             is_stopped: Arc::clone(&is_stopped),
             denied: Arc::default(),
         };
@@ -150,7 +153,7 @@ impl Authority for Brief {
             return Ok(Evaluation::refuse(Decision::Deny, "stopped"));
         }
         let mut evaluation = self.authority.evaluate(request).await?;
-        if request.action_type == "mcp.fake:connect" {
+        if request.action_type == self.action {
             evaluation.expires_at = Some("2026-01-01T00:00:01Z".to_owned());
         }
         Ok(evaluation)
@@ -406,4 +409,32 @@ async fn a_client_that_must_not_be_connected_is_denied_once_a_message() {
     server.gets("GET", 1).await;
     assert_eq!(server.count("notifications/initialized"), 1);
     server.assert_all_authorized();
+}
+
+#[tokio::test]
+async fn a_call_whose_permit_expires_before_the_server_reads_on_is_not_sent() {
+    let stage = Stage::new("pause@notifications/roots/list_changed");
+    let authority = Brief {
+        action: "mcp.fake.write",
+        ..Brief::new().0
+    };
+    let mut client = Client::start(stage.guard(authority), stage.upstream());
+    client.initialize().await;
+    client.call(1, "write").await;
+    // The server reads the first one and pauses. The others fill the pipe.
+    let params = json!({"_meta": {"padding": "x".repeat(16 * 1024)}});
+    let method = "notifications/roots/list_changed";
+    let padding = json!({"jsonrpc": "2.0", "method": method, "params": params});
+    for _ in 0..16 {
+        client.send_json(&padding).await;
+    }
+    let params = json!({"name": "write", "arguments": {"path": "/a"}});
+    let call = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params});
+    client.send_json(&call).await;
+    tokio::time::sleep(LIFETIME + Duration::from_millis(500)).await;
+    stage.go_on();
+    let failed = client.response(2).await.unwrap();
+    let reason = failed["error"]["message"].as_str().unwrap();
+    assert!(reason.contains("expired"), "{failed}");
+    assert_eq!(stage.runs(), 1);
 }

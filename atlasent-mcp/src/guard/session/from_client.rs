@@ -10,7 +10,7 @@ use super::requests::{AskedStage, NotOpened, Open, Stage};
 use super::tasks::{Answer, Done};
 use super::tools::Waiting;
 use super::{SERVER_FAILED, Session, ToServer};
-use crate::guard::link::{Part, ToClient};
+use crate::guard::link::{Handover, Part, ToClient};
 use crate::guard::message::{Kind, Malformed, Message, RequestId, error_response};
 use crate::guard::operation;
 use crate::operation::Kind as OperationKind;
@@ -159,13 +159,16 @@ impl Session {
             Ok(mut clearance) => {
                 let permit = clearance.take_permit();
                 let permit = permit.map(|granted| Box::new(granted.permit));
+                let handover = Handover::default();
                 open.stage = Stage::Running {
                     clearance: Box::new(clearance),
                     caller: answer.caller,
+                    handover: handover.clone(),
                 };
                 self.to_server.push_back(ToServer {
                     message: answer.message,
                     permit,
+                    handover,
                 });
             }
             Err(refusal) => {
@@ -194,7 +197,11 @@ impl Session {
         self.tools.cancel(&id);
         match self.open.cancel(&id) {
             Some(true) => self.forward(message),
-            Some(false) => tracing::debug!(%id, "cancelled before the server had it"),
+            Some(false) => {
+                // Nothing that waits here was sent yet, so what is decided on is withdrawn.
+                self.to_server.retain(|next| !next.handover.is_decided());
+                tracing::debug!(%id, "cancelled before the server had it");
+            }
             None => {
                 tracing::debug!(%id, "dropped the cancellation of a request that is not open");
                 return;
@@ -224,10 +231,7 @@ impl Session {
 
     /// Forwards a message that needs no permit of its own.
     pub(super) fn forward(&mut self, message: Message) {
-        self.to_server.push_back(ToServer {
-            message,
-            permit: None,
-        });
+        self.to_server.push_back(ToServer::without_permit(message));
     }
 }
 

@@ -51,11 +51,17 @@ impl Session {
             }
             return;
         };
-        let Stage::Running { clearance, caller } = open.stage else {
+        let (clearance, caller) = match open.stage {
+            Stage::Running {
+                clearance,
+                caller,
+                handover,
+            } if handover.is_decided() => (clearance, caller),
             // The server answers a request that it does not have: it guessed the id.
-            tracing::warn!(%id, "dropped a response to a request that the server does not have");
-            self.open.insert(id, open);
-            return;
+            stage => {
+                tracing::warn!(%id, "dropped a response to a request that the server does not have");
+                return self.open.insert(id, Open { stage, ..open });
+            }
         };
         finish(*clearance, &message);
         let is_list = matches!(message.kind(), Kind::Result { .. })

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use tokio::task::AbortHandle;
 
+use crate::guard::link::Handover;
 use crate::guard::message::RequestId;
 use crate::{Caller, Clearance};
 
@@ -34,10 +35,11 @@ pub(super) enum Stage {
     WaitingForTools,
     /// The authority is being asked, or a person is waited for.
     Asking(AbortHandle),
-    /// The server has it.
+    /// The server has it, or the connection to the server is about to send it.
     Running {
         clearance: Box<Clearance>,
         caller: Caller,
+        handover: Handover,
     },
     /// The server answered, and the answer is being checked.
     Finishing(AbortHandle),
@@ -98,8 +100,8 @@ impl Requests {
                 task.abort();
                 false
             }
-            // Dropping the clearance records the call as cancelled.
-            Stage::Running { .. } => true,
+            // Dropping the clearance records the call as cancelled. It may still be withdrawn.
+            Stage::Running { handover, .. } => !handover.decide(),
         };
         if self.cancelled.len() == MAX_CANCELLED {
             self.cancelled.pop_front();

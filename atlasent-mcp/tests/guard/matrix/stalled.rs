@@ -19,7 +19,12 @@ use crate::support::{Client, PATIENCE, SILENCE, Stage};
 const FLOOD: usize = 400;
 
 fn notification() -> String {
-    let params = json!({"_meta": {"padding": "x".repeat(1_000)}});
+    notification_of(1_000)
+}
+
+/// Returns a notification of at least so many bytes.
+fn notification_of(bytes: usize) -> String {
+    let params = json!({"_meta": {"padding": "x".repeat(bytes)}});
     json!({"jsonrpc": "2.0", "method": "notifications/roots/list_changed", "params": params})
         .to_string()
 }
@@ -143,6 +148,30 @@ async fn a_call_that_a_session_leaves_behind_is_not_sent() {
     until("the end", || !stage.noted("ended").is_empty()).await;
     assert_eq!(forwarded(&stage, "tools/call"), 1);
     guard.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_cancelled_before_the_server_reads_on_is_not_sent() {
+    let authority = authority_at("");
+    let stage = Stage::new("pause@notifications/roots/list_changed");
+    let mut client = Client::start(stage.guard(Arc::clone(&authority)), stage.upstream());
+    client.initialize().await;
+    client.call(1, "write").await;
+    // The server reads the first one and pauses. The others fill the pipe.
+    for _ in 0..16 {
+        client.send(&notification_of(16 * 1024)).await;
+    }
+    client.send_json(&request(2, "tools/call")).await;
+    until("the second permit", || permits(&authority, WRITE) == 2).await;
+    client.hears_nothing().await;
+    client.send_json(&cancellation(2)).await;
+    client.hears_nothing().await;
+    stage.go_on();
+    client.request(3, "ping", json!({})).await;
+    assert_eq!((stage.runs(), forwarded(&stage, "tools/call")), (1, 1));
+    // The server never heard of the call, so it is not told of its end either.
+    assert_eq!(forwarded(&stage, "notifications/cancelled"), 0);
+    client.stop_guard().await;
 }
 
 #[tokio::test]

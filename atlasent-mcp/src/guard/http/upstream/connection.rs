@@ -98,8 +98,17 @@ impl Connection {
         // A session has one stream for what belongs to no request, however often a client says that
         // it is initialized.
         let mut is_initialized = false;
-        while let Some(ToServer { message, permit }) = outgoing.recv().await {
+        while let Some(next) = outgoing.recv().await {
             requests.forget_ended();
+            if let Err(not_sent) = next.begin() {
+                if let Some(report) = not_sent.report(&next.message) {
+                    let _ = self.incoming.send(report).await;
+                }
+                continue;
+            }
+            let ToServer {
+                message, permit, ..
+            } = next;
             let this = Arc::clone(&self);
             match message.kind().clone() {
                 // The session is over: nobody waits for the response.
