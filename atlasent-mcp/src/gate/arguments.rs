@@ -13,6 +13,10 @@ use crate::refusal::Refusal;
 use crate::schema::{ArgumentError, CompiledTool, Requirement};
 use crate::tool::{Tool, ToolError};
 
+/// The name under which policies see the chain of a delegated token. An authority refuses a context
+/// with such a key, and its error names no argument.
+const ACTORS: &str = "actors";
+
 type Tools = BTreeMap<String, Arc<CompiledTool>>;
 
 /// The tools of the server, if they are known.
@@ -81,13 +85,21 @@ impl Gate {
         tool.map(|tool| Some(Arc::clone(tool)))
     }
 
-    /// Refuses arguments that do not fit the schema of their tool, or that set a part which the
-    /// caller may not set.
+    /// Refuses arguments that no authority can decide on, that do not fit the schema of their tool,
+    /// or that set a part which the caller may not set.
     pub(super) async fn check_arguments(
         &self,
         operation: &Operation,
         caller: &Caller,
     ) -> Result<(), Refusal> {
+        let actors = operation.context().get(ACTORS);
+        if actors.is_some_and(|value| !value.is_null()) {
+            return Err(Refusal::invalid(
+                "INVALID_ARGUMENTS",
+                "no argument can be called `actors`: policies see the chain of a delegated token \
+                 under this name",
+            ));
+        }
         let (Kind::Tool, Some(name)) = (operation.kind(), operation.target()) else {
             return Ok(());
         };

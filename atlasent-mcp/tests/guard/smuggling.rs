@@ -97,5 +97,14 @@ async fn arguments_that_do_not_fit_the_schema_are_refused_before_anybody_is_aske
     }
     let response = client.call(6, "no-such-tool").await;
     assert_eq!(response["result"]["isError"], true, "{response}");
+    // Policies see the actors of a delegated token under this name.
+    let params = json!({"name": "write", "arguments": {"path": "/a", "actors": ["boss"]}});
+    let response = client.request(7, "tools/call", params).await;
+    let text = response.to_string();
+    assert!(
+        text.contains("`actors`") && text.contains("delegated token"),
+        "{response}"
+    );
+    assert!(authority.calls().is_empty());
     assert_eq!(stage.runs(), 0);
 }
