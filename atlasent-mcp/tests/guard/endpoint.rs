@@ -10,10 +10,13 @@ use reqwest::header::{
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Duration, sleep, timeout};
 
 use super::http::{AUDIENCE, SECRET, by_token};
 use super::over_http::{Listening, ORIGIN_OF_PAGE, Session, http};
-use super::support::{Stage, allowing};
+use super::support::{PATIENCE, Stage, allowing};
 
 fn ping(id: i64) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": "ping"})
@@ -237,4 +240,63 @@ async fn a_delegate_cannot_use_the_session_of_its_parent_nor_the_other_way_round
     // Another token of the same agent and actors goes on with the session.
     session.token = Some(delegated("helper"));
     assert_eq!(session.post(ping(4)).await.status(), StatusCode::OK);
+}
+
+/// Sends the head of a request, and nothing of its body.
+async fn head(guard: &Listening, length: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(guard.address).await.unwrap();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n{length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Sends pings until one has this status.
+async fn until(session: &Session, status: StatusCode) {
+    let trying = async {
+        while session.post(ping(1)).await.status() != status {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let came = timeout(PATIENCE, trying).await;
+    assert!(came.is_ok(), "no ping is answered with {status}");
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_come_take_a_limited_number_of_bytes() {
+    let stage = Stage::new("");
+    let guard = Listening::open(stage.guard(allowing()), stage.upstream()).await;
+    let mut session = Session::new(&guard);
+    session.initialize().await;
+    let mut too_long = head(&guard, "content-length: 16777217").await;
+    let mut status = [0; 12];
+    let answered = timeout(PATIENCE, too_long.read_exact(&mut status)).await;
+    answered.unwrap().unwrap();
+    assert_eq!(&status, b"HTTP/1.1 413");
+
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        silent.push(head(&guard, "content-length: 16777216").await);
+        // It may have any length.
+        silent.push(head(&guard, "transfer-encoding: chunked").await);
+    }
+    until(&session, StatusCode::TOO_MANY_REQUESTS).await;
+    drop(silent);
+    until(&session, StatusCode::OK).await;
+    assert_eq!(stage.runs(), 0);
+}
+
+#[tokio::test]
+async fn messages_that_were_answered_take_no_bytes() {
+    let stage = Stage::new("");
+    let guard = Listening::open(stage.guard(allowing()), stage.upstream()).await;
+    let mut session = Session::new(&guard);
+    session.initialize().await;
+    // Together they have more bytes than one agent may send at a time.
+    for id in 1..=10 {
+        let params = json!({"_meta": {"padding": "x".repeat(8 * 1024 * 1024)}});
+        let ping = json!({"jsonrpc": "2.0", "id": id, "method": "ping", "params": params});
+        assert_eq!(session.post(ping).await.status(), StatusCode::OK, "{id}");
+    }
 }

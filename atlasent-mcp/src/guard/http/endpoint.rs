@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -23,7 +23,7 @@ use super::reply::{event_stream, respond};
 use super::request::{has_loopback_host, media_type, only};
 use super::scopes::{MissingScope, scope_of_head};
 use super::sessions::{HttpSession, NoStream, NotOpened, Sessions};
-use super::slots::NoSlot;
+use super::slots::{Limits, NoSlot, Slots};
 use crate::Caller;
 use crate::guard::link::FromClient;
 use crate::guard::message::{
@@ -35,6 +35,16 @@ use crate::guard::{Guard, Upstream};
 const PATH: &str = "/mcp";
 /// How long a client has to send the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a session has to take a message.
+const TAKEN_TIMEOUT: Duration = Duration::from_secs(15);
+/// The most bytes of the messages of clients: in all, and of one agent. A message counts from the
+/// head of its request on until the server has it.
+const MESSAGES: Limits = Limits {
+    all: 512 * 1024 * 1024,
+    of_agent: 64 * 1024 * 1024,
+};
+/// The bytes that a smaller message counts for.
+const SMALLEST: usize = 4 * 1024;
 /// How long requests without a session may still run after the stop.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 /// The JSON-RPC codes of the protocol for headers that differ from the message, and for a version
@@ -71,6 +81,8 @@ pub struct EndpointSettings {
 struct Shared {
     guard: Arc<Guard>,
     sessions: Arc<Sessions>,
+    /// The bytes of the messages that the guard has.
+    messages: Arc<Slots>,
     settings: EndpointSettings,
     /// Whether requests of the versions without sessions can be forwarded.
     forwards_single_requests: bool,
@@ -112,6 +124,7 @@ impl Endpoint {
         let shared = Arc::new(Shared {
             guard: self.guard,
             sessions: Arc::clone(&sessions),
+            messages: Slots::new(MESSAGES),
             settings: self.settings,
             forwards_single_requests: self.upstream.is_http(),
         });
@@ -187,7 +200,7 @@ impl Shared {
             let why = "the body is not `application/json`";
             return Err(Rejection::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
         }
-        let message = read(body).await?;
+        let message = self.read(body, &caller).await?;
         headers::check(&message, &parts.headers).map_err(|why| {
             let text = error_response(message.kind().id(), HEADER_MISMATCH, why, None);
             Rejection::Rpc(StatusCode::BAD_REQUEST, text)
@@ -197,7 +210,12 @@ impl Shared {
             return Err(Rejection::MissingScope(missing));
         }
         let session = self.session_for(&parts, &message, &caller)?;
-        let room = session.reserve().await.map_err(|()| gone())?;
+        let room = timeout(TAKEN_TIMEOUT, session.reserve()).await;
+        let room = room.map_err(|_| {
+            let why = "the session takes no more messages: its server does not read them";
+            Rejection::Status(StatusCode::SERVICE_UNAVAILABLE, why)
+        })?;
+        let room = room.map_err(|()| gone())?;
         let kind = message.kind().clone();
         let from = FromClient::Message { message, caller };
         let Kind::Request { id, method } = kind else {
@@ -219,6 +237,33 @@ impl Shared {
                 .extend(value.map(|value| (SESSION_ID, value)));
         }
         Ok(response)
+    }
+
+    /// Reads the message of a request. Its bytes count as long as the guard has it.
+    async fn read(&self, body: Body, caller: &Caller) -> Result<Message, Rejection> {
+        let most = body.size_hint().upper();
+        let most = most.map_or(Ok(MAX_MESSAGE_BYTES), usize::try_from);
+        let most = most.unwrap_or(usize::MAX);
+        if most > MAX_MESSAGE_BYTES {
+            return Err(too_large());
+        }
+        let taken = self.messages.take(caller.agent(), most.max(SMALLEST));
+        let mut taken = taken.map_err(|none| {
+            let (status, why) = match none {
+                NoSlot::OfAgent => (
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "too many bytes of this agent's messages wait: send again later",
+                ),
+                NoSlot::All => (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "too many bytes of messages wait: send again later",
+                ),
+            };
+            Rejection::Status(status, why)
+        })?;
+        let message = read(body).await?;
+        taken.shrink(message.text().len().max(SMALLEST));
+        Ok(message.holding(taken))
     }
 
     fn get(&self, parts: &Parts) -> Result<Response, Rejection> {
@@ -405,15 +450,15 @@ fn gone() -> Rejection {
     Rejection::Status(StatusCode::NOT_FOUND, "there is no such session")
 }
 
+fn too_large() -> Rejection {
+    let why = "the body is too large, or was cut";
+    Rejection::Status(StatusCode::PAYLOAD_TOO_LARGE, why)
+}
+
 async fn read(body: Body) -> Result<Message, Rejection> {
     let bytes = timeout(BODY_TIMEOUT, to_bytes(body, MAX_MESSAGE_BYTES)).await;
     let bytes = bytes
         .map_err(|_| Rejection::Status(StatusCode::REQUEST_TIMEOUT, "the body did not arrive"))?;
-    let bytes = bytes.map_err(|_| {
-        Rejection::Status(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "the body is too large, or was cut",
-        )
-    })?;
+    let bytes = bytes.map_err(|_| too_large())?;
     Message::from_bytes(&bytes).map_err(Rejection::Malformed)
 }

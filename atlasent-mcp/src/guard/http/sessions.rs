@@ -80,7 +80,7 @@ pub(super) enum NoStream {
 /// Why no session was opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotOpened {
-    #[error(transparent)]
+    #[error("too many sessions are open: {0}")]
     NoSlot(#[from] NoSlot),
     #[error("the server cannot be started: {0}")]
     Server(std::io::Error),
@@ -102,7 +102,7 @@ impl Sessions {
         caller: &Caller,
         keep: bool,
     ) -> Result<Arc<HttpSession>, NotOpened> {
-        let slot = self.slots.take(caller.agent())?;
+        let slot = self.slots.take(caller.agent(), 1)?;
         let running = Session::new(Arc::clone(&self.guard));
         let limits = self.guard.limits.clone();
         let server = self.upstream.connect(running.credentials());

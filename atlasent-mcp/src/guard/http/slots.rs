@@ -1,4 +1,5 @@
-//! How many sessions an endpoint serves at a time: in all, and of each agent.
+//! How much of something an endpoint has at a time, in all and of each agent: sessions, and bytes of
+//! messages.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +8,7 @@ use atlasent::Agent;
 
 use crate::guard::limits::SessionLimits;
 
-/// The sessions that are open.
+/// What is taken of a limited number, such as that of open sessions.
 #[derive(Debug)]
 pub(super) struct Slots {
     limits: SessionLimits,
@@ -20,19 +21,20 @@ struct Taken {
     by_agent: HashMap<Agent, usize>,
 }
 
-/// The place of one session, which is free again when the slot is dropped.
+/// An amount that is taken, and free again when the slot is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     slots: Arc<Slots>,
     agent: Agent,
+    amount: usize,
 }
 
-/// Why no further session is opened.
+/// Why nothing more can be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoSlot {
-    #[error("too many sessions are open")]
+    #[error("the limit of all agents is reached")]
     All,
-    #[error("too many sessions of this agent are open")]
+    #[error("the limit of this agent is reached")]
     OfAgent,
 }
 
@@ -44,22 +46,34 @@ impl Slots {
         })
     }
 
-    /// Takes a slot for a session of an agent.
-    pub(super) fn take(self: &Arc<Self>, agent: &Agent) -> Result<Slot, NoSlot> {
+    /// Takes an amount for an agent.
+    pub(super) fn take(self: &Arc<Self>, agent: &Agent, amount: usize) -> Result<Slot, NoSlot> {
         let mut taken = self.taken();
-        if taken.all >= self.limits.all {
+        if amount > self.limits.all.saturating_sub(taken.all) {
             return Err(NoSlot::All);
         }
         let of_agent = taken.by_agent.get(agent).copied().unwrap_or_default();
-        if of_agent >= self.limits.of_agent {
+        if amount > self.limits.of_agent.saturating_sub(of_agent) {
             return Err(NoSlot::OfAgent);
         }
-        taken.by_agent.insert(agent.clone(), of_agent + 1);
-        taken.all += 1;
+        taken.by_agent.insert(agent.clone(), of_agent + amount);
+        taken.all += amount;
         Ok(Slot {
             slots: Arc::clone(self),
             agent: agent.clone(),
+            amount,
         })
+    }
+
+    fn give_back(&self, agent: &Agent, amount: usize) {
+        let mut taken = self.taken();
+        taken.all -= amount;
+        if let Some(of_agent) = taken.by_agent.get_mut(agent) {
+            *of_agent -= amount;
+            if *of_agent == 0 {
+                taken.by_agent.remove(agent);
+            }
+        }
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -67,16 +81,18 @@ impl Slots {
     }
 }
 
+impl Slot {
+    /// Gives back what is above an amount.
+    pub(super) fn shrink(&mut self, amount: usize) {
+        let unused = self.amount.saturating_sub(amount);
+        self.amount -= unused;
+        self.slots.give_back(&self.agent, unused);
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut taken = self.slots.taken();
-        taken.all -= 1;
-        if let Some(of_agent) = taken.by_agent.get_mut(&self.agent) {
-            *of_agent -= 1;
-            if *of_agent == 0 {
-                taken.by_agent.remove(&self.agent);
-            }
-        }
+        self.slots.give_back(&self.agent, self.amount);
     }
 }
 
@@ -91,14 +107,34 @@ mod tests {
             of_agent: 2,
         });
         let [ann, bob, eve] = ["ann", "bob", "eve"].map(|name| Agent::new(name).unwrap());
-        let first = slots.take(&ann).unwrap();
-        let second = slots.take(&ann).unwrap();
-        assert_eq!(slots.take(&ann).unwrap_err(), NoSlot::OfAgent);
-        let third = slots.take(&bob).unwrap();
-        assert_eq!(slots.take(&eve).unwrap_err(), NoSlot::All);
+        let first = slots.take(&ann, 1).unwrap();
+        let second = slots.take(&ann, 1).unwrap();
+        assert_eq!(slots.take(&ann, 1).unwrap_err(), NoSlot::OfAgent);
+        let third = slots.take(&bob, 1).unwrap();
+        assert_eq!(slots.take(&eve, 1).unwrap_err(), NoSlot::All);
         drop(first);
-        let fourth = slots.take(&eve).unwrap();
+        let fourth = slots.take(&eve, 1).unwrap();
         drop((second, third, fourth));
+        let taken = slots.taken();
+        assert!(taken.all == 0 && taken.by_agent.is_empty());
+    }
+
+    #[test]
+    fn an_amount_is_taken_as_a_whole_and_what_is_not_used_of_it_is_free() {
+        let slots = Slots::new(Limits {
+            all: 100,
+            of_agent: 60,
+        });
+        let [ann, bob] = ["ann", "bob"].map(|name| Agent::new(name).unwrap());
+        let mut first = slots.take(&ann, 60).unwrap();
+        assert_eq!(slots.take(&ann, 1).unwrap_err(), NoSlot::OfAgent);
+        assert_eq!(slots.take(&bob, 41).unwrap_err(), NoSlot::All);
+        assert_eq!(slots.take(&bob, usize::MAX).unwrap_err(), NoSlot::All);
+        first.shrink(10);
+        first.shrink(20);
+        let second = slots.take(&ann, 50).unwrap();
+        assert_eq!(slots.taken().all, 60);
+        drop((first, second));
         let taken = slots.taken();
         assert!(taken.all == 0 && taken.by_agent.is_empty());
     }

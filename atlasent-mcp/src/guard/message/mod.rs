@@ -17,6 +17,7 @@ mod envelope;
 mod id;
 mod unique;
 
+use std::any::Any;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -57,6 +58,8 @@ pub struct Message {
     kind: Kind,
     /// The bytes of `params`, `result` or `error` in the text.
     body: Option<Range<usize>>,
+    /// What is released when the message is gone.
+    held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// What a message is.
@@ -122,7 +125,15 @@ impl Message {
             kind,
             body,
             text: text.into(),
+            held: None,
         })
+    }
+
+    /// Keeps a value until the last clone of the message is dropped, such as the bytes that the
+    /// message takes of a limit, wherever it waits.
+    pub(crate) fn holding(mut self, value: impl Any + Send + Sync) -> Self {
+        self.held = Some(Arc::new(value));
+        self
     }
 
     /// Returns what the message is.
@@ -179,6 +190,7 @@ impl fmt::Debug for Message {
         f.debug_struct("Message")
             .field("kind", &self.kind)
             .field("bytes", &self.text.len())
+            .field("is_counted", &self.held.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -103,6 +103,26 @@ async fn a_session_ends_although_the_server_reads_nothing() {
 }
 
 #[tokio::test]
+async fn a_message_that_no_server_takes_is_refused_after_a_while() {
+    let cells = OVER_HTTP.map(|sides| async move {
+        let stage = Stage::new("stall@notifications/initialized");
+        let guard = listen(sides, &stage, authority_at("")).await;
+        let mut session = Session::new(&guard);
+        session.initialize().await;
+        flood(&session).await;
+        let refused = session.post(request(1, "tools/call")).await;
+        assert_eq!(
+            refused.status(),
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{sides:?}"
+        );
+        guard.stop().await;
+        assert_eq!(stage.runs(), 0);
+    });
+    assert_eq!(run(cells).await, 2);
+}
+
+#[tokio::test]
 async fn a_call_that_breaks_off_before_it_is_taken_can_be_posted_again() {
     let authority = authority_at("");
     let stage = Stage::new("pause@notifications/initialized");
