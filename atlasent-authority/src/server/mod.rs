@@ -51,7 +51,7 @@ use app::App;
 pub use audit_log::AuditLog;
 #[cfg(feature = "otlp")]
 pub use audit_log::OtlpLog;
-pub use listen::{Listening, ServeError, TlsFiles};
+pub use listen::{ConnectionSettings, Listening, ServeError, TlsFiles, serve_router};
 #[cfg(feature = "oidc")]
 pub use oidc::{OidcConfig, OidcError, OidcVerifier};
 pub use organizations::{OrgHosting, OrgRegistry, OrgRegistryError};

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use ati_client::Verifier;
 use atlasent_authority::duration::parse_duration;
+use atlasent_authority::server::{ConnectionSettings, serve_router};
 use atlasent_mcp::guard::http::{Authentication, Endpoint, EndpointSettings, ProtectedResource};
 use atlasent_mcp::guard::paths::PathRules;
 use atlasent_mcp::guard::pins::Pins;
@@ -32,6 +33,9 @@ use accept::Accept;
 use authority::GuardAuthority;
 use server::ServerChoice;
 use settings::{ListenTable, Settings};
+
+/// How long a client may take nothing of what waits for it. It resumes its streams afterwards.
+const STALL: Duration = Duration::from_secs(60);
 
 /// The agent of a client without a token, unless the settings name it.
 const AGENT: &str = "mcp-client";
@@ -282,9 +286,13 @@ async fn listen_on(
         authentication,
         origins: listen.origins.clone(),
     };
+    let mut limits = ConnectionSettings::default();
+    limits.stall_timeout = STALL;
     let endpoint = Endpoint::new(guard, upstream, settings);
     endpoint
-        .serve(listener, stop)
+        .serve_with(stop, |router, stop| {
+            serve_router(listener, router, &limits, stop)
+        })
         .await
         .map_err(Failure::misuse)
 }

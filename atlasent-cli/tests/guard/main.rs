@@ -9,6 +9,7 @@
 )]
 
 mod accept;
+mod connections;
 mod files;
 mod http;
 mod init;

@@ -66,9 +66,9 @@ pub struct LimitError {
     allowed: String,
 }
 
-/// The most sessions at a time.
+/// How much may be used at a time: by all, and by one agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SessionLimits {
+pub(super) struct SlotLimits {
     pub(super) all: usize,
     pub(super) of_agent: usize,
 }
@@ -106,13 +106,13 @@ impl Limits {
     }
 
     /// Returns the limits of sessions with a server.
-    pub(super) fn of_sessions(&self, upstream: &Upstream) -> SessionLimits {
+    pub(super) fn of_sessions(&self, upstream: &Upstream) -> SlotLimits {
         let (all, of_agent) = match upstream {
             Upstream::Command(_) => (256, 64),
             Upstream::Http(_) => (4_096, 512),
         };
         let all = self.sessions.unwrap_or(all);
-        SessionLimits {
+        SlotLimits {
             all,
             of_agent: self.sessions_per_agent.unwrap_or(of_agent).min(all),
         }

@@ -45,7 +45,7 @@ impl PendingReceipt {
 
     /// Returns what another process needs to send the receipt of a permit.
     pub(crate) fn deferred(&self, permit: &PermitRecord) -> DeferredReceipt {
-        DeferredReceipt::new(permit.id.clone(), self.token.clone())
+        DeferredReceipt::new(permit.id.to_string(), self.token.clone())
     }
 
     /// Returns a text without the token.

@@ -2,6 +2,7 @@
 
 pub(crate) mod connections;
 mod error;
+mod foreign;
 mod stall;
 pub(crate) mod tls;
 
@@ -21,12 +22,12 @@ use tokio::net::TcpStream;
 use super::{ApiKeysError, Server};
 use crate::server::audit_log::Writing;
 use crate::server::routes::router;
-use crate::server::settings::Settings;
 use crate::server::shadow;
 use crate::server::tasks::{self, chain_head, retention};
 use crate::store::{RateCounter, Store};
 use connections::{Connections, Tracked, TrackedService};
 pub use error::ServeError;
+pub use foreign::{ConnectionSettings, serve_router};
 use stall::{StallLimit, StallLimited};
 use tls::Certificate;
 pub use tls::TlsFiles;
@@ -83,7 +84,7 @@ impl<S: Store + RateCounter> Listening<S> {
     }
 
     /// Serves until `stop` resolves, then accepts no more connections and drains in-flight
-    /// requests, for at most the [shutdown timeout](Settings::shutdown_timeout).
+    /// requests, for at most the [shutdown timeout](crate::server::Settings::shutdown_timeout).
     ///
     /// # Errors
     ///
@@ -168,7 +169,8 @@ impl<S: Store + RateCounter> Server<S> {
                 }) => {
                     let routes = router(Arc::clone(&app));
                     let certificate = certificate.as_ref();
-                    serve(listener, routes, &app.settings, certificate, handle.clone()).await
+                    let settings = ConnectionSettings::from(&app.settings);
+                    serve(listener, routes, &settings, certificate, handle.clone()).await
                 }
                 None => std::future::pending().await,
             }
@@ -231,7 +233,7 @@ impl<S> Accept<TcpStream, S> for ConnectionLimits {
 async fn serve(
     listener: TcpListener,
     router: Router,
-    settings: &Settings,
+    settings: &ConnectionSettings,
     certificate: Option<&Certificate>,
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
@@ -258,7 +260,7 @@ async fn serve(
     }
     let limits = ConnectionLimits {
         connections: Connections::new(settings.connections),
-        stalls: StallLimit(settings.request_timeout.min(settings.export_timeout)),
+        stalls: StallLimit(settings.stall_timeout),
     };
     match certificate {
         Some(certificate) => {

@@ -1,5 +1,6 @@
 //! The streamable HTTP endpoint in front of the guard.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +24,9 @@ use super::reply::{event_stream, respond};
 use super::request::{has_loopback_host, media_type, only};
 use super::scopes::{MissingScope, scope_of_head};
 use super::sessions::{HttpSession, NoStream, NotOpened, Sessions};
-use super::slots::{Limits, NoSlot, Slots};
+use super::slots::{NoSlot, Slots};
 use crate::Caller;
+use crate::guard::limits::SlotLimits;
 use crate::guard::link::FromClient;
 use crate::guard::message::{
     Kind, MAX_MESSAGE_BYTES, Malformed, Message, RequestId, error_response,
@@ -39,7 +41,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 const TAKEN_TIMEOUT: Duration = Duration::from_secs(15);
 /// The most bytes of the messages of clients: in all, and of one agent. A message counts from the
 /// head of its request on until the server has it.
-const MESSAGES: Limits = Limits {
+const MESSAGES: SlotLimits = SlotLimits {
     all: 512 * 1024 * 1024,
     of_agent: 64 * 1024 * 1024,
 };
@@ -78,6 +80,9 @@ pub struct EndpointSettings {
     pub origins: Vec<String>,
 }
 
+/// Resolves when an endpoint has to stop, after its sessions have ended.
+pub type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 struct Shared {
     guard: Arc<Guard>,
     sessions: Arc<Sessions>,
@@ -109,7 +114,9 @@ impl Endpoint {
         }
     }
 
-    /// Serves on `/mcp` until `stop` resolves, and then ends all sessions.
+    /// Serves on `/mcp` until `stop` resolves, and then ends all sessions. Connections are not
+    /// limited: an endpoint that other machines reach needs a proxy that limits them, or
+    /// [`serve_with`](Self::serve_with).
     ///
     /// # Errors
     ///
@@ -119,6 +126,28 @@ impl Endpoint {
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
+        self.serve_with(stop, |router, stop| async move {
+            axum::serve(listener, router)
+                .with_graceful_shutdown(stop)
+                .await
+        })
+        .await
+    }
+
+    /// Serves on `/mcp` as [`serve`](Self::serve) does, with a listener of the program's own.
+    /// `serve` gets the router, and drains its requests when the future that it also gets resolves.
+    ///
+    /// # Errors
+    ///
+    /// The error of `serve`.
+    pub async fn serve_with<F>(
+        self,
+        stop: impl Future<Output = ()> + Send + 'static,
+        serve: impl FnOnce(Router, Stop) -> F,
+    ) -> std::io::Result<()>
+    where
+        F: Future<Output = std::io::Result<()>>,
+    {
         let sessions = Sessions::new(Arc::clone(&self.guard), self.upstream.clone());
         let sessions = Arc::new(sessions);
         let shared = Arc::new(Shared {
@@ -141,7 +170,7 @@ impl Endpoint {
         let router = router.with_state(shared);
         let sweeping = Arc::clone(&sessions);
         let (stopping, stopped) = oneshot::channel::<()>();
-        let served = axum::serve(listener, router).with_graceful_shutdown(async move {
+        let stop: Stop = Box::pin(async move {
             stop.await;
             // Streams end with their sessions.
             sessions.end_all().await;
@@ -155,7 +184,7 @@ impl Endpoint {
             }
         };
         tokio::select! {
-            served = served.into_future() => served,
+            served = serve(router, stop) => served,
             () = overdue => Ok(()),
             () = sweeping.end_idle_ones() => Ok(()),
         }

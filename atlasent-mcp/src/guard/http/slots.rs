@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use atlasent::Agent;
 
-use crate::guard::limits::SessionLimits;
+use crate::guard::limits::SlotLimits;
 
 /// What is taken of a limited number, such as that of open sessions.
 #[derive(Debug)]
 pub(super) struct Slots {
-    limits: SessionLimits,
+    limits: SlotLimits,
     taken: Mutex<Taken>,
 }
 
@@ -39,7 +39,7 @@ pub(super) enum NoSlot {
 }
 
 impl Slots {
-    pub(super) fn new(limits: SessionLimits) -> Arc<Self> {
+    pub(super) fn new(limits: SlotLimits) -> Arc<Self> {
         Arc::new(Self {
             limits,
             taken: Mutex::default(),
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn one_agent_cannot_take_all_slots_and_returned_ones_are_free() {
-        let slots = Slots::new(SessionLimits {
+        let slots = Slots::new(SlotLimits {
             all: 3,
             of_agent: 2,
         });
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn an_amount_is_taken_as_a_whole_and_what_is_not_used_of_it_is_free() {
-        let slots = Slots::new(Limits {
+        let slots = Slots::new(SlotLimits {
             all: 100,
             of_agent: 60,
         });
