@@ -111,6 +111,14 @@ fn main() {
     let (upstream, url) = client::listening(this(&["--http-server"]));
     let mut fresh = self::guard(folder.path(), "memory");
     fresh.args(["--listen", "127.0.0.1:0", "--upstream", &url]);
+    // All sessions are those of one agent.
+    let settings = folder.path().join("guard.toml");
+    let limits = format!(
+        "[limits]\nsessions = {0}\nsessions_per_agent = {0}\n",
+        sessions + 1
+    );
+    std::fs::write(&settings, limits).unwrap();
+    fresh.arg("--config").arg(settings);
     let (fresh, guard_url) = client::listening(fresh);
     let client = Http::new(&guard_url);
     client.measure(1);

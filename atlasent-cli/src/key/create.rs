@@ -43,8 +43,7 @@ pub(super) struct Create {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// The environment of the key, which is part of its prefix; an approver sees what keys of the
-    /// same environment asked for
+    /// The environment of the key: approvers see what keys of their own ask for
     #[arg(long, value_name = "ENVIRONMENT", default_value = "test")]
     environment: EnvironmentArg,
 

@@ -241,16 +241,25 @@ fn remove_written(written: &[PathBuf], directory: &Path, is_new: bool) {
 /// Returns the command that decides by the set: a guard in front of the server, or `serve`.
 fn command_of_use(arguments: &Init) -> String {
     let policies = shell_argument(&arguments.directory.to_string_lossy());
-    match (&arguments.mcp, &arguments.name) {
-        (Some(server), Some(name)) => {
-            let words = shlex::split(server).unwrap_or_default();
-            let words = shlex::try_join(words.iter().map(String::as_str));
-            // A command that cannot be quoted stands as it was given.
-            let server = words.as_deref().unwrap_or(server);
-            format!("atlasent guard --name {name} --policies {policies} -- {server}")
-        }
-        _ => format!("atlasent serve --policies {policies}"),
+    if arguments.config.is_none() && arguments.mcp.is_none() {
+        return format!("atlasent serve --policies {policies}");
     }
+    let config = arguments.config.as_ref();
+    let config =
+        config.map(|file| format!(" --config {}", shell_argument(&file.to_string_lossy())));
+    let name = arguments.name.as_ref();
+    let name = name.map(|name| format!(" --name {name}"));
+    let server = arguments.mcp.as_ref().map(|server| {
+        if is_url(server) {
+            return format!(" --upstream {}", shell_argument(server));
+        }
+        let words = shlex::split(server).unwrap_or_default();
+        let words = shlex::try_join(words.iter().map(String::as_str));
+        // A command that cannot be quoted stands as it was given.
+        format!(" -- {}", words.as_deref().unwrap_or(server))
+    });
+    let [config, name, server] = [config, name, server].map(Option::unwrap_or_default);
+    format!("atlasent guard{config}{name} --policies {policies}{server}")
 }
 
 fn report(

@@ -54,6 +54,8 @@ fn a_server_over_http_gets_its_credentials_from_the_settings_file_and_no_other_s
     let written = texts(&out).concat();
     assert!(written.contains("mcp.fake.write") && written.contains("mcp.fake.read"));
     assert!(!format!("{written}{stdout}{stderr}").contains(&token));
+    let next = format!("  atlasent guard --config {file} --policies {out}\n");
+    assert!(stdout.ends_with(&next), "{stdout}");
     let log = fs::read_to_string(stage.path("log")).unwrap();
     assert!(!log.contains("RAN "), "{log}");
 
@@ -74,8 +76,10 @@ fn a_command_of_the_settings_file_is_asked_for_its_tools() {
     let settings = format!("name = \"fake\"\n[server]\ncommand = {words:?}\n");
     fs::write(&file, settings).unwrap();
     // An option replaces the name of the file.
-    let (code, _, stderr) = init(&[&*out, "--config", &file, "--name", "other"], "");
+    let (code, stdout, stderr) = init(&[&*out, "--config", &file, "--name", "other"], "");
     assert_eq!(code, 0, "{stderr}");
+    let next = format!("  atlasent guard --config {file} --name other --policies {out}\n");
+    assert!(stdout.ends_with(&next), "{stdout}");
     let written = texts(&out).concat();
     assert!(written.contains("mcp.other.write"), "{written}");
     assert!(!written.contains("mcp.fake"), "{written}");

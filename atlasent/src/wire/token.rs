@@ -60,7 +60,9 @@ impl PermitToken {
         decision_id: Option<Self>,
     ) -> Option<Self> {
         let is_set = |token: &Self| !token.is_empty();
-        (permit_token.filter(is_set)).or_else(|| decision_id.filter(is_set))
+        permit_token
+            .filter(is_set)
+            .or_else(|| decision_id.filter(is_set))
     }
 
     /// Returns the secret.

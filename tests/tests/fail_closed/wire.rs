@@ -218,7 +218,9 @@ impl Read<'_> {
             (Some(a), Some(b)) if a != b => return Err(()),
             (a, b) => a.or(b).ok_or(())?,
         };
-        if allows && token.or(id).unwrap_or_default().is_empty() {
+        // An empty token counts as missing.
+        let token = token.filter(|token| !token.is_empty()).or(id);
+        if allows && token.unwrap_or_default().is_empty() {
             return Err(());
         }
         Ok(allows)
