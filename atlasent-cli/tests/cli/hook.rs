@@ -70,8 +70,8 @@ fn blocked(ended: &Ended) -> String {
     reason.to_owned()
 }
 
-/// The number of permits that were used, by the audit trail.
-fn permits(stage: &TempDir) -> usize {
+/// The events of a type on the trail.
+pub(crate) fn events(stage: &TempDir, kind: &str) -> Vec<Value> {
     let (data, trail) = (path(stage, "data"), path(stage, "trail.json"));
     let _ = std::fs::remove_file(&trail);
     let exported = atlasent(["audit", "export", "--data-dir", &data, "--out", &trail]).run();
@@ -79,8 +79,14 @@ fn permits(stage: &TempDir) -> usize {
     let trail: Value = serde_json::from_str(&std::fs::read_to_string(trail).unwrap()).unwrap();
     let events = trail["events"].as_array().unwrap().iter();
     events
-        .filter(|event| event["type"] == "permit.verified")
-        .count()
+        .filter(|event| event["type"] == kind)
+        .cloned()
+        .collect()
+}
+
+/// The number of permits that were used, by the audit trail.
+fn permits(stage: &TempDir) -> usize {
+    events(stage, "permit.verified").len()
 }
 
 #[test]

@@ -4,7 +4,7 @@ use atlasent_tests::server::{Reply, Request, Server};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::hook::{hook, path, stage};
+use crate::hook::{events, hook, path, stage};
 use crate::support::atlasent;
 
 /// An input of Claude Code about the call `id`, with further members.
@@ -20,20 +20,6 @@ fn input(event: &str, id: &str, more: &Value) -> String {
 
 fn before(id: &str) -> String {
     input("PreToolUse", id, &json!({}))
-}
-
-/// The events of a type on the trail.
-fn events(stage: &TempDir, kind: &str) -> Vec<Value> {
-    let (data, trail) = (path(stage, "data"), path(stage, "trail.json"));
-    let _ = std::fs::remove_file(&trail);
-    let exported = atlasent(["audit", "export", "--data-dir", &data, "--out", &trail]).run();
-    assert_eq!(exported.code, 0, "{exported:?}");
-    let trail: Value = serde_json::from_str(&std::fs::read_to_string(trail).unwrap()).unwrap();
-    let events = trail["events"].as_array().unwrap().iter();
-    events
-        .filter(|event| event["type"] == kind)
-        .cloned()
-        .collect()
 }
 
 /// The number of calls whose end is waited for.

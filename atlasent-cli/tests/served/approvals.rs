@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use atlasent_tests::issuer::Issuer;
 use serde_json::{Value, json};
 
-use super::commands::output;
+use super::commands::{assert_tells, output};
 use super::http::Connection;
 use super::process::{Server, atlasent};
 
@@ -193,13 +193,7 @@ fn a_held_call_is_released_from_another_terminal_and_its_story_is_told() {
         "permit.verified",
         "permit.completed",
     ];
-    let mut rest = &*report;
-    for step in story {
-        let at = rest
-            .find(step)
-            .unwrap_or_else(|| panic!("{step} is missing: {report}"));
-        rest = rest.get(at..).unwrap();
-    }
+    assert_tells(&report, &story);
 }
 
 #[test]

@@ -271,3 +271,14 @@ fn a_trail_is_watched() {
     );
     assert!(code == 2 && !stderr.is_empty());
 }
+
+/// Asserts that a report has these texts, in this order.
+pub(crate) fn assert_tells(report: &str, story: &[&str]) {
+    let mut rest = report;
+    for step in story {
+        let at = rest
+            .find(step)
+            .unwrap_or_else(|| panic!("{step} is missing: {report}"));
+        rest = rest.get(at..).unwrap();
+    }
+}

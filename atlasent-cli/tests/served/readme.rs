@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use super::commands::output;
+use super::commands::{assert_tells, output};
 use super::process::Server;
 
 const README: &str = include_str!("../../../README.md");
@@ -153,11 +153,5 @@ fn the_hold_of_the_readme_is_released_and_its_story_told() {
         "permit.completed",
         "1 permits: 1 completed, 0 failed, 0 cancelled, 0 unused, 0 used and never ended",
     ];
-    let mut rest = &*told;
-    for step in story {
-        let at = rest
-            .find(step)
-            .unwrap_or_else(|| panic!("{step} is missing: {told}"));
-        rest = rest.get(at..).unwrap();
-    }
+    assert_tells(&told, &story);
 }

@@ -164,7 +164,8 @@ fn take_open(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> bool {
 
 /// Returns the type of the parameter by which callers pass a permit: `Permit<A>`, by value.
 ///
-/// A parameter with a `#[cfg]` does not count: where its condition is false, callers pass no permit.
+/// A parameter with a `#[cfg]` does not count: where its condition is false, callers pass no
+/// permit.
 fn permit_type(function: &Function) -> Option<&Type> {
     let mut permits = permit_parameters(function);
     permits

@@ -186,9 +186,9 @@ impl Guard {
         self.gate.authorize(&operation, caller, &Silent).await
     }
 
-    /// Refuses the call of a tool that the session's server does not list as it is recorded, or with
-    /// a path that is not allowed. Both are checked before the authority is asked and again before the call is forwarded, since people
-    /// may have taken minutes to decide.
+    /// Refuses the call of a tool that the session's server does not list as it is recorded, or
+    /// with a path that is not allowed. Both are checked before the authority is asked and again
+    /// before the call is forwarded, since people may have taken minutes to decide.
     pub(crate) fn check_tool(
         &self,
         operation: &Operation,

@@ -16,10 +16,10 @@
 //! public/a.txt                        depends on where it is read   refused
 //! ```
 //!
-//! A server may look for a name that does not exist in another Unicode form: the reference server for
-//! files does, and some file systems ignore the case. So `gescha\u{308}ft/key` would be decided on,
-//! and `gesch\u{e4}ft/key` would be read. A new name therefore has to differ from its neighbours in
-//! more than case and Unicode form.
+//! A server may look for a name that does not exist in another Unicode form: the reference server
+//! for files does, and some file systems ignore the case. So `gescha\u{308}ft/key` would be decided
+//! on, and `gesch\u{e4}ft/key` would be read. A new name therefore has to differ from its
+//! neighbours in more than case and Unicode form.
 //!
 //! A link that is put in place between the decision and the call is not seen: whoever can do that
 //! has the files already.

@@ -186,8 +186,8 @@ impl HookCall {
         &self.operation
     }
 
-    /// Returns the id of the call, by which the hook after the tool names it, or `None` if the agent
-    /// does not tell one.
+    /// Returns the id of the call, by which the hook after the tool names it, or `None` if the
+    /// agent does not tell one.
     #[must_use]
     pub fn id(&self) -> Option<&CallId> {
         self.id.as_ref()

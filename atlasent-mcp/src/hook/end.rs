@@ -79,8 +79,8 @@ struct EndInput<'a> {
 }
 
 impl HookEnd {
-    /// Reads the input of a hook after a tool: `PostToolUse` and `PostToolUseFailure` of Claude Code
-    /// and Codex, `postToolUse` and `postToolUseFailure` of Cursor.
+    /// Reads the input of a hook after a tool: `PostToolUse` and `PostToolUseFailure` of Claude
+    /// Code and Codex, `postToolUse` and `postToolUseFailure` of Cursor.
     ///
     /// # Errors
     ///

@@ -120,8 +120,8 @@ async fn serve(server: &Arc<Server>) -> String {
     url
 }
 
-/// An authority whose permits for one action, which is to be connected, are active for a second, and
-/// that can be stopped.
+/// An authority whose permits for one action, which is to be connected, are active for a second,
+/// and that can be stopped.
 struct Brief {
     authority: MockAuthority,
     action: &'static str,

@@ -97,8 +97,8 @@ impl ClientBuilder {
     /// hosted service. A second call replaces the URL.
     ///
     /// Plain `http` is accepted only for this machine, unless `ATLASENT_ALLOW_INSECURE_HTTP` is
-    /// `1`. A URL with a user or a password is rejected: the API key or the bearer token is the only
-    /// credential that is sent.
+    /// `1`. A URL with a user or a password is rejected: the API key or the bearer token is the
+    /// only credential that is sent.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = Some(url.into());
         self

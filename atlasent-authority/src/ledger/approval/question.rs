@@ -135,8 +135,8 @@ impl AskedQuestions {
         self.0.values().filter(is_open).count()
     }
 
-    /// Returns how many decisions stand for the next time that a question is asked: rejections whose
-    /// time is not over, and approvals that are not used up.
+    /// Returns how many decisions stand for the next time that a question is asked: rejections
+    /// whose time is not over, and approvals that are not used up.
     #[must_use]
     pub fn decided(&self, now: Timestamp) -> usize {
         let stands = |asked: &&Asked| !asked.open && now < asked.until;

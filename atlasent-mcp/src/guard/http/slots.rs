@@ -1,5 +1,5 @@
-//! How much of something an endpoint has at a time, in all and of each agent: sessions, and bytes of
-//! messages.
+//! How much of something an endpoint has at a time, in all and of each agent: sessions, and bytes
+//! of messages.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

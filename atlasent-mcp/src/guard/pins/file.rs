@@ -31,8 +31,8 @@ pub enum PinError {
         /// The error of the system.
         source: io::Error,
     },
-    /// The file does not hold pins. It is not replaced: whoever damages it must not be able to make
-    /// the guard accept new definitions.
+    /// The file holds something else than pins. The guard does not replace it, because then a
+    /// damaged file would make it accept new definitions.
     #[error("`{path}` does not hold pins ({why}): restore it, or delete it to pin all tools anew")]
     Unreadable {
         /// The path of the file.

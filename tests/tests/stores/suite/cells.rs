@@ -108,7 +108,7 @@ impl Written {
         store.commit(at(0), reads, look).await.unwrap()
     }
 
-    /// Reads the cells of all kinds where there are none.
+    /// Reads the cells of all kinds in a chain without any.
     fn read_nowhere(&self) -> Vec<String> {
         let mut batch = Batch::new(ChainHead::genesis("nobody"), []);
         let changeset = batch.changeset(at(0));
