@@ -26,7 +26,7 @@ use crate::support::{client, http2_client, ms};
 /// The number of retries of these clients.
 const RETRIES: usize = 2;
 /// The number of random cases, unless `ATLASENT_MATRIX_CASES` sets another.
-const RANDOM: usize = 20_000;
+const RANDOM: usize = 6_000;
 const SEED: [u8; 32] = *b"a body runs when both say yes ok";
 /// The number of concurrent cases, for async and for blocking calls each.
 const AT_ONCE: usize = 16;

@@ -46,6 +46,7 @@ mod stream;
 mod support;
 mod tls;
 mod trail;
+mod unread_bodies;
 mod values;
 mod verify;
 mod webhooks;

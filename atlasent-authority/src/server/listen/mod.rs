@@ -5,6 +5,7 @@ mod error;
 mod foreign;
 mod stall;
 pub(crate) mod tls;
+mod unread;
 
 use std::future::{Future, Ready, ready};
 use std::io;
@@ -12,6 +13,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum_server::Handle;
 use axum_server::accept::Accept;
 use axum_server::tls_rustls::RustlsAcceptor;
@@ -237,7 +239,9 @@ async fn serve(
     certificate: Option<&Certificate>,
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let service = router
+        .layer(from_fn(unread::read_rest))
+        .into_make_service_with_connect_info::<SocketAddr>();
     /// Applies the limits to a server of either type, and serves.
     macro_rules! limited {
         ($server:expr) => {{

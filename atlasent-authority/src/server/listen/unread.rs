@@ -1,0 +1,124 @@
+//! The rest of a request's body, when the response did not wait for it.
+//!
+//! Without a word, hyper closes the connection of such a request, and the client's next request on
+//! it fails. Most of these bodies are small and arrive a moment after their headers.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, Version, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::time::timeout;
+
+/// How long the rest of a body is waited for.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// How many bytes of the rest are read.
+const MAX_REST: u64 = 1024 * 1024;
+
+/// Reads what an endpoint left of a body before the response is sent, so that the client can send
+/// its next request on the same connection. Tells the client to close the connection
+/// (RFC 9112, 9.6) if the rest is large or slow.
+pub(super) async fn read_rest(request: Request, next: Next) -> Response {
+    // Later versions send the bodies of requests apart.
+    if request.body().is_end_stream() || request.version() > Version::HTTP_11 {
+        return next.run(request).await;
+    }
+    // This client waits for a word before it sends its body (RFC 9110, 10.1.1).
+    let waits = request.headers().contains_key(header::EXPECT);
+    let rest = Rest::default();
+    let request = request.map(|body| {
+        Body::new(LentBody {
+            body: Some(body),
+            rest: Arc::clone(&rest),
+        })
+    });
+    let mut response = next.run(request).await;
+    let rest = rest.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(rest) = rest else {
+        return response;
+    };
+    let is_refused = matches!(
+        response.status(),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE
+    );
+    if waits || is_refused || !is_read(rest).await {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
+}
+
+/// Reads a body to its end, and tells whether it ended within the limits.
+async fn is_read(mut body: Body) -> bool {
+    if body.size_hint().lower() > MAX_REST {
+        return false;
+    }
+    let reading = async {
+        let mut left = MAX_REST;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.ok()?;
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            left = left.checked_sub(length.try_into().ok()?)?;
+        }
+        Some(())
+    };
+    matches!(timeout(MAX_WAIT, reading).await, Ok(Some(())))
+}
+
+/// A body that was dropped before its end.
+type Rest = Arc<Mutex<Option<Body>>>;
+
+/// A body that is given back if it is dropped before its end.
+struct LentBody {
+    /// Unset after its end or an error.
+    body: Option<Body>,
+    rest: Rest,
+}
+
+impl HttpBody for LentBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(body).poll_frame(context));
+        if !matches!(frame, Some(Ok(_))) {
+            self.body = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.body {
+            Some(body) => body.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl Drop for LentBody {
+    fn drop(&mut self) {
+        let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) else {
+            return;
+        };
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+    }
+}
