@@ -5,13 +5,14 @@
     tools/without-org-id.py --list     # the mutants, without running them
     tools/without-org-id.py 3 17       # some of them
 
-A mutant is one condition on the organization in a query of PostgreSQL, which is replaced by one
-that always holds and has the same parameters, or one table name of redb, which all organizations
-then share. Each is compiled in a copy of the tree, in `target/without-org-id`, and the tests of the
-stores run on it. They have to fail. The tests need the programs of PostgreSQL.
+A mutant is one condition on the organization in a query of PostgreSQL, which then always holds, or
+one table name of redb, which all organizations then share. All mutants are compiled at once, in a
+copy of the tree in `target/without-org-id`; the environment variable `MUTANT` says which one counts.
+For each, the tests of organizations run, and if these pass, all tests of the stores. Some have to
+fail. The tests need the programs of PostgreSQL.
 
 Ends with 0 if the tests notice every mutant, with 1 if some survive, and with 2 if the tests fail
-without a mutant or a mutant does not compile.
+without a mutant or the copy does not compile.
 """
 
 import argparse
@@ -25,28 +26,44 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORK = ROOT / "target" / "without-org-id"
 TREE = WORK / "tree"
-STORES = pathlib.Path("atlasent-authority/src/store")
+STORES = ROOT / "atlasent-authority" / "src" / "store"
 
-# Test functions that hang on a mutant count as failed.
+# Tests that hang on a mutant count as failed.
 LONGEST = 900
 
-# What is looked for in the queries, and what replaces it.
+# What is looked for in the queries, and what replaces it. `MUTANT` is a condition that holds if the
+# mutant counts.
 QUERIES = [
-    (r"(?:\b\w+\.)?\borg = \$1\b", "$1::text IS NOT NULL"),
-    (r"\borg = ANY\(\$1::text\[\]\)", "$1::text[] IS NOT NULL"),
-    (r"(?<!let )(?:\b\w+\.)?\borg = (\w+)\.org\b", r"\1.org IS NOT NULL"),
+    (r"(?:\b\w+\.)?\borg = \$1\b", r"(\g<0> OR MUTANT)"),
+    (r"\borg = ANY\(\$1::text\[\]\)", r"(\g<0> OR MUTANT)"),
+    (r"(?<!let )(?:\b\w+\.)?\borg = \w+\.org\b", r"(\g<0> OR MUTANT)"),
     (r"\(org, sequence\) IN \(([ \\\n]+SELECT )event\.org, event\.sequence",
-     r"sequence IN (\1event.sequence"),
-    (r"WHERE coalesce\(known[^)]*'local'\)[ \\\n]+= coalesce\(excluded[^)]*'local'\)",
-     "WHERE true"),
+     r"(CASE WHEN MUTANT THEN '' ELSE org END, sequence) "
+     r"IN (\1CASE WHEN MUTANT THEN '' ELSE event.org END, event.sequence"),
+    (r"WHERE (coalesce\(known[^)]*'local'\)[ \\\n]+= coalesce\(excluded[^)]*'local'\))",
+     r"WHERE (\1 OR MUTANT)"),
 ]
-TABLES = [(r'\bname\(("\w+")\)', r"Cow::Borrowed(\1)")]
+COUNTS_IN_A_QUERY = "coalesce(current_setting('atlasent.mutant', true) = '{}', false)"
 
-# The files, the patterns, and the names of the tests that run: those of one store.
+TABLES = [(r'\bname\(("\w+")\)', r"if MUTANT { Cow::Borrowed(\1) } else { \g<0> }")]
+COUNTS_IN_CODE = 'std::env::var("MUTANT").is_ok_and(|number| number == "{}")'
+
+# How the servers of the tests learn which mutant counts.
+SERVER = ROOT / "tests" / "src" / "postgres" / "mod.rs"
+SETTING = '"listen_addresses = \'\'",'
+MUTANT_SETTING = '&format!("atlasent.mutant = \'{}\'", std::env::var("MUTANT").unwrap_or_default()),'
+
+# A condition with `OR` uses no index, so tests that compare times do not run.
+SKIPPED = ["--skip", "as_fast_as"]
+
+# The tests that run first: those of organizations.
+FIRST = ["organizations::", "no_kind_of_cell"]
+
+# The files, the patterns, what tells whether a mutant counts, and the names of the tests that run.
 STORES_WITH_MUTANTS = [
-    (sorted((ROOT / STORES / "postgres").rglob("*.rs")), QUERIES,
+    (sorted((STORES / "postgres").rglob("*.rs")), QUERIES, COUNTS_IN_A_QUERY,
      ["postgres", "distributed", "registry::", "api_keys::", "check::"]),
-    ([ROOT / STORES / "redb" / "tables.rs"], TABLES, ["redb", "file::", "check::"]),
+    ([STORES / "redb" / "tables.rs"], TABLES, COUNTS_IN_CODE, ["redb", "file::", "check::"]),
 ]
 
 
@@ -54,28 +71,30 @@ class Mutant:
     """One replaced place of a file."""
 
     def __init__(self, path, text, match, replacement, tests):
-        self.path = path.relative_to(ROOT)
+        self.path = path
         self.line = text.count("\n", 0, match.start()) + 1
         self.found = " ".join(match.group(0).replace("\\\n", " ").split())
-        self.text = text[:match.start()] + match.expand(replacement) + text[match.end():]
+        self.place = match.span()
+        self.replacement = match.expand(replacement)
         self.tests = tests
 
     def __str__(self):
-        return f"{self.path}:{self.line}: {self.found}"
+        return f"{self.path.relative_to(ROOT)}:{self.line}: {self.found}"
 
 
 def mutants():
     """All mutants, in the order of their places."""
     found = []
-    for paths, patterns, tests in STORES_WITH_MUTANTS:
+    for paths, patterns, counts, tests in STORES_WITH_MUTANTS:
         for path in paths:
             text = path.read_text()
             places = [(match, replacement) for pattern, replacement in patterns
                       for match in re.finditer(pattern, text)
                       if not is_comment(text, match.start())]
-            places.sort(key=lambda place: place[0].start())
-            found += [Mutant(path, text, match, replacement, tests)
-                      for match, replacement in places]
+            for match, replacement in sorted(places, key=lambda place: place[0].start()):
+                condition = counts.format(len(found) + 1)
+                replacement = replacement.replace("MUTANT", condition)
+                found.append(Mutant(path, text, match, replacement, tests))
     return found
 
 
@@ -84,14 +103,28 @@ def is_comment(text, place):
     return line.lstrip().startswith("//")
 
 
-def copy_tree():
+def with_mutants(path, all_mutants):
+    """The text of a file of the copy."""
+    text = path.read_text()
+    for mutant in reversed([mutant for mutant in all_mutants if mutant.path == path]):
+        start, end = mutant.place
+        text = text[:start] + mutant.replacement + text[end:]
+    if path == SERVER:
+        assert SETTING in text, f"{path} has no {SETTING}"
+        text = text.replace(SETTING, SETTING + MUTANT_SETTING, 1)
+    return text
+
+
+def copy_tree(all_mutants):
     """Copies the files of the working tree. Unchanged ones keep their times, for cargo."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, check=True, capture_output=True, text=True)
     names = {name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()}
+    changed = {SERVER} | {mutant.path for mutant in all_mutants}
     for name in names:
-        content, copy = (ROOT / name).read_bytes(), TREE / name
+        path, copy = ROOT / name, TREE / name
+        content = with_mutants(path, all_mutants).encode() if path in changed else path.read_bytes()
         if not copy.is_file() or copy.read_bytes() != content:
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(content)
@@ -100,15 +133,17 @@ def copy_tree():
             copy.unlink()
 
 
-def cargo(*arguments, timeout=None):
-    """Runs the tests of the stores in the copy. Returns whether they pass, and what they print."""
+def run(number, *arguments):
+    """Runs tests of the stores in the copy, with a mutant. Returns whether they pass, and what they
+    print."""
     command = ["cargo", "test", "--quiet", "--target-dir", str(WORK / "target"),
                "-p", "atlasent-tests", "--test", "stores", *arguments]
-    process = subprocess.Popen(command, cwd=TREE, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True, start_new_session=True,
-                               env={**os.environ, "ATLASENT_REQUIRE_POSTGRES": "1"})
+    process = subprocess.Popen(
+        command, cwd=TREE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+        env={**os.environ, "ATLASENT_REQUIRE_POSTGRES": "1", "MUTANT": str(number)})
     try:
-        printed, _ = process.communicate(timeout=timeout)
+        printed, _ = process.communicate(timeout=LONGEST)
     except subprocess.TimeoutExpired:
         # With the test program, which is a child of cargo.
         os.killpg(process.pid, signal.SIGKILL)
@@ -117,19 +152,18 @@ def cargo(*arguments, timeout=None):
     return process.returncode == 0, printed
 
 
-def build(what):
-    """Compiles the copy, so that a mutant that does not compile is not taken for a noticed one."""
-    is_built, printed = cargo("--no-run")
-    if not is_built:
-        print(printed, file=sys.stderr)
-        print(f"{what} does not compile", file=sys.stderr)
-        sys.exit(2)
+def failed_tests(printed):
+    """The names of the tests that failed, of the list at the end."""
+    return sorted(set(re.findall(r"^    (\w+::\S+)$", printed, re.MULTILINE)))
 
 
-def first_failure(printed):
-    """The name of a test that failed, of the list at the end."""
-    failed = re.findall(r"^    (\S+::\S+)$", printed, re.MULTILINE)
-    return failed[-1] if failed else printed.strip().splitlines()[-1]
+def notice(number, mutant):
+    """The name of a test that fails with a mutant. None if all pass."""
+    for tests in (FIRST, mutant.tests):
+        passes, printed = run(number, "--", *tests, *SKIPPED)
+        if not passes:
+            return (failed_tests(printed) or printed.strip().splitlines()[-1:])[0]
+    return None
 
 
 def main():
@@ -137,34 +171,28 @@ def main():
     parser.add_argument("--list", action="store_true", help="list the mutants")
     parser.add_argument("numbers", nargs="*", type=int, help="the mutants to run: all by default")
     arguments = parser.parse_args()
-    chosen = [(number, mutant) for number, mutant in enumerate(mutants(), 1)
+    all_mutants = mutants()
+    chosen = [(number, mutant) for number, mutant in enumerate(all_mutants, 1)
               if not arguments.numbers or number in arguments.numbers]
     if arguments.list:
         for number, mutant in chosen:
             print(f"{number:3}  {mutant}")
         return 0
 
-    copy_tree()
-    build("the tree")
-    names = sorted({name for _, mutant in chosen for name in mutant.tests})
-    passes, printed = cargo("--", *names, timeout=LONGEST)
-    if not passes:
-        print(printed, file=sys.stderr)
-        print("the tests fail without a mutant", file=sys.stderr)
-        return 2
+    copy_tree(all_mutants)
+    names = sorted({name for _, mutant in chosen for name in FIRST + mutant.tests})
+    for what, tests in (("compile", ["--no-run"]), ("pass without a mutant", ["--", *names, *SKIPPED])):
+        passes, printed = run(0, *tests)
+        if not passes:
+            print(printed, file=sys.stderr)
+            print(f"the tests do not {what}", file=sys.stderr)
+            return 2
     survivors = 0
     for number, mutant in chosen:
-        copy = TREE / mutant.path
-        original = copy.read_text()
-        copy.write_text(mutant.text)
-        try:
-            build(f"mutant {number} ({mutant})")
-            passes, printed = cargo("--", *mutant.tests, timeout=LONGEST)
-        finally:
-            copy.write_text(original)
-        survivors += passes
-        noticed = "SURVIVES" if passes else f"noticed by {first_failure(printed)}"
-        print(f"{number:3}  {mutant}: {noticed}", flush=True)
+        noticed = notice(number, mutant)
+        survivors += noticed is None
+        outcome = f"noticed by {noticed}" if noticed else "SURVIVES"
+        print(f"{number:3}  {mutant}: {outcome}", flush=True)
     print(f"{len(chosen) - survivors} of {len(chosen)} mutants are noticed")
     return 1 if survivors else 0
 

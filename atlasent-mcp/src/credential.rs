@@ -7,6 +7,7 @@
 use std::fmt;
 
 use atlasent::authority::{IssuerId, issuer_of};
+use atlasent::text::is_loopback_host;
 use atlasent::{Authority, Error, Permit};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
@@ -258,14 +259,7 @@ fn origin(host: &str) -> Result<Url, CredentialError> {
 
 /// Whether a URL is on this machine.
 pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host_str() {
-        Some("localhost") => true,
-        Some(host) => {
-            let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-            address.is_ok_and(|address| address.is_loopback())
-        }
-        None => false,
-    }
+    url.host_str().is_some_and(is_loopback_host)
 }
 
 fn header_value(value: &SecretString) -> Result<HeaderValue, CredentialError> {

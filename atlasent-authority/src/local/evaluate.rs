@@ -16,6 +16,7 @@
 //! - Had the policies been replaced in between, the transaction would return
 //!   [`Attempt::PoliciesChanged`], and the request would be decided again by the new ones.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use atlasent::error::{Code, Failure};
@@ -37,7 +38,7 @@ use crate::local::verify::{Attempt as VerifyAttempt, PendingVerification, answer
 use crate::local::{LocalAuthority, failed, unavailable};
 use crate::policy::fields;
 use crate::policy::{ApprovalRule, Policies, Verdict};
-use crate::store::Store;
+use crate::store::{Changeset, Store};
 use crate::trail::chain::ChainHead;
 use crate::trail::record;
 
@@ -136,14 +137,7 @@ impl<S: Store> LocalAuthority<S> {
         execution_hash: Option<String>,
         restated: Option<&VerifyRequest>,
     ) -> Result<(EvaluateOutcome, Option<Verification>), Error> {
-        let repeat = match &request.options.request_id {
-            Some(id) => Some(RepeatableRequest {
-                key: ReplayKey::new(&caller, id),
-                request_hash: replay::request_hash(request).map_err(unreadable)?,
-                permit: None,
-            }),
-            None => None,
-        };
+        let repeat = repeatable(&caller, request)?;
         let chain = self.chain_of_approvals(request).await?;
         let (mut earlier, mut decisions) = (None, Vec::new());
         let mut cause = POLICIES_CHANGED;
@@ -192,6 +186,59 @@ impl<S: Store> LocalAuthority<S> {
             }
         }
         Err(Failure::new(Code::ServerError, cause).into())
+    }
+
+    /// Evaluates requests that only ask what would be decided (`shadow`). They change nothing but
+    /// the trail, so one transaction records them all.
+    pub(super) async fn decide_shadows(
+        &self,
+        caller: Caller<'_>,
+        requests: &[EvaluateRequest],
+    ) -> Result<Vec<Result<EvaluateOutcome, Error>>, Error> {
+        let prepare = |request: &EvaluateRequest| {
+            let mut change = self.change(&caller, request, None, None)?;
+            change.repeat = repeatable(&caller, request)?;
+            Ok(change)
+        };
+        let (mut reads, mut changes, mut errors) = (BTreeSet::new(), Vec::new(), Vec::new());
+        for request in requests {
+            let error = match prepare(request) {
+                Ok(change) => {
+                    reads.extend(change.reads());
+                    changes.push(change);
+                    None
+                }
+                Err(error) => Some(error),
+            };
+            errors.push(error);
+        }
+        let reads = reads.into_iter().collect();
+        let run = move |changeset: &mut Changeset<'_>| {
+            let attempts = changes.into_iter().map(|change| change.run(changeset));
+            attempts.collect::<Vec<_>>()
+        };
+        let attempts = self.commit(failed::DECISION, reads, run).await?;
+        let (mut attempts, mut outcomes) = (attempts.into_iter(), Vec::new());
+        for (request, error) in requests.iter().zip(errors) {
+            let attempt = match error {
+                Some(error) => {
+                    outcomes.push(Err(error));
+                    continue;
+                }
+                None => attempts.next(),
+            };
+            outcomes.push(match attempt {
+                Some(Attempt::First(evaluation)) => Ok(EvaluateOutcome::First(*evaluation)),
+                Some(Attempt::Conflict) => Ok(EvaluateOutcome::Conflict),
+                Some(Attempt::StorageLimit(limit)) => Err(limit.into_failure()),
+                // Something that the decision depends on has changed meanwhile.
+                _ => {
+                    let alone = self.decide(caller, request, None, None).await;
+                    alone.map(|(outcome, _)| outcome)
+                }
+            });
+        }
+        Ok(outcomes)
     }
 
     /// Returns the verification of the permit that a pending decision issues. `None` if the
@@ -421,6 +468,21 @@ impl<S: Store> LocalAuthority<S> {
 struct Release {
     rules: Vec<ApprovalRule>,
     granting: Vec<Arc<str>>,
+}
+
+/// Returns what a request with an id is known by when it is repeated.
+fn repeatable(
+    caller: &Caller<'_>,
+    request: &EvaluateRequest,
+) -> Result<Option<RepeatableRequest>, Error> {
+    let Some(id) = &request.options.request_id else {
+        return Ok(None);
+    };
+    Ok(Some(RepeatableRequest {
+        key: ReplayKey::new(caller, id),
+        request_hash: replay::request_hash(request).map_err(unreadable)?,
+        permit: None,
+    }))
 }
 
 /// Returns the policies' verdict on a request.

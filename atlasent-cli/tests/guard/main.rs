@@ -16,6 +16,7 @@ mod init;
 mod killed;
 mod peers;
 mod python;
+mod readme;
 mod reload;
 mod settings;
 mod support;

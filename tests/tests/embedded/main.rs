@@ -24,6 +24,7 @@ mod limits;
 mod page;
 mod redacted;
 mod sealing;
+mod shadows;
 mod standing;
 mod support;
 mod waiters;

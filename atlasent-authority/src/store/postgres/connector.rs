@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use atlasent::text::is_loopback_host;
 use rustls::ClientConfig;
 use rustls::crypto::ring;
 use rustls_platform_verifier::BuilderVerifierExt;
@@ -305,14 +306,8 @@ fn is_lost(error: &tokio_postgres::Error) -> bool {
 
 /// A connection within this machine defaults to no TLS; every other one requires it.
 fn default_mode(config: &Config) -> SslMode {
-    let is_loopback = |host: &str| {
-        host == "localhost"
-            || host
-                .parse()
-                .is_ok_and(|address: IpAddr| address.is_loopback())
-    };
     let hosts = config.get_hosts().iter().all(|host| match host {
-        Host::Tcp(host) => is_loopback(host),
+        Host::Tcp(host) => is_loopback_host(host),
         #[cfg(unix)]
         Host::Unix(_) => true,
     });

@@ -1,7 +1,6 @@
 //! What the head of a request says.
 
-use std::net::IpAddr;
-
+use atlasent::text::is_loopback_host;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName};
 use http::request::Parts;
 
@@ -25,10 +24,7 @@ pub(super) fn has_loopback_host(parts: &Parts) -> bool {
         Some(host) => Some(host),
         None => only(&parts.headers, &HOST).map(without_port),
     };
-    host.is_some_and(|host| {
-        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-        host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
-    })
+    host.is_some_and(is_loopback_host)
 }
 
 fn without_port(host: &str) -> &str {

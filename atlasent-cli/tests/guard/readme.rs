@@ -1,0 +1,116 @@
+//! The guard of the README, with its policies and its commands.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::support::{atlasent, here, output, peers};
+
+const README: &str = include_str!("../../../README.md");
+
+/// The server of the README, and its folder.
+const SERVER: &str = "npx -y @modelcontextprotocol/server-filesystem /srv/files";
+
+/// Returns the blocks of a language in the section about the guard.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let (_, section) = README
+        .split_once("\n## Put a guard in front of an agent's tools\n")
+        .unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let blocks = section.split(language).skip(1);
+    blocks
+        .map(|block| block.split_once("\n```").unwrap().0)
+        .collect()
+}
+
+/// Returns a terminal in a folder, which is also its home, and knows the command `atlasent`.
+fn terminal(folder: &Path, command: &mut Command) -> (i32, String, String) {
+    output(in_terminal(folder, command))
+}
+
+fn in_terminal<'c>(folder: &Path, command: &'c mut Command) -> &'c mut Command {
+    let installed = Path::new(atlasent()).parent().unwrap().display();
+    let path = format!("{installed}:{}", std::env::var("PATH").unwrap());
+    command
+        .current_dir(folder)
+        .env_clear()
+        .env("HOME", folder)
+        .env("PATH", path)
+}
+
+#[test]
+fn the_agent_reads_and_ann_releases_its_write() {
+    let Some(peers) = peers() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().canonicalize().unwrap();
+    let files = folder.join("files");
+    fs::create_dir(&files).unwrap();
+    fs::create_dir(folder.join("guarded")).unwrap();
+    let [policies] = blocks("\n```cedar\n")[..] else {
+        panic!("one file of policies");
+    };
+    assert!(policies.lines().count() <= 10, "ten lines");
+    fs::write(folder.join("guarded/files.cedar"), policies).unwrap();
+    let [guard, approve] = blocks("\n```sh\n")[..] else {
+        panic!("two blocks of commands");
+    };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    drop(listener);
+    let server = peers.join("node_modules/@modelcontextprotocol/server-filesystem/dist/index.js");
+    let server = format!("node {} {}", server.display(), files.display());
+    assert!(guard.contains(SERVER), "{guard}");
+    let guard = guard.replace(SERVER, &server).replace("8090", &port);
+    let (create, decide) = approve.split_once('\n').unwrap();
+    let decide = decide.replace("8090", &port);
+    let (list, _) = decide.rsplit_once('\n').unwrap();
+
+    let mut ann = Command::new("sh");
+    let (code, _, stderr) = terminal(&folder, ann.args(["-euc", create]));
+    assert_eq!(code, 0, "{stderr}");
+    let path = files.join("a.txt").display().to_string();
+    let calls = json!([
+        ["write_file", {"path": path, "content": "written"}],
+        ["read_text_file", {"path": path}],
+    ]);
+    let mut client = Command::new("node");
+    client.arg(here("peers/files.mjs")).arg(calls.to_string());
+    client.args(["sh", "-c", &format!("exec {guard}")]);
+    let client = in_terminal(&folder, &mut client)
+        .env("MCP_MODULES", &peers)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let client = client.spawn().unwrap();
+
+    let begun = Instant::now();
+    let id = loop {
+        let waited = begun.elapsed();
+        assert!(waited < Duration::from_secs(120), "nothing was held");
+        let (_, list, _) = terminal(&folder, Command::new("sh").args(["-euc", list]));
+        let id = list
+            .split_whitespace()
+            .find(|word| word.starts_with("esc_"));
+        if let Some(id) = id {
+            break id.to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    assert!(!files.join("a.txt").exists());
+    let decide = decide.replace("esc_…", &id);
+    let (code, _, stderr) = terminal(&folder, Command::new("sh").args(["-euc", &decide]));
+    assert_eq!(code, 0, "{stderr}");
+
+    let output = client.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    let lines: Vec<Value> = (text.lines())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let tools = json!(["read_text_file", "write_file", "list_directory"]);
+    assert_eq!(lines[0], tools, "{text}");
+    assert_eq!(lines.last().unwrap()["content"][0]["text"], "written");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "written");
+}
