@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use atlasent::Authority;
 use atlasent::error::PermitOutcome;
-use atlasent_authority::store::{ApprovalList, ApprovalState, Changeset, RateCounter, Store};
+use atlasent_authority::store::{
+    ApprovalList, ApprovalState, CellKey, Changeset, Organizations, RateCounter, Store,
+};
 use atlasent_authority::trail::EventFilter;
 use atlasent_authority::{LocalAuthority, PostgresStore};
 
@@ -180,6 +182,54 @@ async fn decisions_that_two_stores_open_and_close_are_counted_once() {
         assert_eq!(open_count(&**store).await, CROWD as u64);
     }
     assert!(stores[0].check().await.unwrap().is_good());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cell_that_cannot_be_read_refuses_no_change_of_another_organization() {
+    let Some(medium) = Postgres::new().await else {
+        return;
+    };
+    let store = medium.open().await;
+    let busy = ["busy-1", "busy-2", "busy-3", "busy-4"];
+    for id in ["acme", "globex"].into_iter().chain(busy) {
+        let id = id.parse().unwrap();
+        assert!(store.create_organization(&id).await.unwrap());
+    }
+    let of = |id: &str| store.organization(&id.parse().unwrap());
+    let (acme, globex) = (of("acme"), of("globex"));
+    medium
+        .sql(
+            "INSERT INTO atlasent_cells (org, key, value, expires_at) VALUES \
+             ('acme', decode('6f' || repeat('00', 32), 'hex'), 'nonsense', 9000000000000000)",
+        )
+        .await;
+    // All writers wait for locked heads, so that the changes behind them share a transaction.
+    let locking = medium.sql(
+        "SELECT org FROM atlasent_head WHERE org LIKE 'busy-%' FOR UPDATE; SELECT pg_sleep(2)",
+    );
+    let waiting = |event: &str| {
+        format!(
+            "SELECT count(*) FROM pg_stat_activity \
+             WHERE datname = current_database() AND {event}"
+        )
+    };
+    let changes = async {
+        until(&medium, &waiting("wait_event = 'PgSleep'"), "1").await;
+        for id in busy {
+            let store = of(id);
+            tokio::spawn(async move { record(&store, "policy.loaded", None, at(0)).await });
+        }
+        until(&medium, &waiting("wait_event_type = 'Lock'"), "4").await;
+        let look = |changeset: &mut Changeset<'_>| changeset.open_approvals();
+        tokio::join!(
+            acme.commit(at(0), vec![CellKey::OpenApprovals], look),
+            record(&globex, "policy.loaded", None, at(0)),
+        )
+    };
+    let (_, (of_acme, of_globex)) = tokio::join!(locking, changes);
+    let text = of_acme.unwrap_err().to_string();
+    assert!(text.contains("an entry cannot be read"), "{text}");
+    assert_eq!(of_globex.sequence, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

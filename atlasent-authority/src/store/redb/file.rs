@@ -116,7 +116,12 @@ impl File {
     /// file is opened again.
     pub(super) fn failed(&self, error: redb::Error) -> StoreError {
         self.close();
-        explain(&self.path, &error)
+        self.explain(&error)
+    }
+
+    /// Explains an error that leaves the file open, since the file itself works.
+    pub(super) fn explain(&self, error: &redb::Error) -> StoreError {
+        explain(&self.path, error)
     }
 
     /// Returns the folder of the file.

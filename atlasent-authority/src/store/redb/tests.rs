@@ -1,5 +1,9 @@
 //! Tests of the store in one file.
 
+use std::pin::{Pin, pin};
+use std::sync::{Mutex, mpsc};
+use std::task::{Context, Waker};
+
 use super::*;
 use crate::store::NewEvent;
 
@@ -141,6 +145,70 @@ fn a_check_names_what_was_cut_out_changed_or_left_behind() {
         assert!(!report.is_good());
         let said = report.problems.join("; ");
         assert!(said.contains(expected), "{expected}: {said}");
+    }
+}
+
+/// Queues a change, whose future waits for its transaction from now on.
+fn queue<T>(commit: Pin<&mut impl Future<Output = T>>) {
+    let polled = commit.poll(&mut Context::from_waker(Waker::noop()));
+    assert!(polled.is_pending());
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_refuses_no_change_of_another_organization() {
+    let key = CellKey::OpenApprovals;
+    // The change reads the entry, or the entry is over and deleted with it.
+    for is_over in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let [acme, globex] = ["acme", "globex"].map(|id| id.parse::<OrgId>().unwrap());
+        let store = RedbStore::open(&path).unwrap();
+        for org in [&acme, &globex] {
+            assert!(store.create_organization(org).await.unwrap());
+        }
+        drop(store);
+        let of_acme = Tables::new(&acme);
+        tamper(&path, |to, _| {
+            let mut cells = to.open_table(of_acme.cells()).unwrap();
+            cells.insert(&key.to_bytes(), &b"nonsense"[..]).unwrap();
+            if is_over {
+                let mut expiry = to.open_table(of_acme.expiry()).unwrap();
+                expiry.insert((i64::MIN, &key.to_bytes()), ()).unwrap();
+            }
+        });
+        let store = RedbStore::open(&path).unwrap();
+        let (acme, globex) = (store.organization(&acme), store.organization(&globex));
+        for round in 1..3 {
+            // A change of `local` holds the writer up, so that those behind it share a transaction.
+            let (begun, begins) = mpsc::channel();
+            let (release, released) = mpsc::channel::<()>();
+            let released = Arc::new(Mutex::new(released));
+            let hold = move |_: &mut Changeset<'_>| {
+                begun.send(()).unwrap();
+                released.lock().unwrap().recv().unwrap();
+            };
+            let now = Timestamp::UNIX_EPOCH;
+            let append = |changeset: &mut Changeset<'_>| {
+                changeset.record(NewEvent::new("policy.loaded")).sequence
+            };
+            let reads = if is_over { Vec::new() } else { vec![key] };
+            let mut holding = pin!(store.commit(now, Vec::new(), hold));
+            let mut of_acme = pin!(acme.commit(now, reads, append));
+            let mut of_globex = pin!(globex.commit(now, Vec::new(), append));
+            queue(holding.as_mut());
+            begins.recv().unwrap();
+            queue(of_acme.as_mut());
+            queue(of_globex.as_mut());
+            release.send(()).unwrap();
+            holding.await.unwrap();
+            let text = of_acme.await.unwrap_err().to_string();
+            assert!(text.contains("an entry cannot be read"), "{text}");
+            assert_eq!(of_globex.await.unwrap(), round);
+        }
+        let status = acme.status().await.unwrap();
+        assert_eq!(status.head.sequence, 0, "nothing of it was kept");
+        let all = globex.events(0, 9, &EventFilter::default()).await.unwrap();
+        assert_eq!(all.len(), 2);
     }
 }
 

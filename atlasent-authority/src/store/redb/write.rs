@@ -96,38 +96,78 @@ impl Chores {
 }
 
 /// Runs the changes, and keeps them in one transaction. Changes of an organization that cannot be
-/// run are answered here, and do not affect those of another. Returns the organizations that have
-/// background work now.
+/// run or saved are answered here, and do not affect those of another. Returns the organizations
+/// that have background work now.
 fn keep(file: &File, database: &Database, round: &mut Round) -> Result<Vec<OrgId>, StoreError> {
     let failed = |error: redb::Error| file.failed(error);
-    let mut transaction = database
-        .begin_write()
-        .map_err(|error| failed(error.into()))?;
-    file.recovery.apply_to(&mut transaction);
-    let (mut chores, mut is_changed) = (Vec::new(), false);
+    let mut transaction = begin(file, database)?;
+    let mut left = Vec::new();
     for jobs in round.orgs() {
-        let tables = Tables::new(&jobs.org);
-        if !tables.exist_for(&transaction).map_err(failed)? {
-            jobs.answer(&Err(StoreError::UnknownOrganization(jobs.org.clone())));
-            continue;
+        match run(&transaction, jobs) {
+            Ok(Ok(batch)) if batch.is_empty() => {}
+            Ok(Ok(batch)) => left.push((jobs, batch)),
+            Ok(Err(error)) => jobs.answer(&Err(error)),
+            Err(error @ redb::Error::Corrupted(_)) => jobs.answer(&Err(file.explain(&error))),
+            Err(error) => return Err(failed(error)),
         }
-        let mut batch = load(&transaction, &tables, jobs).map_err(failed)?;
-        if let Err(error) = jobs.run(&mut batch, Runs::Once) {
-            jobs.answer(&Err(error));
-        } else if !batch.is_empty() {
-            is_changed = true;
-            if save(&transaction, &tables, &batch, jobs.len()).map_err(failed)? {
-                chores.push(jobs.org.clone());
+    }
+    while !left.is_empty() {
+        match save_all(&transaction, &left) {
+            Ok(chores) => {
+                #[cfg(test)]
+                faults::strike();
+                transaction.commit().map_err(|error| failed(error.into()))?;
+                return Ok(chores);
             }
+            // A part of the batch may be in the transaction, which therefore begins anew with the
+            // other batches. Nothing else writes, so these still fit.
+            Err((place, error @ redb::Error::Corrupted(_))) => {
+                transaction.abort().map_err(|error| failed(error.into()))?;
+                let (jobs, _) = left.remove(place);
+                jobs.answer(&Err(file.explain(&error)));
+                transaction = begin(file, database)?;
+            }
+            Err((_, error)) => return Err(failed(error)),
         }
     }
-    if !is_changed {
-        transaction.abort().map_err(|error| failed(error.into()))?;
-        return Ok(chores);
+    transaction.abort().map_err(|error| failed(error.into()))?;
+    Ok(Vec::new())
+}
+
+fn begin(file: &File, database: &Database) -> Result<redb::WriteTransaction, StoreError> {
+    let transaction = database.begin_write();
+    let mut transaction = transaction.map_err(|error| file.failed(error.into()))?;
+    file.recovery.apply_to(&mut transaction);
+    Ok(transaction)
+}
+
+/// Runs the changes of one organization. The outer error is one of the file, or that an entry of
+/// the organization cannot be read.
+fn run(
+    transaction: &redb::WriteTransaction,
+    jobs: &mut OrgJobs,
+) -> Result<Result<Batch, StoreError>, redb::Error> {
+    let tables = Tables::new(&jobs.org);
+    if !tables.exist_for(transaction)? {
+        return Ok(Err(StoreError::UnknownOrganization(jobs.org.clone())));
     }
-    #[cfg(test)]
-    faults::strike();
-    transaction.commit().map_err(|error| failed(error.into()))?;
+    let mut batch = load(transaction, &tables, jobs)?;
+    Ok(jobs.run(&mut batch, Runs::Once).map(|()| batch))
+}
+
+/// Saves the batches. Returns the organizations that have background work now. An error comes with
+/// the place of its batch.
+fn save_all(
+    transaction: &redb::WriteTransaction,
+    batches: &[(&mut OrgJobs, Batch)],
+) -> Result<Vec<OrgId>, (usize, redb::Error)> {
+    let mut chores = Vec::new();
+    for (place, (jobs, batch)) in batches.iter().enumerate() {
+        let saved = save(transaction, &Tables::new(&jobs.org), batch, jobs.len());
+        if saved.map_err(|error| (place, error))? {
+            chores.push(jobs.org.clone());
+        }
+    }
     Ok(chores)
 }
 

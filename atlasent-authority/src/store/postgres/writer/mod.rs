@@ -60,7 +60,7 @@ use self::statements::Statements;
 use super::connector::{Connector, Purpose};
 use super::retry::Retries;
 use super::url::Isolation;
-use crate::store::group::{Jobs, Round, Runs};
+use crate::store::group::{Jobs, OrgJobs, Round, Runs};
 use crate::store::{Batch, OrgId, StoreError};
 
 /// The answer to a change implies that it is on disk, whatever the server's own settings are.
@@ -109,7 +109,7 @@ impl<'a> Writer<'a> {
         loop {
             // After an error the connection is dropped. It is put back when all went well.
             let (open, loaded) = self.begin(&wanted, &mut retries).await?;
-            let batches = self.run(&loaded, round)?;
+            let batches = self.run(&loaded, round);
             if batches.is_empty() {
                 self.connector.within(&PURPOSE, open.rollback()).await?;
                 self.open = Some(open);
@@ -177,25 +177,31 @@ impl<'a> Writer<'a> {
     }
 
     /// Runs the changes. Returns what they leave, by organization.
-    fn run(&self, loaded: &Loaded, round: &mut Round) -> Result<Vec<(OrgId, Batch)>, StoreError> {
+    fn run(&self, loaded: &Loaded, round: &mut Round) -> Vec<(OrgId, Batch)> {
+        let mut batches = Vec::new();
+        for jobs in round.orgs() {
+            match self.run_of(loaded, jobs) {
+                Ok(batch) if batch.is_empty() => {}
+                Ok(batch) => batches.push((jobs.org.clone(), batch)),
+                Err(error) => jobs.answer(&Err(error)),
+            }
+        }
+        batches
+    }
+
+    /// Runs the changes of one organization. An error, such as a cell that cannot be read, concerns
+    /// that organization alone.
+    fn run_of(&self, loaded: &Loaded, jobs: &mut OrgJobs) -> Result<Batch, StoreError> {
         let runs = if self.repeats() {
             Runs::Again
         } else {
             Runs::Once
         };
-        let mut batches = Vec::new();
-        for jobs in round.orgs() {
-            let Some(mut batch) = loaded.batch(self.connector, jobs)? else {
-                jobs.answer(&Err(StoreError::UnknownOrganization(jobs.org.clone())));
-                continue;
-            };
-            match jobs.run(&mut batch, runs) {
-                Ok(()) if batch.is_empty() => {}
-                Ok(()) => batches.push((jobs.org.clone(), batch)),
-                Err(error) => jobs.answer(&Err(error)),
-            }
-        }
-        Ok(batches)
+        let Some(mut batch) = loaded.batch(self.connector, jobs)? else {
+            return Err(StoreError::UnknownOrganization(jobs.org.clone()));
+        };
+        jobs.run(&mut batch, runs)?;
+        Ok(batch)
     }
 
     /// Deletes rows of dropped events. Returns whether to go on at once.
