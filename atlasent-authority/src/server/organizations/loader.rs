@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
@@ -16,7 +17,7 @@ use super::hosting::PathOf;
 use super::medium::Medium;
 use super::{OrgHosting, ServedOrg, SharedPolicies};
 use crate::local::LocalAuthorityBuilder;
-use crate::policy::Policies;
+use crate::policy::{Policies, PolicyError};
 use crate::server::api_error::ApiError;
 use crate::server::log_limit::log_outage;
 use crate::server::off_thread::off_thread;
@@ -59,15 +60,35 @@ pub(crate) struct Loader<S> {
     parsing: Semaphore,
     loaded: RwLock<HashMap<OrgId, Arc<ServedOrg<S>>>>,
     loads: Mutex<HashMap<OrgId, LoadResult<S>>>,
-    /// The digests of policies that this process has recorded on the chains of organizations that
-    /// are not in memory.
-    recorded: Mutex<HashMap<OrgId, String>>,
+    /// What this process has recorded of the policies of organizations that were in memory.
+    recorded: Mutex<HashMap<OrgId, Recorded>>,
     /// The organizations whose chains have continued their saved heads in this process.
     checked: Mutex<HashSet<OrgId>>,
     /// The organizations that left the memory before their heads were saved.
     unsaved: Mutex<BTreeSet<OrgId>>,
     /// When decisions of the organizations that are not in memory are due.
     due: DueOrganizations,
+}
+
+/// The last event that a chain has of an organization's policies. An organization that comes back
+/// into memory with the same policies, or with the same problems, adds no second event.
+#[derive(Clone, PartialEq, Eq)]
+enum Recorded {
+    /// The digest of the policies that came into force.
+    Loaded(String),
+    /// The digest of the problems for which policies were refused.
+    Refused([u8; 32]),
+}
+
+impl Recorded {
+    fn refused(error: &PolicyError) -> Self {
+        let mut hasher = Sha256::new();
+        for problem in error.problems() {
+            hasher.update(problem.to_string());
+            hasher.update([0_u8]);
+        }
+        Self::Refused(hasher.finalize().into())
+    }
 }
 
 /// Why an organization could not be loaded. The log gets the text.
@@ -213,12 +234,14 @@ impl<S: Store> Loader<S> {
             if org.has_unsaved_head() {
                 lock(&self.unsaved).insert(id.clone());
             }
-            if let Some(time) = org.authority.due.first() {
-                self.due.note(id.clone(), time);
-            }
+            // Without policies no decision was ended, and the time of the first one is unknown. The
+            // next look into the store finds it. Loading the organization again would be in vain.
             if org.has_policies() {
+                if let Some(time) = org.authority.due.first() {
+                    self.due.note(id.clone(), time);
+                }
                 let digest = org.authority.policies().digest().to_owned();
-                lock(&self.recorded).insert(id, digest);
+                lock(&self.recorded).insert(id, Recorded::Loaded(digest));
             }
             evicted.push(org);
         }
@@ -344,10 +367,12 @@ impl<S: Store> Loader<S> {
                 (self.policies.build(nothing)?, Some(error))
             }
         };
-        let recorded = match &refused {
+        let known = lock(&self.recorded).get(id).cloned();
+        let recorded = match (&refused, &known) {
             // The policies that replace those refused are no news for the chain.
-            Some(_) => Some(policies.digest().to_owned()),
-            None => lock(&self.recorded).get(id).cloned(),
+            (Some(_), _) => Some(policies.digest().to_owned()),
+            (None, Some(Recorded::Loaded(digest))) => Some(digest.clone()),
+            (None, _) => None,
         };
         let like = &self.local.authority;
         let authority = LocalAuthorityBuilder::like(like, policies, store, id)
@@ -359,7 +384,11 @@ impl<S: Store> Loader<S> {
             for problem in error.problems() {
                 tracing::error!(target: "atlasent", org_id = %id, %problem, "policies refused; the organization decides nothing");
             }
-            authority.policies_refused(error).await?;
+            let refusal = Recorded::refused(error);
+            if known.as_ref() != Some(&refusal) {
+                authority.policies_refused(error).await?;
+                lock(&self.recorded).insert(id.clone(), refusal);
+            }
         }
         let has_policies = refused.is_none();
         Ok(ServedOrg::new(

@@ -114,6 +114,27 @@ async fn an_organization_that_left_the_memory_comes_back_as_it_was() {
 }
 
 #[tokio::test]
+async fn policies_that_stay_invalid_are_recorded_once_and_load_nothing_again() {
+    let folder = Folder::new();
+    folder.write_policies("acme", "permit (");
+    let served = folder
+        .serve_on(MemoryStore::new(), |hosting| hosting.idle(ms(0)))
+        .await;
+    let acme = served.caller(ACME);
+    for _ in 0..2 {
+        let refused = acme.evaluate(&deploy()).await;
+        refused.is_problem(503, "POLICIES_UNAVAILABLE");
+        // Meanwhile it leaves the memory.
+        tokio::time::sleep(ms(3_000)).await;
+    }
+    assert_eq!(acme.events().await, ["policy.error"]);
+    folder.write_policies("acme", POLICIES);
+    acme.until(|answer| answer.status == 200).await;
+    let events = acme.events().await;
+    assert_eq!(events[..2], ["policy.error", "policy.loaded"]);
+}
+
+#[tokio::test]
 async fn policies_that_changed_while_an_organization_was_not_in_memory_count() {
     let folder = Folder::new();
     let one = NonZeroUsize::MIN;
