@@ -94,6 +94,20 @@ impl<S: Store> OrgDirectory<S> {
         Some(hosted.loader.store(id).await)
     }
 
+    /// Returns the organizations in memory that requests may reach: those that are registered and
+    /// not suspended.
+    pub(crate) fn active(&self) -> Vec<Arc<ServedOrg<S>>> {
+        let Some(hosted) = &self.hosted else {
+            return Vec::new();
+        };
+        let mut active = hosted.loader.all_loaded();
+        active.retain(|org| {
+            let registered = hosted.registry.get(&org.id);
+            registered.is_some_and(|org| org.suspended.is_none())
+        });
+        active
+    }
+
     /// Returns the registered organizations of which it is not known when decisions are due.
     pub(crate) fn with_unknown_due(&self) -> Vec<OrgId> {
         let Some(hosted) = &self.hosted else {

@@ -29,13 +29,13 @@ const LOOK: Duration = Duration::from_secs(600);
 /// How often a look that failed is repeated.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// Ends due decisions of the organizations in memory until the task is dropped.
+/// Ends due decisions of the organizations in memory until the task is dropped. Those of a
+/// suspended organization stay open until it is resumed: its approvers can decide nothing.
 pub(super) async fn expire_approvals<S: Store>(app: Arc<App<S>>) {
     loop {
         tokio::time::sleep(PERIOD).await;
         expire(&app.local().authority).await;
-        let loader = app.organizations.loader();
-        for org in loader.map(|loader| loader.all_loaded()).unwrap_or_default() {
+        for org in app.organizations.active() {
             expire_of(&org).await;
         }
     }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use atlasent_authority::MemoryStore;
+use atlasent_authority::organizations::Suspension;
 use atlasent_authority::store::{Organizations, RateCounter, RedbStore, Store};
 use atlasent_authority::trail::EventFilter;
 
@@ -101,4 +102,27 @@ async fn policies_that_cannot_be_loaded_end_no_decision() {
     folder.write_policies("acme", &waits("1s"));
     assert!(expires(&medium, Duration::from_secs(30)).await);
     drop(served);
+}
+
+#[tokio::test]
+async fn decisions_of_a_suspended_organization_are_neither_escalated_nor_ended() {
+    let folder = Folder::new();
+    folder.write_policies("acme", &waits("3s"));
+    let medium = MemoryStore::new();
+    let served = folder.serve_on(medium.clone(), |hosting| hosting).await;
+    hold(&served).await;
+    folder.change("acme", |acme| {
+        acme.suspended = Some(Suspension::new("unpaid"));
+    });
+    let caller = served.caller(ACME);
+    caller.until(|answer| answer.status == 403).await;
+    assert!(
+        !expires(&medium, ms(8_000)).await,
+        "both times are over, and the organization is in memory"
+    );
+    let acme = medium.organization(&id("acme"));
+    let asked = EventFilter::default().types(["approval.requested"]);
+    assert_eq!(acme.count_events(&asked).await.unwrap(), 1);
+    folder.change("acme", |acme| acme.suspended = None);
+    assert!(expires(&medium, Duration::from_secs(20)).await);
 }
