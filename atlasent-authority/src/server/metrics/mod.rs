@@ -25,7 +25,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
 use crate::policy::Policies;
-use crate::store::StoreStatus;
+use crate::store::{OrgId, StoreStatus};
 use labels::{
     CodeLabel, DecisionLabels, DigestLabel, EndpointLabel, Label, OutcomeLabel, ResponseLabels,
 };
@@ -77,6 +77,8 @@ pub(crate) struct Metrics {
     pub(super) webhooks: webhooks::WebhookMetrics,
     organizations: organizations::OrgMetrics,
     actions: Mutex<HashSet<String>>,
+    /// Held while an answer is written.
+    writing: Mutex<()>,
 }
 
 /// Registers a metric under a name, and returns it.
@@ -189,6 +191,7 @@ impl Metrics {
             webhooks: webhooks::WebhookMetrics::new(&mut registry),
             organizations: organizations::OrgMetrics::new(&mut registry),
             actions: Mutex::default(),
+            writing: Mutex::default(),
             registry,
         };
         // A series that alerts watch has to exist before its first event.
@@ -269,14 +272,19 @@ impl Metrics {
         self.audit_log_failures.inc();
     }
 
-    /// Sets the gauges, and writes all metrics in the text format of OpenMetrics.
+    /// Sets the gauges, and writes all metrics in the text format of OpenMetrics. `open` has the
+    /// decisions that wait for approvers, by organization.
     pub(crate) fn text(
         &self,
         status: Option<StoreStatus>,
         stops: Option<usize>,
+        open: &[(OrgId, u64)],
         policies: &Policies,
         now: Timestamp,
     ) -> Result<String, fmt::Error> {
+        // Gauges with labels are emptied and filled. Another answer must not be written in between,
+        // nor fill them as well.
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.store_answers.set(status.is_some().into());
         if let Some(status) = status {
@@ -291,6 +299,7 @@ impl Metrics {
         if let Some(stops) = stops {
             self.stops.set(number(stops as u64));
         }
+        self.set_open_approvals(open);
         self.policies.set(number(policies.len() as u64));
         let digest = Label::new(policies.digest());
         self.digest.clear();
@@ -328,7 +337,7 @@ mod tests {
             cells: 7,
         };
         let policies = Policies::parse("permit (principal, action, resource);").unwrap();
-        let text = metrics.text(Some(status), Some(2), &policies, Timestamp::now());
+        let text = metrics.text(Some(status), Some(2), &[], &policies, Timestamp::now());
         let text = text.unwrap();
         let digest = format!(
             r#"atlasent_policy_digest{{digest="{}"}} 1"#,
@@ -371,6 +380,31 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
+    }
+
+    #[test]
+    fn answers_that_are_written_at_once_are_each_whole() {
+        let metrics = Metrics::new();
+        let policies = Policies::parse("permit (principal, action, resource);").unwrap();
+        let open = [(OrgId::local(), 3), ("acme".parse().unwrap(), 5)];
+        let ask = || {
+            for _ in 0..500 {
+                let text = metrics.text(None, None, &open, &policies, Timestamp::now());
+                let text = text.unwrap();
+                for line in [
+                    "atlasent_approvals_open{organization=\"local\"} 3\n",
+                    "atlasent_approvals_open{organization=\"acme\"} 5\n",
+                    "atlasent_policy_digest{digest=",
+                ] {
+                    assert!(text.contains(line), "{line} in {text}");
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(ask);
+            }
+        });
     }
 
     #[test]

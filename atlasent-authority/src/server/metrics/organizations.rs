@@ -79,7 +79,7 @@ impl Metrics {
     }
 
     /// Sets how many decisions wait for approvers, in place of all former numbers.
-    pub(crate) fn set_open_approvals(&self, open: &[(OrgId, u64)]) {
+    pub(super) fn set_open_approvals(&self, open: &[(OrgId, u64)]) {
         let gauges = &self.organizations.open_approvals;
         gauges.clear();
         for (org, open) in open {

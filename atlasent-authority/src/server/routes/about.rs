@@ -152,9 +152,8 @@ pub(crate) async fn metrics<S: Store>(State(app): State<Arc<App<S>>>) -> Respons
     let _ = Deadline::after(METRICS_WAIT)
         .run(read_open_approvals(&app, &mut open))
         .await;
-    app.metrics.set_open_approvals(&open);
     let now = app.clock.now();
-    let text = app.metrics.text(status, stops, &policies, now);
+    let text = app.metrics.text(status, stops, &open, &policies, now);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     match text {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
