@@ -261,6 +261,10 @@ impl Store for AnyStore {
         forward!(self, store => store.backup_has_others().await)
     }
 
+    fn is_shared(&self) -> bool {
+        forward!(self, store => store.is_shared())
+    }
+
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         forward!(self, store => store.status().await)
     }
@@ -293,5 +297,19 @@ impl Organizations for AnyStore {
 impl RateCounter for AnyStore {
     async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
         forward!(self, store => store.count_call(counter, minute).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_database_is_shared_with_other_processes() {
+        let folder = tempfile::tempdir().unwrap();
+        let redb = RedbStore::open(folder.path().join("store")).unwrap();
+        for store in [AnyStore::Memory(Box::default()), AnyStore::Redb(redb)] {
+            assert!(!store.is_shared(), "{store:?}");
+        }
     }
 }
