@@ -184,12 +184,14 @@ impl ApiKeys {
         })
     }
 
-    /// Returns whether a key of this organization shares the server with others.
-    pub(super) fn sharing(&self, org: &OrgId) -> Sharing {
+    /// Returns whether a key of this organization shares the server with others. `people` is the
+    /// organization of those who log in without an API key, if there are any.
+    pub(super) fn sharing(&self, org: &OrgId, people: Option<&OrgId>) -> Sharing {
         let by_org = &self.read().by_org;
+        let have_keys = people.is_none_or(|people| by_org.contains_key(people));
         Sharing {
-            is_only_org: by_org.len() == 1,
-            is_only_key: by_org.get(org) == Some(&1),
+            is_only_org: by_org.len() == 1 && have_keys,
+            is_only_key: by_org.get(org) == Some(&1) && people != Some(org),
         }
     }
 
@@ -243,4 +245,28 @@ impl Index {
 fn prefix(digest: &KeyDigest) -> [u8; 8] {
     let [a, b, c, d, e, f, g, h, ..] = *digest.as_bytes();
     [a, b, c, d, e, f, g, h]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_without_api_keys_share_the_server_with_the_keys() {
+        let secret = SecretString::from("ask_test_local1");
+        let keys = ApiKeys::new([ApiKey::parse_allow_weak(&secret).unwrap()]);
+        let (local, acme) = (OrgId::local(), "acme".parse().unwrap());
+        for (org, people, is_only_org, is_only_key) in [
+            (&local, None, true, true),
+            (&local, Some(&local), true, false),
+            (&local, Some(&acme), false, true),
+            (&acme, Some(&acme), false, false),
+        ] {
+            let expected = Sharing {
+                is_only_org,
+                is_only_key,
+            };
+            assert_eq!(keys.sharing(org, people), expected, "{org} {people:?}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::api_keys::ApiKeys;
 #[cfg(feature = "console")]
 use super::console::Console;
-use super::entry::admission::ConcurrencySlots;
+use super::entry::admission::{ConcurrencySlots, Sharing};
 use super::entry::turns::Turns;
 use super::entry::wrong_keys::WrongKeys;
 use super::listen::connections::max_connections;
@@ -19,6 +19,7 @@ use super::shadow::Shadow;
 use crate::clock::Clock;
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
+use crate::store::OrgId;
 
 /// The state that all requests of a server share.
 pub(crate) struct App<S> {
@@ -69,6 +70,16 @@ impl<S> App<S> {
     /// The organization that the server was made with.
     pub(super) fn local(&self) -> &ServedOrg<S> {
         self.organizations.local()
+    }
+
+    /// Returns whether the requests of an API key of this organization, or of a person there, share
+    /// the slots with others.
+    pub(super) fn sharing(&self, org: &OrgId) -> Sharing {
+        #[cfg(feature = "oidc")]
+        let people = self.oidc.as_ref().map(OidcVerifier::organization);
+        #[cfg(not(feature = "oidc"))]
+        let people = None;
+        self.keys.sharing(org, people)
     }
 
     /// Replaces the settings, and makes the slots and the pools anew.

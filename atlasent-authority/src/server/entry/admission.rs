@@ -48,12 +48,13 @@ struct OrgSlots {
     by_key: HashMap<String, usize>,
 }
 
-/// Whether an API key shares the slots with others, whether they send requests or not.
+/// Whether an API key shares the slots with others, whether they send requests or not. People who
+/// log in without an API key are among these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sharing {
-    /// Whether no other organization has a key.
+    /// Whether no other organization has a key or a person.
     pub(crate) is_only_org: bool,
-    /// Whether the organization has no other key.
+    /// Whether the organization has no other key and no person.
     pub(crate) is_only_key: bool,
 }
 

@@ -162,7 +162,7 @@ async fn answer<S: Store + RateCounter>(
         SlotKind::Requests => &app.slots,
         SlotKind::Waits => &app.waits,
     };
-    let slot = slots.take(&key, app.keys.sharing(&key.org_id))?;
+    let slot = slots.take(&key, app.sharing(&key.org_id))?;
     let answering = async {
         let org = deadline.run(app.organizations.open(&key.org_id)).await??;
         let rate = deadline.run(Rate::count(&org, &key)).await??;
