@@ -21,7 +21,7 @@ const REPLACED: &str = "another file was put in its place while it was open: put
     process and restore a backup";
 const GONE: &str = "it was moved away or deleted while it was open: put it back, or stop this process and restore a backup";
 
-/// The store's file. It is closed after an error, and reopened by the next operation.
+/// The store's file. It is closed after an error of the medium, and reopened by the next operation.
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
@@ -113,15 +113,13 @@ impl File {
     }
 
     /// Closes the file and explains the error: after an I/O error `redb` takes no changes until the
-    /// file is opened again.
+    /// file is opened again. A file with an entry that cannot be read stays open: to open it again
+    /// would mend nothing, and refuse what others do meanwhile.
     pub(super) fn failed(&self, error: redb::Error) -> StoreError {
-        self.close();
-        self.explain(&error)
-    }
-
-    /// Explains an error that leaves the file open, since the file itself works.
-    pub(super) fn explain(&self, error: &redb::Error) -> StoreError {
-        explain(&self.path, error)
+        if !matches!(error, redb::Error::Corrupted(_)) {
+            self.close();
+        }
+        explain(&self.path, &error)
     }
 
     /// Returns the folder of the file.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, mpsc};
 use std::task::{Context, Waker};
 
 use super::*;
-use crate::store::NewEvent;
+use crate::store::{EscalationId, NewEvent};
 
 async fn record(store: &RedbStore) -> Result<u64, StoreError> {
     let change =
@@ -210,6 +210,36 @@ async fn an_entry_that_cannot_be_read_refuses_no_change_of_another_organization(
         let all = globex.events(0, 9, &EventFilter::default()).await.unwrap();
         assert_eq!(all.len(), 2);
     }
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_leaves_the_file_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let id: EscalationId = format!("esc_{:032x}", 1).parse().unwrap();
+    drop(RedbStore::open(&path).unwrap());
+    tamper(&path, |to, of| {
+        let key = CellKey::Approval(id.key()).to_bytes();
+        let mut cells = to.open_table(of.cells()).unwrap();
+        cells.insert(&key, &b"nonsense"[..]).unwrap();
+    });
+    let store = RedbStore::open(&path).unwrap();
+    // While a read is in progress, a file that was closed could not be opened again.
+    let (begun, begins) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let read = move |_: &Database| -> Result<(), redb::Error> {
+        begun.send(()).unwrap();
+        released.recv().unwrap();
+        Ok(())
+    };
+    let mut reading = pin!(store.file.readers.turn(read));
+    queue(reading.as_mut());
+    begins.recv().unwrap();
+    let text = store.approval(id.key()).await.unwrap_err().to_string();
+    assert!(text.contains("an entry cannot be read"), "{text}");
+    assert_eq!(record(&store).await.unwrap(), 1);
+    release.send(()).unwrap();
+    reading.await.unwrap();
 }
 
 #[test]

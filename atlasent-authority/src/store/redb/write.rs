@@ -107,7 +107,7 @@ fn keep(file: &File, database: &Database, round: &mut Round) -> Result<Vec<OrgId
             Ok(Ok(batch)) if batch.is_empty() => {}
             Ok(Ok(batch)) => left.push((jobs, batch)),
             Ok(Err(error)) => jobs.answer(&Err(error)),
-            Err(error @ redb::Error::Corrupted(_)) => jobs.answer(&Err(file.explain(&error))),
+            Err(error @ redb::Error::Corrupted(_)) => jobs.answer(&Err(failed(error))),
             Err(error) => return Err(failed(error)),
         }
     }
@@ -124,7 +124,7 @@ fn keep(file: &File, database: &Database, round: &mut Round) -> Result<Vec<OrgId
             Err((place, error @ redb::Error::Corrupted(_))) => {
                 transaction.abort().map_err(|error| failed(error.into()))?;
                 let (jobs, _) = left.remove(place);
-                jobs.answer(&Err(file.explain(&error)));
+                jobs.answer(&Err(failed(error)));
                 transaction = begin(file, database)?;
             }
             Err((_, error)) => return Err(failed(error)),
