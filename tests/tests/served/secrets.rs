@@ -164,7 +164,7 @@ fn each_request_is_in_the_access_log_with_its_id() {
     });
     let mut lines = seen.iter().filter(|seen| seen.target == "atlasent::access");
     let line = |seen: Option<&Seen>| {
-        ["request_id", "endpoint", "status", "code"]
+        ["request_id", "endpoint", "status", "org_id", "code"]
             .map(|name| seen.unwrap().field(name).map(str::to_owned))
     };
     let some = |text: &str| Some(text.to_owned());
@@ -174,6 +174,7 @@ fn each_request_is_in_the_access_log_with_its_id() {
             some("good-request"),
             some("/v1-evaluate"),
             some("200"),
+            some("local"),
             None
         ]
     );
@@ -183,6 +184,7 @@ fn each_request_is_in_the_access_log_with_its_id() {
             some("bad-request"),
             some("/v1-evaluate"),
             some("400"),
+            some("local"),
             some("INVALID_JSON")
         ]
     );

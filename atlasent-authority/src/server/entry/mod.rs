@@ -125,6 +125,7 @@ pub(crate) async fn pass<S: Store + RateCounter>(
         request_id = id.0,
         endpoint,
         status = status.as_u16(),
+        org_id = record.key.as_ref().map(|key| key.org_id.as_str()),
         key_id = record.key.as_ref().map(|key| &*key.key_id),
         client = record.address.map(tracing::field::display),
         code,

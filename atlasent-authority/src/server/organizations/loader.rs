@@ -19,7 +19,7 @@ use super::{OrgHosting, ServedOrg, SharedPolicies};
 use crate::local::LocalAuthorityBuilder;
 use crate::policy::{Policies, PolicyError};
 use crate::server::api_error::ApiError;
-use crate::server::log_limit::log_outage;
+use crate::server::log_limit::OUTAGES;
 use crate::server::off_thread::off_thread;
 use crate::server::tasks::PolicyFolder;
 use crate::store::{ApprovalList, OrgId, Organizations, Store, StoreError};
@@ -444,12 +444,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The error for an organization that could not be loaded. The log gets the cause.
 fn not_loaded(id: &OrgId, cause: &str) -> ApiError {
-    let cause = format!("{id}: {cause}");
-    log_outage(
-        "an organization cannot be loaded",
-        "load an organization",
-        Some(&cause),
-    );
+    const WHAT: &str = "an organization cannot be loaded";
+    if let Some(suppressed) = OUTAGES.allow(WHAT) {
+        tracing::error!(target: "atlasent", org_id = %id, cause, suppressed, "{WHAT}");
+    }
     ApiError::unavailable(
         "STORE_UNAVAILABLE",
         "the organization of the API key could not be loaded: try again",
