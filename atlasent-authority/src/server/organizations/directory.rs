@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::timeout;
 
 use super::hosting::PathOf;
 use super::loader::Loader;
@@ -15,6 +16,10 @@ use crate::store::{OrgId, Organizations, Store, StoreError};
 
 /// The length of a day of retention.
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// How long the load of an organization whose decisions are due may take before others have its
+/// turn. The load itself goes on.
+const HANGING: Duration = Duration::from_secs(5);
 
 /// When an organization whose decisions are due is loaded again, after it could not be loaded.
 const DUE_AGAIN: SignedDuration = SignedDuration::from_secs(60);
@@ -132,10 +137,12 @@ impl<S: Store> OrgDirectory<S> {
         loader.map_or_else(Vec::new, |loader| loader.take_due(now, limit))
     }
 
-    /// Loads an organization whose decisions are due. One that cannot be loaded now, or that is
-    /// suspended, is due again after a minute. One that is registered no more is forgotten.
+    /// Loads an organization whose decisions are due. One that cannot be loaded now, whose load
+    /// hangs, or that is suspended, is due again after a minute. One that is registered no more is
+    /// forgotten.
     pub(crate) async fn load_due(&self, id: &OrgId, now: Timestamp) -> Option<Arc<ServedOrg<S>>> {
-        let opened = self.open(id).await.ok();
+        let opened = timeout(HANGING, self.open(id)).await;
+        let opened = opened.ok().and_then(Result::ok);
         if opened.is_none()
             && let Some(hosted) = &self.hosted
             && hosted.registry.get(id).is_some()

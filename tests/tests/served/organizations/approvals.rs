@@ -1,15 +1,20 @@
 //! Decisions end in time although nothing is asked of their organization: after it has left the
 //! memory, and after a restart.
 
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use atlasent_authority::MemoryStore;
-use atlasent_authority::organizations::Suspension;
+use atlasent::wire::EvaluateRequest;
+use atlasent::{Agent, AnyAction, Authority};
+use atlasent_authority::organizations::{Organization, Suspension};
+use atlasent_authority::server::{OrgHosting, OrgRegistry, Server};
+use atlasent_authority::signing::KeyRing;
 use atlasent_authority::store::{Organizations, RateCounter, RedbStore, Store};
 use atlasent_authority::trail::EventFilter;
+use atlasent_authority::{LocalAuthority, MemoryStore, Policies};
 
-use super::support::{ACME, Folder, id};
-use crate::support::{deploy, ms};
+use super::support::{ACME, Folder, id, keys};
+use crate::support::{Served, deploy, ms, policies};
 
 /// Policies whose hold waits for a time, and then for as long for the director.
 fn waits(ttl: &str) -> String {
@@ -37,7 +42,7 @@ async fn expires<S: Store + Organizations<Store = S>>(medium: &S, within: Durati
     false
 }
 
-async fn hold(served: &crate::support::Served) {
+async fn hold(served: &Served) {
     let answer = served.caller(ACME).evaluate(&deploy()).await.json();
     assert_eq!(answer["decision"], "hold", "{answer}");
 }
@@ -125,4 +130,48 @@ async fn decisions_of_a_suspended_organization_are_neither_escalated_nor_ended()
     assert_eq!(acme.count_events(&asked).await.unwrap(), 1);
     folder.change("acme", |acme| acme.suspended = None);
     assert!(expires(&medium, Duration::from_secs(20)).await);
+}
+
+/// Opens a decision of an organization, without a server.
+async fn open(medium: &MemoryStore, org: &str) {
+    assert!(medium.create_organization(&id(org)).await.unwrap());
+    let policies = Policies::parse(&waits("1s")).unwrap();
+    let authority = LocalAuthority::builder(policies).org_id(org);
+    let authority = authority.store(medium.organization(&id(org))).build();
+    let authority = authority.await.unwrap();
+    let action = AnyAction::new("deploy").unwrap();
+    let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
+    let held = authority.evaluate(&request).await.unwrap();
+    assert!(held.escalation_id.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn organizations_whose_load_hangs_hold_up_the_decisions_of_no_other() {
+    let (folder, medium) = (Folder::new(), MemoryStore::new());
+    folder.write_policies("acme", &waits("1s"));
+    for org in ["hung-1", "hung-2", "hung-3", "hung-4"] {
+        let organization = Organization::new(id(org));
+        assert!(folder.registry().create(organization).unwrap());
+        open(&medium, org).await;
+    }
+    // It is due last.
+    open(&medium, "acme").await;
+    let registry = OrgRegistry::default().with_file(folder.registry()).await;
+    let base = folder.path().to_owned();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let hosting = OrgHosting::new(registry.unwrap(), move |id| {
+        if id.as_str().starts_with("hung-") {
+            // Ends when the other end is dropped.
+            let _ = released.lock().unwrap().recv();
+        }
+        base.join(id.as_str())
+    });
+    let authority = LocalAuthority::builder(policies()).store(medium.clone());
+    let authority = authority.build().await.unwrap();
+    let server = Server::new(authority, keys(), KeyRing::in_memory().unwrap());
+    let served = Served::run(server.organizations(hosting)).await;
+    assert!(expires(&medium, Duration::from_secs(30)).await);
+    drop(release);
+    drop(served);
 }
