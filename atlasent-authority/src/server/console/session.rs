@@ -18,6 +18,7 @@ use subtle::ConstantTimeEq;
 use crate::keys::{ApiKey, KeyDigest};
 use crate::ledger::replay::random_bits;
 use crate::server::api_error::ApiError;
+use crate::server::share::{may_take, places_for};
 use crate::store::OrgId;
 
 /// How long a session lasts without a page or a form.
@@ -26,8 +27,12 @@ const IDLE: SignedDuration = SignedDuration::from_mins(30);
 /// How long a session lasts at most.
 const LONGEST: SignedDuration = SignedDuration::from_hours(12);
 
-/// How many sessions there are at a time.
+/// How many sessions one organization has at a time.
 const MAX_SESSIONS: usize = 4_096;
+
+/// How many sessions there are at a time. They are [shared out](crate::server::share) among the
+/// organizations, so that the people of one keep nobody of another out.
+const PLACES: usize = places_for(MAX_SESSIONS);
 
 /// How many sessions one API key has at a time. A further login ends its oldest one.
 const MAX_PER_KEY: usize = 16;
@@ -104,7 +109,8 @@ impl Sessions {
                 held.remove(&oldest);
             }
         }
-        if held.len() >= MAX_SESSIONS {
+        let of_org = held.values().filter(|held| held.session.org == key.org_id);
+        if !may_take(of_org.count(), PLACES.saturating_sub(held.len())) {
             return Err(ApiError::unavailable(
                 "TOO_MANY_SESSIONS",
                 "too many people are logged in: try again later",
@@ -266,6 +272,22 @@ mod tests {
         let error = sessions.start(&key(), at(1)).unwrap_err();
         assert_eq!(error.code, "TOO_MANY_SESSIONS");
         assert!(sessions.start(&key(), at(60)).is_ok());
+    }
+
+    #[test]
+    fn the_people_of_one_organization_leave_sessions_to_those_of_another() {
+        let sessions = Sessions::default();
+        let key_of = |org: &str| {
+            let mut key = key();
+            key.org_id = org.parse().unwrap();
+            key
+        };
+        for _ in 0..MAX_SESSIONS {
+            sessions.start(&key_of("acme"), at(0)).unwrap();
+        }
+        let error = sessions.start(&key_of("acme"), at(0)).unwrap_err();
+        assert_eq!(error.code, "TOO_MANY_SESSIONS");
+        assert!(sessions.start(&key_of("globex"), at(0)).is_ok());
     }
 
     #[test]
