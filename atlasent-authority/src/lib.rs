@@ -75,6 +75,8 @@ mod clock;
 mod json_file;
 mod ledger;
 mod local;
+#[cfg(any(feature = "postgres", feature = "redb", feature = "server"))]
+mod share;
 
 pub use clock::{Clock, SystemClock};
 pub use ledger::{ReceiptRefusal, Stop};

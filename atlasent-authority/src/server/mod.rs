@@ -32,7 +32,6 @@ mod response;
 mod routes;
 mod settings;
 mod shadow;
-mod share;
 mod shared_authority;
 mod sources;
 mod tasks;

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::fair_queue::{FairQueue, Ticket};
-use super::share::{may_take, places_for};
+use crate::share::{may_take, places_for};
 use crate::store::OrgId;
 
 /// The slots of reads of one kind.
 ///
 /// An organization gets at most a number of slots of its own, and there are more slots than that,
-/// which are [shared out](super::share). So another organization finds a free slot however long the
+/// which are [shared out](crate::share). So another organization finds a free slot however long the
 /// reads of one organization take. Reads that find none wait in a queue, in which the organizations
 /// take turns; its places are shared out by the same rule.
 ///

@@ -17,6 +17,8 @@ mod organizations;
 mod packed;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "redb", feature = "postgres"))]
+mod read_places;
 #[cfg(feature = "redb")]
 mod redb;
 mod webhooks;

@@ -18,7 +18,7 @@ use subtle::ConstantTimeEq;
 use crate::keys::{ApiKey, KeyDigest};
 use crate::ledger::replay::random_bits;
 use crate::server::api_error::ApiError;
-use crate::server::share::{may_take, places_for};
+use crate::share::{may_take, places_for};
 use crate::store::OrgId;
 
 /// How long a session lasts without a page or a form.
@@ -30,7 +30,7 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(12);
 /// How many sessions one organization has at a time.
 const MAX_SESSIONS: usize = 4_096;
 
-/// How many sessions there are at a time. They are [shared out](crate::server::share) among the
+/// How many sessions there are at a time. They are [shared out](crate::share) among the
 /// organizations, so that the people of one keep nobody of another out.
 const PLACES: usize = places_for(MAX_SESSIONS);
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::keys::ApiKey;
 use crate::server::api_error::ApiError;
-use crate::server::share::{may_take, room};
+use crate::share::{may_take, room};
 use crate::store::OrgId;
 
 /// More slots than these are many: their requests could occupy all threads for a while.
@@ -18,7 +18,7 @@ const LATELY: Duration = Duration::from_secs(60);
 
 /// The concurrency slots of a server: each request holds one while it is answered.
 ///
-/// The slots are [shared out](crate::server::share) among the organizations, and what an
+/// The slots are [shared out](crate::share) among the organizations, and what an
 /// organization may still take among its keys. So an organization with many keys gets no more slots
 /// than one with a single key. The only organization of a server may take all slots, and so may the
 /// only key of an organization take all that this one gets.

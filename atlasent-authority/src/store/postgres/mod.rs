@@ -39,11 +39,12 @@ use self::counter::{CountedCall, Counter};
 pub(crate) use self::keys::KeyCall;
 use self::keys::Keys;
 use self::query::Page;
-use self::reader::{ReadCall, Reader};
+use self::reader::{QueuedRead, ReadCall, Reader};
 #[cfg(feature = "server")]
 pub(crate) use self::record_table::{KeptKey, KeptOrganization, RecordTable};
 use self::writer::Writer;
 use super::group::{self, Group, Jobs};
+use super::read_places::{READS, ReadPlaces};
 use super::{
     ApprovalEntry, ApprovalKey, ApprovalList, CellKey, Changeset, OrgId, Organizations,
     RateCounter, Store, StoreError, StoreStatus,
@@ -58,9 +59,6 @@ const WRITERS: usize = 4;
 
 /// How many calls are queued at most. Further callers wait until the queue has room.
 const WAITING: usize = 4_096;
-
-/// How many reads are queued at most. A further read is refused.
-const READS: usize = 256;
 
 /// A store in a PostgreSQL database (12 or newer), which any number of processes share.
 ///
@@ -106,12 +104,39 @@ const READS: usize = 256;
 #[derive(Clone)]
 pub struct PostgresStore {
     group: Group,
-    reads: mpsc::Sender<ReadCall>,
+    reads: ReadQueue,
     /// Reads of the status and of permits, which long reads do not delay.
-    status: mpsc::Sender<ReadCall>,
+    status: ReadQueue,
     calls: mpsc::Sender<CountedCall>,
     keys: mpsc::Sender<KeyCall>,
     name: String,
+}
+
+/// The sending end of a queue of reads.
+#[derive(Clone)]
+struct ReadQueue {
+    calls: mpsc::Sender<QueuedRead>,
+    places: ReadPlaces,
+}
+
+impl ReadQueue {
+    /// Creates a queue. Returns its receiving end, too.
+    fn new() -> (Self, mpsc::Receiver<QueuedRead>) {
+        let (calls, called) = mpsc::channel(READS);
+        let places = ReadPlaces::default();
+        (Self { calls, places }, called)
+    }
+
+    /// Queues a read of an organization. Refuses it if the queue has no place for it.
+    fn push(&self, org: &OrgId, call: ReadCall) -> Result<(), StoreError> {
+        let place = self.places.take(org)?;
+        self.calls
+            .try_send((call, place))
+            .map_err(|error| match error {
+                TrySendError::Full(_) => StoreError::Busy,
+                TrySendError::Closed(_) => closed(),
+            })
+    }
 }
 
 impl PostgresStore {
@@ -127,8 +152,8 @@ impl PostgresStore {
         let connector = Connector::new(url)?;
         let name = connector.name().to_owned();
         let (group, jobs) = group::queue();
-        let (reads, read) = mpsc::channel(READS);
-        let (status, asked) = mpsc::channel(READS);
+        let (reads, read) = ReadQueue::new();
+        let (status, asked) = ReadQueue::new();
         let (calls, called) = mpsc::channel(WAITING);
         let (keys, key_calls) = mpsc::channel(WAITING);
         let (ready, opened) = oneshot::channel();
@@ -183,10 +208,7 @@ impl PostgresStore {
             | ReadCall::Approval(..)
             | ReadCall::Organizations(..) => &self.status,
         };
-        queue.try_send(question).map_err(|error| match error {
-            TrySendError::Full(_) => StoreError::Busy,
-            TrySendError::Closed(_) => closed(),
-        })?;
+        queue.push(self.group.org(), question)?;
         answer.await.map_err(|_| unanswered())?
     }
 }
@@ -196,8 +218,8 @@ async fn serve(
     connector: &Connector,
     ready: oneshot::Sender<Result<(), StoreError>>,
     jobs: Jobs,
-    reads: mpsc::Receiver<ReadCall>,
-    status: mpsc::Receiver<ReadCall>,
+    reads: mpsc::Receiver<QueuedRead>,
+    status: mpsc::Receiver<QueuedRead>,
     calls: mpsc::Receiver<CountedCall>,
     keys: mpsc::Receiver<KeyCall>,
 ) {

@@ -23,6 +23,7 @@ use super::session::{Parameter, Session};
 use super::{organizations, permits};
 use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::ledger::{ApprovalEntry, ApprovalKey, PermitEntry};
+use crate::store::read_places::ReadPlace;
 use crate::store::{OrgId, StoreError, StoreStatus};
 use crate::trail::EventFilter;
 use crate::trail::chain::SealedEvent;
@@ -61,6 +62,9 @@ pub(crate) enum ReadCall {
     Organizations(Option<OrgId>, usize, ResultSender<Vec<OrgId>>),
 }
 
+/// A read in its queue, with its place there.
+pub(super) type QueuedRead = (ReadCall, ReadPlace);
+
 /// One of the connections that read.
 pub(super) struct Reader<'a> {
     connector: &'a Connector,
@@ -79,64 +83,67 @@ impl<'a> Reader<'a> {
     /// Serves reads until all their senders are dropped.
     pub(super) async fn read(
         mut self,
-        reads: &Mutex<mpsc::Receiver<ReadCall>>,
+        reads: &Mutex<mpsc::Receiver<QueuedRead>>,
         counts: &std::sync::Mutex<CountCache>,
     ) {
         loop {
             let next = reads.lock().await.recv().await;
-            match next {
-                Some(ReadCall::Events(page, done)) => {
+            // The place is free again when the read has its answer.
+            let Some((call, _place)) = next else {
+                return;
+            };
+            match call {
+                ReadCall::Events(page, done) => {
                     let ask = async |session: &Session| {
                         of_known(session, &page.org, page.events(session)).await
                     };
                     self.answer(&page.org, done, ask).await;
                 }
-                Some(ReadCall::Count(org, filter, done)) => {
+                ReadCall::Count(org, filter, done) => {
                     let count = async |session: &Session| {
                         CountCache::count(counts, session, &org, &filter).await
                     };
                     self.answer(&org, done, count).await;
                 }
-                Some(ReadCall::Status(org, done)) => {
+                ReadCall::Status(org, done) => {
                     let _ = done.send(self.status(&org).await);
                 }
-                Some(ReadCall::Permits(org, before, limit, done)) => {
+                ReadCall::Permits(org, before, limit, done) => {
                     // The caller may have dropped its future.
                     let _ = done.send(self.permits(&org, before, limit).await);
                 }
-                Some(ReadCall::Approvals(page, done)) => {
+                ReadCall::Approvals(page, done) => {
                     let _ = done.send(self.approvals(&page).await);
                 }
-                Some(ReadCall::Approval(org, key, done)) => {
+                ReadCall::Approval(org, key, done) => {
                     let _ = done.send(self.approval(&org, key).await);
                 }
-                Some(ReadCall::Cells(org, after, limit, done)) => {
+                ReadCall::Cells(org, after, limit, done) => {
                     let ask = async |session: &Session| {
                         let cells = check::cells(session, &org, &after, limit);
                         of_known(session, &org, cells).await
                     };
                     self.answer(&org, done, ask).await;
                 }
-                Some(ReadCall::OpenApprovals(org, done)) => {
+                ReadCall::OpenApprovals(org, done) => {
                     let ask = async |session: &Session| {
                         of_known(session, &org, check::open(session, &org)).await
                     };
                     self.answer(&org, done, ask).await;
                 }
-                Some(ReadCall::PermitKey(org, id, done)) => {
+                ReadCall::PermitKey(org, id, done) => {
                     let ask = async |session: &Session| {
                         of_known(session, &org, permits::key_of(session, &org, id)).await
                     };
                     self.answer(&org, done, ask).await;
                 }
-                Some(ReadCall::Organizations(after, limit, done)) => {
+                ReadCall::Organizations(after, limit, done) => {
                     let ask = async |session: &Session| {
                         let ids = organizations::after(session, after.as_ref(), limit);
                         session.at_once(ids).await.map(Some)
                     };
                     self.answer(&OrgId::local(), done, ask).await;
                 }
-                None => return,
             }
         }
     }

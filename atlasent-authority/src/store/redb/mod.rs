@@ -181,7 +181,7 @@ impl RedbStore {
             true => read(database, &tables).map(Some),
             false => Ok(None),
         };
-        let found = readers.turn(read).await?;
+        let found = readers.turn(self.tables.org(), read).await?;
         found.ok_or_else(|| StoreError::UnknownOrganization(self.tables.org().clone()))
     }
 }
@@ -288,7 +288,7 @@ impl Store for RedbStore {
             drop(only);
             copy
         };
-        self.file.readers.turn(copy).await
+        self.file.readers.turn(self.group.org(), copy).await
     }
 
     async fn backup_has_others(&self) -> Result<bool, StoreError> {
@@ -327,7 +327,7 @@ impl Organizations for RedbStore {
         let tables = Tables::new(id);
         let recovery = self.file.recovery.clone();
         let create = move |database: &Database| tables::create(database, &recovery, &tables);
-        self.file.status.turn(create).await
+        self.file.status.turn(id, create).await
     }
 
     async fn organizations(
@@ -339,7 +339,7 @@ impl Organizations for RedbStore {
         let list = move |database: &Database| {
             tables::after(&database.begin_read()?, after.as_ref(), limit)
         };
-        self.file.status.turn(list).await
+        self.file.status.turn(self.group.org(), list).await
     }
 }
 

@@ -9,10 +9,8 @@ use redb::Database;
 use tokio::sync::oneshot;
 
 use super::file::File;
-use crate::store::StoreError;
-
-/// How many turns are queued at most. A further reader is refused.
-const WAITING: usize = 256;
+use crate::store::read_places::{READS, ReadPlaces};
+use crate::store::{OrgId, StoreError};
 
 type Turn = Box<dyn FnOnce(&File) + Send>;
 
@@ -20,16 +18,18 @@ type Turn = Box<dyn FnOnce(&File) + Send>;
 pub(super) struct Readers {
     /// `None` while the threads end.
     turns: Option<SyncSender<Turn>>,
+    places: ReadPlaces,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Readers {
     /// Starts so many threads.
     pub(super) fn start(file: &Arc<File>, threads: usize) -> Result<Self, StoreError> {
-        let (turns, waiting) = sync_channel(WAITING);
+        let (turns, waiting) = sync_channel(READS);
         let waiting = Arc::new(Mutex::new(waiting));
         let mut readers = Self {
             turns: Some(turns),
+            places: ReadPlaces::default(),
             threads: Vec::new(),
         };
         for _ in 0..threads {
@@ -43,20 +43,23 @@ impl Readers {
         Ok(readers)
     }
 
-    /// Queues one turn, and waits for its result. A turn whose caller has gone before it begins is
-    /// skipped.
+    /// Queues one turn for an organization, and waits for its result. A turn whose caller has gone
+    /// before it begins is skipped.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Busy`] when the queue is full; another [`StoreError`] when the file cannot be
-    /// read.
+    /// [`StoreError::Busy`] when the queue has no place for the organization; another
+    /// [`StoreError`] when the file cannot be read.
     pub(super) async fn turn<T: Send + 'static>(
         &self,
+        org: &OrgId,
         read: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
         let stopped = || StoreError::failed("the file's readers have stopped");
+        let place = self.places.take(org)?;
         let (done, result) = oneshot::channel();
         let turn = Box::new(move |file: &File| {
+            let _place = place;
             if done.is_closed() {
                 return;
             }

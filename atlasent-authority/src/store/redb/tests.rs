@@ -2,7 +2,7 @@
 
 use std::pin::{Pin, pin};
 use std::sync::{Mutex, mpsc};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use super::*;
 use crate::store::{EscalationId, NewEvent};
@@ -50,7 +50,7 @@ async fn a_reader_that_panics_answers_with_an_error_and_harms_nobody_after() {
     let text = store
         .file
         .readers
-        .turn(fault)
+        .turn(&OrgId::local(), fault)
         .await
         .unwrap_err()
         .to_string();
@@ -213,6 +213,43 @@ async fn an_entry_that_cannot_be_read_refuses_no_change_of_another_organization(
 }
 
 #[tokio::test]
+async fn many_reads_of_one_organization_refuse_none_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RedbStore::open(folder.path().join("store")).unwrap();
+    let [acme, globex] = ["acme", "globex"].map(|id| id.parse::<OrgId>().unwrap());
+    for org in [&acme, &globex] {
+        assert!(store.create_organization(org).await.unwrap());
+    }
+    let (acme, globex) = (store.organization(&acme), store.organization(&globex));
+    let (begun, begins) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let hold = move |_: &Database| -> Result<(), redb::Error> {
+        begun.send(()).unwrap();
+        released.recv().unwrap();
+        Ok(())
+    };
+    let local = OrgId::local();
+    let mut holding = pin!(store.file.status.turn(&local, hold));
+    queue(holding.as_mut());
+    begins.recv().unwrap();
+    let mut flood: Vec<_> = (0..1_000).map(|_| Box::pin(acme.status())).collect();
+    let mut refused = 0;
+    for read in &mut flood {
+        let polled = read.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(result) = polled {
+            assert!(matches!(result, Err(StoreError::Busy)), "{result:?}");
+            refused += 1;
+        }
+    }
+    assert!((740..750).contains(&refused), "{refused}");
+    let mut of_globex = pin!(globex.status());
+    queue(of_globex.as_mut());
+    release.send(()).unwrap();
+    holding.await.unwrap();
+    assert_eq!(of_globex.await.unwrap().head.sequence, 0);
+}
+
+#[tokio::test]
 async fn an_entry_that_cannot_be_read_leaves_the_file_open() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
@@ -232,7 +269,8 @@ async fn an_entry_that_cannot_be_read_leaves_the_file_open() {
         released.recv().unwrap();
         Ok(())
     };
-    let mut reading = pin!(store.file.readers.turn(read));
+    let local = OrgId::local();
+    let mut reading = pin!(store.file.readers.turn(&local, read));
     queue(reading.as_mut());
     begins.recv().unwrap();
     let text = store.approval(id.key()).await.unwrap_err().to_string();

@@ -19,6 +19,7 @@ pub(super) const fn may_take(own: usize, free: usize) -> bool {
 }
 
 /// Returns how many of the `free` places a holder of `own` places may still take.
+#[cfg(feature = "server")]
 pub(super) const fn room(own: usize, free: usize) -> usize {
     // It may take the n-th one while `own + n - 1 < 3 * (free - n)`.
     let room = SHARE.saturating_mul(free).saturating_sub(own) / (SHARE + 1);
@@ -36,7 +37,7 @@ pub(super) const fn places_for(most: usize) -> usize {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 mod tests {
     use super::*;
 
