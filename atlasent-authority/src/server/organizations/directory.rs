@@ -11,6 +11,7 @@ use super::hosting::PathOf;
 use super::loader::Loader;
 use super::{OrgHosting, OrgRegistry, ServedOrg};
 use crate::local::LocalAuthority;
+use crate::organizations::Organization;
 use crate::server::api_error::ApiError;
 use crate::store::{OrgId, Organizations, Store, StoreError};
 
@@ -105,12 +106,9 @@ impl<S: Store> OrgDirectory<S> {
         let Some(hosted) = &self.hosted else {
             return Vec::new();
         };
-        let mut active = hosted.loader.all_loaded();
-        active.retain(|org| {
-            let registered = hosted.registry.get(&org.id);
-            registered.is_some_and(|org| org.suspended.is_none())
-        });
-        active
+        let mut loaded = hosted.loader.all_loaded();
+        loaded.retain(|org| active(&hosted.registry, &org.id).is_ok());
+        loaded
     }
 
     /// Returns the registered organizations of which it is not known when decisions are due.
@@ -184,24 +182,31 @@ impl<S: Store> OrgDirectory<S> {
         if id.is_local() {
             return Ok(Arc::clone(&self.local));
         }
-        let unknown = || {
-            ApiError::forbidden(
-                "UNKNOWN_ORGANIZATION",
-                format!(
-                    "the API key belongs to the organization `{id}`, which this server does not serve"
-                ),
-            )
-        };
-        let hosted = self.hosted.as_ref().ok_or_else(unknown)?;
-        let registered = hosted.registry.get(id).ok_or_else(unknown)?;
-        if registered.suspended.is_some() {
-            return Err(ApiError::forbidden(
-                "ORGANIZATION_SUSPENDED",
-                format!("the organization `{id}` is suspended: ask the operator of this server"),
-            ));
-        }
+        let hosted = self.hosted.as_ref().ok_or_else(|| unknown(id))?;
+        active(&hosted.registry, id)?;
         let org = hosted.loader.get(id).await?;
+        // A load takes a while, in which the record may have changed.
+        let registered = active(&hosted.registry, id)?;
         org.set_limits(&registered.limits);
         Ok(org)
     }
+}
+
+/// Returns the record of an organization. Refuses one that is suspended or unknown.
+fn active(registry: &OrgRegistry, id: &OrgId) -> Result<Arc<Organization>, ApiError> {
+    let registered = registry.get(id).ok_or_else(|| unknown(id))?;
+    match registered.suspended {
+        None => Ok(registered),
+        Some(_) => Err(ApiError::forbidden(
+            "ORGANIZATION_SUSPENDED",
+            format!("the organization `{id}` is suspended: ask the operator of this server"),
+        )),
+    }
+}
+
+fn unknown(id: &OrgId) -> ApiError {
+    ApiError::forbidden(
+        "UNKNOWN_ORGANIZATION",
+        format!("the API key belongs to the organization `{id}`, which this server does not serve"),
+    )
 }

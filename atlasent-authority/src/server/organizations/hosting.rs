@@ -16,8 +16,9 @@ use crate::store::OrgId;
 /// stops and the audit trail are in the store all the time.
 ///
 /// An organization whose policies are missing or invalid decides nothing: its evaluations and
-/// verifications get the status 503 until the policies are valid. If valid policies become invalid,
-/// the former ones stay in force, as for [`local`](super::super::Server::watch).
+/// verifications get the status 503 until the policies are valid. If valid policies become invalid
+/// while they are in memory, the former ones stay in force, as for
+/// [`local`](super::super::Server::watch), until they leave it.
 ///
 /// ```
 /// use std::path::Path;

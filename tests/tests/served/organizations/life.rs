@@ -1,5 +1,7 @@
 //! An organization from its registration to its suspension.
 
+use std::sync::{Mutex, mpsc};
+
 use atlasent_authority::LocalAuthority;
 use atlasent_authority::organizations::{Organization, Suspension};
 use atlasent_authority::server::{ApiKeys, OrgHosting, OrgRegistry, Server};
@@ -7,7 +9,7 @@ use atlasent_authority::signing::KeyRing;
 use serde_json::json;
 
 use super::support::{ACME, Folder, GLOBEX, id, key_of, keys};
-use crate::support::{KEY, Served, deploy, memory, policies, stored};
+use crate::support::{KEY, Served, deploy, memory, ms, policies, stored};
 
 #[tokio::test]
 async fn each_key_reaches_the_organization_that_it_belongs_to() {
@@ -119,6 +121,35 @@ async fn a_suspended_organization_has_no_access_until_it_is_resumed() {
     folder.change("acme", |acme| acme.suspended = None);
     acme.until(|answer| answer.status == 200).await;
     assert_eq!(acme.verify(&token).await.json()["valid"], true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_request_that_waits_for_policies_is_refused_after_a_suspension() {
+    let folder = Folder::new();
+    let registry = OrgRegistry::default().with_file(folder.registry()).await;
+    let base = folder.path().to_owned();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let hosting = OrgHosting::new(registry.unwrap(), move |id| {
+        // Ends when the other end is dropped.
+        let _ = released.lock().unwrap().recv();
+        base.join(id.as_str())
+    });
+    let server = Server::new(memory(), keys(), KeyRing::in_memory().unwrap());
+    let served = Served::run(server.organizations(hosting)).await;
+    let acme = served.caller(ACME);
+    let body = deploy();
+    let suspending = async {
+        tokio::time::sleep(ms(500)).await;
+        folder.change("acme", |acme| {
+            acme.suspended = Some(Suspension::new("unpaid"));
+        });
+        // The server learns of it within a second.
+        tokio::time::sleep(ms(1_500)).await;
+        drop(release);
+    };
+    let (answer, ()) = tokio::join!(acme.evaluate(&body), suspending);
+    answer.is_problem(403, "ORGANIZATION_SUSPENDED");
 }
 
 #[tokio::test]
