@@ -1,6 +1,6 @@
 //! Makes the authorities of organizations, and keeps those in memory that are in use.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -8,16 +8,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::due::DueOrganizations;
 use super::hosting::PathOf;
 use super::medium::Medium;
+use super::recorded::Recorded;
+use super::unsaved_heads::UnsavedHeads;
 use super::{OrgHosting, ServedOrg, SharedPolicies};
 use crate::local::LocalAuthorityBuilder;
-use crate::policy::{Policies, PolicyError};
+use crate::policy::Policies;
 use crate::server::api_error::ApiError;
 use crate::server::log_limit::OUTAGES;
 use crate::server::off_thread::off_thread;
@@ -65,30 +66,9 @@ pub(crate) struct Loader<S> {
     /// The organizations whose chains have continued their saved heads in this process.
     checked: Mutex<HashSet<OrgId>>,
     /// The organizations that left the memory before their heads were saved.
-    unsaved: Mutex<BTreeSet<OrgId>>,
+    unsaved: UnsavedHeads,
     /// When decisions of the organizations that are not in memory are due.
     due: DueOrganizations,
-}
-
-/// The last event that a chain has of an organization's policies. An organization that comes back
-/// into memory with the same policies, or with the same problems, adds no second event.
-#[derive(Clone, PartialEq, Eq)]
-enum Recorded {
-    /// The digest of the policies that came into force.
-    Loaded(String),
-    /// The digest of the problems for which policies were refused.
-    Refused([u8; 32]),
-}
-
-impl Recorded {
-    fn refused(error: &PolicyError) -> Self {
-        let mut hasher = Sha256::new();
-        for problem in error.problems() {
-            hasher.update(problem.to_string());
-            hasher.update([0_u8]);
-        }
-        Self::Refused(hasher.finalize().into())
-    }
 }
 
 /// Why an organization could not be loaded. The log gets the text.
@@ -116,7 +96,7 @@ impl<S: Store> Loader<S> {
             loads: Mutex::default(),
             recorded: Mutex::default(),
             checked: Mutex::default(),
-            unsaved: Mutex::default(),
+            unsaved: UnsavedHeads::default(),
             due: DueOrganizations::default(),
         }
     }
@@ -188,13 +168,12 @@ impl<S: Store> Loader<S> {
     /// Saves the heads of the organizations that left the memory before theirs was saved, and
     /// returns the results.
     pub(crate) async fn save_heads_of_evicted(&self) -> Vec<(OrgId, Result<(), HeadFileError>)> {
-        let unsaved = std::mem::take(&mut *lock(&self.unsaved));
         let mut results = Vec::new();
-        for id in unsaved {
+        for id in self.unsaved.all() {
+            let mut saving = self.unsaved.begin(&id);
             let saved = self.save_head(&id).await;
-            if saved.is_err() {
-                lock(&self.unsaved).insert(id.clone());
-            }
+            saving.is_saved = saved.is_ok();
+            drop(saving);
             results.push((id, saved));
         }
         results
@@ -232,7 +211,7 @@ impl<S: Store> Loader<S> {
                 continue;
             };
             if org.has_unsaved_head() {
-                lock(&self.unsaved).insert(id.clone());
+                self.unsaved.note(id.clone());
             }
             // Without policies no decision was ended, and the time of the first one is unknown. The
             // next look into the store finds it. Loading the organization again would be in vain.

@@ -14,9 +14,11 @@ mod due;
 mod hosting;
 mod loader;
 mod medium;
+mod recorded;
 mod registry;
 mod served;
 mod shared_policies;
+mod unsaved_heads;
 
 pub(crate) use directory::OrgDirectory;
 pub use hosting::OrgHosting;
