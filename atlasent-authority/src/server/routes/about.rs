@@ -1,5 +1,6 @@
 //! The endpoints about the server itself: the caller's API key, the signing keys, health, metrics.
 
+use std::future::Future;
 use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use atlasent::wire::PublicKey;
 use axum::extract::{Extension, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
 
 use crate::keys::ApiScope;
@@ -24,6 +26,9 @@ use crate::trail::chain::format_time;
 
 /// How long `/metrics` waits for the store before it answers without the store's gauges.
 const METRICS_WAIT: Duration = Duration::from_secs(2);
+
+/// How many organizations `/metrics` reads at a time. The store answers them in one transaction.
+const AT_ONCE: usize = 256;
 
 #[derive(Serialize)]
 pub(super) struct KeySelf {
@@ -165,9 +170,46 @@ pub(crate) async fn metrics<S: Store>(State(app): State<Arc<App<S>>>) -> Respons
 async fn read_open_approvals<S: Store>(app: &App<S>, open: &mut Vec<(OrgId, u64)>) {
     let others = app.organizations.loader().map(|loader| loader.all_loaded());
     let local = app.organizations.shared_local();
-    for org in iter::once(local).chain(others.unwrap_or_default()) {
-        if let Ok(count) = org.authority.open_approvals().await {
-            open.push((org.id.clone(), count));
-        }
+    let all = iter::once(local).chain(others.unwrap_or_default());
+    let reads = all.map(|org| async move {
+        let count = org.authority.open_approvals().await.ok()?;
+        Some((org.id.clone(), count))
+    });
+    read_at_once(reads, open).await;
+}
+
+/// Makes reads, some at a time, and keeps what each has found. Dropping the future keeps what was
+/// found until then: a read that hangs holds no other up.
+async fn read_at_once<T>(
+    reads: impl Iterator<Item = impl Future<Output = Option<T>>>,
+    found: &mut Vec<T>,
+) {
+    let mut reads = stream::iter(reads).buffer_unordered(AT_ONCE);
+    while let Some(read) = reads.next().await {
+        found.extend(read);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use futures_util::future::Either;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_that_hangs_holds_no_other_up() {
+        let reads = (0..100).map(|n| match n {
+            0 => Either::Left(pending()),
+            1 => Either::Right(ready(None)),
+            n => Either::Right(ready(Some(n))),
+        });
+        let mut found = Vec::new();
+        let reading = timeout(Duration::from_millis(10), read_at_once(reads, &mut found));
+        assert!(reading.await.is_err());
+        found.sort_unstable();
+        assert_eq!(found, (2..100).collect::<Vec<_>>());
     }
 }
