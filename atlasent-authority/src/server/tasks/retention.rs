@@ -11,11 +11,15 @@ use jiff::{SignedDuration, Timestamp};
 use crate::files::{Publish, create_private, publish};
 use crate::local::{failed, unavailable, unreadable};
 use crate::server::app::App;
+use crate::server::off_thread::off_thread;
 use crate::store::{OrgId, Store};
 use crate::trail::archive::{Archived, OldEvents, collect_old, drop_old, not_kept};
 
 /// How often old events are archived.
 const PERIOD: Duration = Duration::from_secs(3600);
+
+/// The name of the thread that reads and writes a folder of bundles.
+const THREAD: &str = "atlasent-archive";
 
 /// How long events stay in the store, and the folder of the bundles in which they are archived.
 #[derive(Clone, Debug)]
@@ -112,30 +116,39 @@ async fn archive_before<S: Store>(
     before: Timestamp,
     folder: &Path,
 ) -> Result<Option<Archived>, Error> {
-    let (reading, chain_read, folder) = (Arc::clone(app), chain.clone(), folder.to_owned());
+    let dropped = chain.store().status().await.map_err(unreadable)?.dropped;
+    let of_bundles = folder.to_owned();
+    let through = in_folder(move || last_of_bundle_from(&of_bundles, dropped + 1)).await?;
+    let (reading, chain_read) = (Arc::clone(app), chain.clone());
     // On the thread of the exports, away from the threads that decide.
     let collected = app.read_pools.exports.run(async move {
-        let store = chain_read.store();
-        let dropped = store.status().await.map_err(unreadable)?.dropped;
-        let through = last_of_bundle_from(&folder, dropped + 1).map_err(not_kept)?;
         let clock = &*reading.clock;
-        let old = collect_old(store, clock, before, through, &reading.signing).await?;
-        let Some(mut old) = old else {
-            return Ok(None);
-        };
-        if let Chain::Other(_) = chain_read {
-            create_private(&folder).map_err(not_kept)?;
-        }
-        write(&folder, &mut old).map_err(not_kept)?;
-        Ok::<_, Error>(Some(old))
+        collect_old(chain_read.store(), clock, before, through, &reading.signing).await
     });
     let collected = collected
         .await
         .map_err(|error| not_kept(io::Error::other(error.message().to_owned())))?;
-    match collected? {
-        Some(old) => drop_old(chain.store(), &*app.clock, &old).await.map(Some),
-        None => Ok(None),
-    }
+    let Some(mut old) = collected? else {
+        return Ok(None);
+    };
+    let (is_other, folder) = (matches!(chain, Chain::Other(_)), folder.to_owned());
+    let written = in_folder(move || {
+        if is_other {
+            create_private(&folder)?;
+        }
+        write(&folder, &mut old).map(|()| old)
+    });
+    let old = written.await?;
+    drop_old(chain.store(), &*app.clock, &old).await.map(Some)
+}
+
+/// Works with a folder of bundles on a thread of its own. On that of the exports, a folder that
+/// hangs would hold the exports of all organizations up.
+async fn in_folder<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Error> {
+    let done = off_thread(THREAD, work).await;
+    done.and_then(|done| done).map_err(not_kept)
 }
 
 /// Returns the last sequence number of the folder's bundle that starts with `first`. A process that
