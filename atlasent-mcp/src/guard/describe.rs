@@ -202,6 +202,10 @@ impl Conversation {
                 Some(FromServer::Failed { id: of, reason }) if of == *id => {
                     return Err(DescribeError::Failed { method, reason });
                 }
+                Some(FromServer::Malformed(malformed)) if malformed.answered() == Some(id) => {
+                    let reason = format!("the response of the server is invalid: {malformed}");
+                    return Err(DescribeError::Failed { method, reason });
+                }
                 // Some servers print to their standard output before they speak the protocol.
                 Some(FromServer::Malformed(_) | FromServer::Failed { .. }) => continue,
                 Some(FromServer::Closed { .. }) | None => return Err(DescribeError::Ended(method)),

@@ -4,14 +4,14 @@ use std::io;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 
-use super::message::{MAX_MESSAGE_BYTES, Malformed, Message};
+use super::message::{MAX_MESSAGE_BYTES, Malformed, Message, Outline};
 
 /// Reads the messages of a stream, one a line.
 pub(crate) struct LineReader<R> {
     input: BufReader<R>,
     line: Vec<u8>,
-    /// Whether the rest of the current line is skipped, because the line is too long.
-    skips: bool,
+    /// What the current line is about, if it is too long: its bytes are not kept.
+    too_long: Option<Outline>,
 }
 
 impl<R: AsyncRead + Unpin> LineReader<R> {
@@ -19,7 +19,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         Self {
             input: BufReader::with_capacity(64 * 1024, input),
             line: Vec::new(),
-            skips: false,
+            too_long: None,
         }
     }
 
@@ -35,22 +35,28 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
             }
             let end = buffer.iter().position(|byte| *byte == b'\n');
             let piece = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or(buffer);
-            let is_too_long = self.line.len() + piece.len() > MAX_MESSAGE_BYTES;
-            if !self.skips && !is_too_long {
-                self.line.extend_from_slice(piece);
+            match &mut self.too_long {
+                Some(outline) => outline.extend(piece),
+                None if self.line.len() + piece.len() > MAX_MESSAGE_BYTES => {
+                    let mut outline = Outline::of(&std::mem::take(&mut self.line));
+                    outline.extend(piece);
+                    self.too_long = Some(outline);
+                }
+                None => self.line.extend_from_slice(piece),
             }
-            self.skips |= is_too_long;
             let used = piece.len() + usize::from(end.is_some());
             self.input.consume(used);
             if end.is_none() {
                 continue;
             }
             let line = std::mem::take(&mut self.line);
-            if std::mem::take(&mut self.skips) {
-                return Ok(Some(Err(Malformed::too_long())));
+            if let Some(outline) = self.too_long.take() {
+                return Ok(Some(Err(Malformed::too_long_line(&outline))));
             }
             if !line.trim_ascii().is_empty() {
-                return Ok(Some(Message::from_bytes(&line)));
+                let message = Message::from_bytes(&line);
+                let message = message.map_err(|error| error.answering(&Outline::of(&line)));
+                return Ok(Some(message));
             }
         }
     }
@@ -106,6 +112,29 @@ mod tests {
             all[0].is_err() && all[1].is_ok() && all.len() == 2,
             "{all:?}"
         );
+    }
+
+    #[test]
+    fn a_line_that_is_no_message_tells_which_request_it_asks_or_answers() {
+        use crate::guard::message::RequestId;
+
+        let text = "x".repeat(MAX_MESSAGE_BYTES);
+        let lines = [
+            format!(r#"{{"result":"{text}","jsonrpc":"2.0","id":7}}"#),
+            format!(r#"{{"jsonrpc":"2.0","id":8,"method":"ping","params":{{"x":"{text}"}}}}"#),
+            r#"{"jsonrpc":"2.0","id":9,"result":{},"error":null}"#.to_owned(),
+            "no".to_owned(),
+        ];
+        let all = read(format!("{}\n", lines.join("\n")).as_bytes());
+        let errors: Vec<_> = all.iter().map(|it| it.as_ref().unwrap_err()).collect();
+        let answered: Vec<_> = errors
+            .iter()
+            .map(|error| error.answered().cloned())
+            .collect();
+        let number = |id| Some(RequestId::Number(id));
+        assert_eq!(answered, [number(7), None, number(9), None]);
+        let told: serde_json::Value = serde_json::from_str(&errors[1].response()).unwrap();
+        assert_eq!(told["id"], 8, "{told}");
     }
 
     proptest! {

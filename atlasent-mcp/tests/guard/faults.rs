@@ -5,6 +5,7 @@ use std::time::Duration;
 use atlasent::error::Code;
 use atlasent::testing::{MockAuthority, Reply};
 use atlasent::wire::Verification;
+use atlasent_mcp::guard::message::MAX_MESSAGE_BYTES;
 use serde_json::json;
 
 use super::support::{PATIENCE, Stage, allowing, holding};
@@ -83,8 +84,11 @@ async fn a_server_that_talks_nonsense_is_not_believed() {
     let stage = Stage::new("garbage");
     let mut client = stage.client(allowing());
     client.initialize().await;
-    let text = client.call(1, "write").await;
-    assert_eq!(text["result"]["content"][0]["text"], "done");
+    // The server repeats `result`, and sends another answer later.
+    let told = client.call(1, "write").await;
+    let why = told["error"]["message"].as_str().unwrap_or_default();
+    assert!(why.contains("`result` is repeated"), "{told}");
+    client.hears_nothing().await;
     let stage = Stage::new("answers-others");
     let mut client = stage.client(allowing());
     client.initialize().await;
@@ -93,6 +97,21 @@ async fn a_server_that_talks_nonsense_is_not_believed() {
         "done"
     );
     client.hears_nothing().await;
+}
+
+#[tokio::test]
+async fn a_response_that_is_too_long_is_an_error_of_its_request_alone() {
+    let stage = Stage::new("silent");
+    let text = "x".repeat(MAX_MESSAGE_BYTES);
+    let result = json!({"content": [{"type": "text", "text": text}], "id": 2});
+    stage.says(&[json!({"jsonrpc": "2.0", "id": 1, "result": result})]);
+    let mut client = stage.client(allowing());
+    client.initialize().await;
+    let told = client.call(1, "write").await;
+    let why = told["error"]["message"].as_str().unwrap_or_default();
+    assert!(why.contains("more than 16777216 bytes"), "{told}");
+    assert_eq!(stage.runs(), 1);
+    client.request(2, "ping", json!({})).await;
 }
 
 #[tokio::test]

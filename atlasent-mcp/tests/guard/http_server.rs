@@ -218,6 +218,11 @@ impl HttpServer {
                 let both = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}},"error":{{}}}}"#);
                 Reply::events(&(event("this is no message") + &event(twice) + &event(both)))
             }
+            // The stream stays open after a response that cannot be read.
+            "open-garbage" => {
+                let twice = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}},"result":{{}}}}"#);
+                Reply::new(format!("{EVENTS}{}", chunk(&event(twice))), Then::Hangs)
+            }
             "null" => Reply::json(&json!({"jsonrpc": "2.0", "id": id, "result": null})),
             "others" => {
                 let others = event(result(json!(4711)));

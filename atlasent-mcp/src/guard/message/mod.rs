@@ -15,6 +15,7 @@
 mod answer;
 mod envelope;
 mod id;
+mod outline;
 mod unique;
 
 use std::any::Any;
@@ -26,6 +27,7 @@ use serde_json::value::RawValue;
 
 pub use answer::{error_response, result_response};
 pub use id::RequestId;
+pub(crate) use outline::Outline;
 pub use unique::{MAX_DEPTH, check_unique};
 
 use envelope::Envelope;
@@ -203,6 +205,8 @@ pub struct Malformed {
     code: i64,
     reason: String,
     id: Option<RequestId>,
+    /// The request that the text answers, if it is the outline of a response.
+    answered: Option<RequestId>,
 }
 
 impl Malformed {
@@ -216,6 +220,7 @@ impl Malformed {
             code: Self::PARSE_ERROR,
             reason: format!("the message is {}", reason.into()),
             id: None,
+            answered: None,
         }
     }
 
@@ -224,6 +229,7 @@ impl Malformed {
             code: Self::INVALID_REQUEST,
             reason: reason.into(),
             id: None,
+            answered: None,
         }
     }
 
@@ -242,6 +248,23 @@ impl Malformed {
     fn about(mut self, id: Option<&RequestId>) -> Self {
         self.id = id.cloned();
         self
+    }
+
+    /// The error for a line that was not kept, with the request that it asks or answers.
+    pub(crate) fn too_long_line(outline: &Outline) -> Self {
+        Self::too_long().about(outline.request()).answering(outline)
+    }
+
+    /// Names the request that the text answers, if its outline is that of a response.
+    pub(crate) fn answering(mut self, outline: &Outline) -> Self {
+        self.answered = outline.answered().cloned();
+        self
+    }
+
+    /// Returns the request that the text answers. Its sender would wait for ever, because no other
+    /// response comes.
+    pub(crate) fn answered(&self) -> Option<&RequestId> {
+        self.answered.as_ref()
     }
 
     /// Returns the JSON-RPC error code.

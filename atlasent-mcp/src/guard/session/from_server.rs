@@ -8,7 +8,7 @@ use super::tasks::Done;
 use super::{SERVER_FAILED, Session};
 use crate::gate::{List, may_ask};
 use crate::guard::link::{Part, ToClient};
-use crate::guard::message::{Kind, Message, RequestId, error_response};
+use crate::guard::message::{Kind, Malformed, Message, RequestId, error_response};
 use crate::guard::shown::refused_request;
 use crate::operation::is_notification_of_server;
 use crate::{Clearance, Refusal};
@@ -30,11 +30,32 @@ impl Session {
         if self.on_own_failed(id, reason) {
             return;
         }
-        if let Some(open) = self.open.remove(id) {
-            if let Stage::Running { clearance, .. } = open.stage {
+        match self.open.remove(id) {
+            Some(Open {
+                stage:
+                    Stage::Running {
+                        clearance,
+                        handover,
+                        ..
+                    },
+                ..
+            }) if handover.is_decided() => {
                 clearance.failed("the server gave no response");
+                self.fail(id, reason);
             }
-            self.fail(id, reason);
+            // The server does not have the request, or answered it.
+            Some(open) => self.open.insert(id.clone(), open),
+            None => {}
+        }
+    }
+
+    /// Drops a text of the server that is no message, and answers the request whose response it
+    /// was: no other response comes.
+    pub(super) fn on_unreadable(&mut self, malformed: &Malformed) {
+        tracing::warn!(%malformed, "dropped a text of the server that is no message");
+        if let Some(id) = malformed.answered() {
+            let reason = format!("the response of the server is invalid: {malformed}");
+            self.on_failed(id, &reason);
         }
     }
 

@@ -155,9 +155,7 @@ impl Session {
                 }
                 from = from_server.recv(), if reads_server => match from {
                     Some(FromServer::Message { message, during }) => self.on_server(message, during),
-                    Some(FromServer::Malformed(malformed)) => {
-                        tracing::warn!(%malformed, "dropped a text of the server that is no message");
-                    }
+                    Some(FromServer::Malformed(malformed)) => self.on_unreadable(&malformed),
                     Some(FromServer::Failed { id, reason }) => self.on_failed(&id, &reason),
                     Some(FromServer::Closed { reason }) => {
                         self.close(&reason);

@@ -53,12 +53,6 @@ const PLACES: [(&str, &str); 9] = [
 /// The requests of a session over HTTP, which carry no message.
 const REQUESTS_OF_HTTP: [(&str, &str); 2] = [("GET", "tools/call"), ("DELETE", "tools/call")];
 
-/// Whether a server with this fault says nothing that a client could be told.
-fn is_silent(sides: Sides, kind: &str) -> bool {
-    // Over HTTP, the end of a response tells that no answer comes.
-    kind == "hang" || (kind == "garbage" && sides != Sides::Http)
-}
-
 /// Whether a response says that the request was run.
 fn is_done(response: &Value) -> bool {
     response["result"].is_object() && response["result"]["isError"] != true
@@ -70,7 +64,7 @@ async fn faulty_server(sides: Sides, kind: &str, place: &str, method: &str) {
     let authority = Arc::new(MockAuthority::new().allow(action));
     let stage = Stage::new(format!("{kind}@{place}"));
     let mut client = sides.client(&stage, Arc::clone(&authority)).await;
-    let is_silent = is_silent(sides, kind);
+    let is_silent = kind == "hang";
     let patience = if is_silent { SILENCE } else { PATIENCE };
     let initialize = json!({"protocolVersion": "2025-11-25", "capabilities": {}});
     client
@@ -124,6 +118,21 @@ async fn no_fault_of_the_server_runs_more_than_was_permitted() {
         }
     }
     assert_eq!(run(cells).await, 2 * 7 * 9 + 25 * 11);
+}
+
+#[tokio::test]
+async fn a_response_that_cannot_be_read_is_told_while_the_server_keeps_its_stream_open() {
+    let authority = Arc::new(MockAuthority::new().allow(WRITE));
+    let stage = Stage::new("open-garbage@tools/call+");
+    let mut client = Sides::Http.client(&stage, Arc::clone(&authority)).await;
+    client.initialize().await;
+    client.send_json(&request(1, "tools/call")).await;
+    let told = response(&mut client, 1, PATIENCE).await;
+    let told = told.expect("a response");
+    assert!(told["error"].is_object(), "{told}");
+    leave(client, Leaves::Closes).await;
+    let runs = assert_permitted(&stage, &authority, "tools/call", "an open stream");
+    assert_eq!(runs, 1);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::guard::credentials::Credentials;
 use crate::guard::http::headers::{self, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID};
 use crate::guard::http::sse::Decoder;
 use crate::guard::link::{CHANNEL, FromServer, ServerLink, ToServer};
-use crate::guard::message::{Kind, MAX_MESSAGE_BYTES, Message, RequestId};
+use crate::guard::message::{Kind, MAX_MESSAGE_BYTES, Malformed, Message, Outline, RequestId};
 use crate::refusal::Verdict;
 
 /// How long a server has to take a notification, and to end a session.
@@ -220,11 +220,7 @@ impl Connection {
             return self.stream(response, id, is_first).await;
         }
         let bytes = whole(response).await?;
-        let message = Message::from_bytes(&bytes).map_err(|malformed| {
-            Broken::Request(format!(
-                "the response of the server is invalid: {malformed}"
-            ))
-        })?;
+        let message = Message::from_bytes(&bytes).map_err(|error| invalid_response(&error))?;
         let is_answer = message.kind().id() == Some(id);
         self.pass_on(message, id, is_first).await;
         match is_answer {
@@ -311,6 +307,12 @@ impl Connection {
             for event in events.map_err(|error| Broken::Request(error.to_string()))? {
                 let message = match Message::from_bytes(&event.data) {
                     Ok(message) => message,
+                    // The server may keep the stream open, and no other response comes.
+                    Err(malformed)
+                        if during.is_some() && Outline::of(&event.data).answered() == during =>
+                    {
+                        return Err(invalid_response(&malformed));
+                    }
                     Err(malformed) => {
                         let _ = self.incoming.send(FromServer::Malformed(malformed)).await;
                         continue;
@@ -467,6 +469,12 @@ impl Connection {
 
 fn not_sent(refusal: Refusal) -> Broken {
     Broken::Request(format!("the request was not sent: {}", refusal.reason()))
+}
+
+fn invalid_response(malformed: &Malformed) -> Broken {
+    Broken::Request(format!(
+        "the response of the server is invalid: {malformed}"
+    ))
 }
 
 fn unreachable(error: reqwest::Error) -> Broken {
