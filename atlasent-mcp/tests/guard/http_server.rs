@@ -29,6 +29,9 @@ const AFTER_THE_RUN: [&str; 3] = ["others", "twice", "other-type"];
 /// The methods that run something.
 const RUNS: [&str; 3] = ["tools/call", "resources/read", "prompts/get"];
 
+/// How often a client that polls comes back before it gets the response.
+const POLLS: u64 = 12;
+
 /// A server that plays one fault.
 pub(crate) struct HttpServer {
     log: PathBuf,
@@ -40,6 +43,8 @@ pub(crate) struct HttpServer {
     lost: AtomicU64,
     /// The answer that a resumed stream brings.
     kept: Mutex<Option<Value>>,
+    /// The number of times that a proxy answered in the place of the server.
+    away: AtomicU64,
 }
 
 /// A request that was read to its end.
@@ -80,6 +85,7 @@ impl HttpServer {
             sessions: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             kept: Mutex::default(),
+            away: AtomicU64::new(0),
         }
     }
 
@@ -157,10 +163,29 @@ impl HttpServer {
         }
         let note = json!({"level": "info", "data": "x"});
         let note = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": note});
+        if let Some(count) = resumed.and_then(|id| id.strip_prefix("poll-")) {
+            return self.poll(count.parse().unwrap(), &note);
+        }
         match self.has_fault_at("GET") {
             true => self.play(&self.kind, &note),
             false => Reply::new(EVENTS, Then::Hangs),
         }
+    }
+
+    /// Answers a client that polls for a response: with one message a time, and at last with the
+    /// response.
+    fn poll(&self, count: u64, note: &Value) -> Reply {
+        let kept = self.kept.lock().unwrap().clone().unwrap();
+        match count {
+            5 if self.is_away() => Reply::away(),
+            POLLS => Reply::events(&event(kept)),
+            _ => Reply::events(&format!("id: poll-{}\n{}", count + 1, event(note))),
+        }
+    }
+
+    /// Whether a proxy answers, which it does once.
+    fn is_away(&self) -> bool {
+        self.away.fetch_add(1, Ordering::Relaxed) == 0
     }
 
     fn message(&self, request: &Request) -> Reply {
@@ -278,6 +303,12 @@ impl HttpServer {
                 *self.kept.lock().unwrap() = Some(good.clone());
                 Reply::events("retry: 10\nid: kept\ndata:\n\n")
             }
+            "polls" => {
+                *self.kept.lock().unwrap() = Some(good.clone());
+                Reply::events("retry: 10\nid: poll-0\ndata:\n\n")
+            }
+            "away" if self.is_away() => Reply::away(),
+            "away" => Reply::new(format!("{EVENTS}{}", chunk(&event(good))), Then::Hangs),
             kind => panic!("there is no fault `{kind}`"),
         }
     }
@@ -342,6 +373,15 @@ impl Reply {
 
     fn json(message: &Value) -> Self {
         Self::text("200 OK", "application/json", &message.to_string())
+    }
+
+    /// The answer of a proxy whose server is away.
+    fn away() -> Self {
+        Self::text(
+            "503 Service Unavailable",
+            "text/html",
+            "<title>Later</title>",
+        )
     }
 
     /// A stream that ends after these events.

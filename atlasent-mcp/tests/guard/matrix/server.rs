@@ -136,6 +136,32 @@ async fn a_response_that_cannot_be_read_is_told_while_the_server_keeps_its_strea
 }
 
 #[tokio::test]
+async fn a_call_whose_stream_is_polled_gets_its_response_however_long_it_takes() {
+    let authority = Arc::new(MockAuthority::new().allow(WRITE));
+    let stage = Stage::new("polls@tools/call+");
+    let mut client = Sides::Http.client(&stage, Arc::clone(&authority)).await;
+    client.initialize().await;
+    client.send_json(&request(1, "tools/call")).await;
+    let answer = response(&mut client, 1, PATIENCE).await;
+    let answer = answer.expect("a response");
+    assert!(is_done(&answer), "{answer}");
+    leave(client, Leaves::Closes).await;
+    let runs = assert_permitted(&stage, &authority, "tools/call", "a polled stream");
+    assert_eq!((runs, forwarded(&stage, "tools/call")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_for_a_moment_is_listened_to_again() {
+    let authority = Arc::new(MockAuthority::new());
+    let stage = Stage::new("away@GET");
+    let mut client = Sides::Http.client(&stage, authority).await;
+    client.initialize().await;
+    let told = client.next().await;
+    assert_eq!(told["method"], "notifications/message", "{told}");
+    leave(client, Leaves::Closes).await;
+}
+
+#[tokio::test]
 async fn a_stream_of_the_server_that_is_resumed_runs_nothing_again() {
     let cells = ["well"]
         .iter()

@@ -1,5 +1,7 @@
-//! One session with a server over streamable HTTP: its requests, their responses as streams that
-//! are resumed, and the stream of the session.
+//! One session with a server over streamable HTTP: its requests, their responses, and its streams,
+//! which are resumed (`streams.rs`).
+
+mod streams;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,10 +12,9 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request, Response, StatusCode};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::HttpUpstream;
-use super::backoff::{Attempt, Backoff};
 use crate::Refusal;
 use crate::gate::AuthorizedOperation;
 use crate::guard::credentials::Credentials;
@@ -21,14 +22,11 @@ use crate::guard::http::headers::{self, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION
 use crate::guard::http::sse::Decoder;
 use crate::guard::link::{CHANNEL, FromServer, ServerLink, ToServer};
 use crate::guard::message::{Kind, MAX_MESSAGE_BYTES, Malformed, Message, Outline, RequestId};
-use crate::refusal::Verdict;
 
 /// How long a server has to take a notification, and to end a session.
 const SHORT: Duration = Duration::from_secs(30);
 /// The notification after which a server may send what belongs to no request.
 const INITIALIZED: &str = "notifications/initialized";
-/// How often a stream that breaks before its response is resumed.
-const MAX_RESUMES: u32 = 5;
 
 /// The permit of a message, if it needs one of its own.
 type MessagePermit = Option<Box<Permit<AuthorizedOperation>>>;
@@ -251,48 +249,6 @@ impl Connection {
         }
     }
 
-    /// Passes on the messages of a stream until the response of the request, and resumes a stream
-    /// that breaks before.
-    async fn stream(
-        &self,
-        mut response: Response,
-        id: &RequestId,
-        is_first: bool,
-    ) -> Result<(), Broken> {
-        let mut decoder = Decoder::default();
-        let mut backoff = Backoff::default();
-        let mut resumes = 0;
-        loop {
-            if self
-                .events(&mut response, &mut decoder, Some(id), is_first)
-                .await?
-            {
-                return Ok(());
-            }
-            if decoder.last_id.is_none() || resumes == MAX_RESUMES {
-                return Err(Broken::Request(
-                    "the server ended its stream without a response".to_owned(),
-                ));
-            }
-            resumes += 1;
-            sleep(backoff.next(&decoder, Attempt::Connected)).await;
-            decoder.reconnected();
-            let request = self.get(decoder.last_id.as_deref()).await;
-            let request = request.map_err(not_sent)?;
-            response = self
-                .upstream
-                .client
-                .execute(request)
-                .await
-                .map_err(unreachable)?;
-            if !response.status().is_success() || !is_event_stream(&response) {
-                return Err(Broken::Request(
-                    "the server does not resume its stream".to_owned(),
-                ));
-            }
-        }
-    }
-
     /// Passes on events until the stream ends. Returns whether the response of the request came.
     async fn events(
         &self,
@@ -363,45 +319,6 @@ impl Connection {
         let version = result.and_then(|result| HeaderValue::from_str(result.version).ok());
         if let Some(version) = version {
             self.set_header(PROTOCOL_VERSION, version);
-        }
-    }
-
-    /// Passes on what the server sends outside of requests, until it offers no stream.
-    async fn listen(&self) {
-        let mut decoder = Decoder::default();
-        let mut backoff = Backoff::default();
-        loop {
-            let next_message = self.credentials.next_message();
-            tokio::pin!(next_message);
-            // Registered before the authority is asked, so that no message in between is missed.
-            next_message.as_mut().enable();
-            let attempt = match self.get(decoder.last_id.as_deref()).await {
-                Ok(request) => match self.upstream.client.execute(request).await {
-                    Ok(mut response)
-                        if response.status().is_success() && is_event_stream(&response) =>
-                    {
-                        let events = self.events(&mut response, &mut decoder, None, false);
-                        if events.await.is_err() {
-                            return;
-                        }
-                        Attempt::Connected
-                    }
-                    // The server has no such stream, or no such session any more.
-                    Ok(_) => return,
-                    Err(_) => Attempt::Failed,
-                },
-                Err(refusal) if refusal.verdict() == Verdict::Unavailable => Attempt::Failed,
-                // A stop, or a token that expired. The client's next message may bring another one.
-                Err(refusal) => {
-                    let reason = refusal.reason();
-                    tracing::warn!(reason, "the stream of the server is not opened again");
-                    next_message.await;
-                    continue;
-                }
-            };
-            let wait = backoff.next(&decoder, attempt);
-            decoder.reconnected();
-            sleep(wait).await;
         }
     }
 
