@@ -72,7 +72,7 @@ impl List {
 struct Item {
     item: Value,
     operation: Operation,
-    action: MappedAction,
+    question: AnyAction,
     /// Whether the resource of a call is in its arguments.
     has_unknown_resource: bool,
     requirements: BTreeSet<Requirement>,
@@ -156,6 +156,7 @@ impl Gate {
         let params = RawValue::from_string(params).ok()?;
         let operation = Operation::parse(uses, Some(&params)).ok()?;
         let action = self.shared.mapping.list_action(&operation)?;
+        let question = question(action)?;
         self.require_scope(&operation, caller).ok()?;
         let mut requirements = BTreeSet::new();
         if operation.kind() == Kind::Tool
@@ -167,7 +168,7 @@ impl Gate {
             item,
             has_unknown_resource: self.shared.mapping.has_resource_argument(&operation),
             operation,
-            action,
+            question,
             requirements,
         })
     }
@@ -177,21 +178,14 @@ impl Gate {
         let parts: BTreeSet<&Requirement> =
             items.iter().flat_map(|item| &item.requirements).collect();
         let parts: Vec<&Requirement> = parts.into_iter().collect();
-        let part_names = parts.iter().filter_map(|part| match part {
-            Requirement::Action(name) => Some((*part, name)),
+        let part_questions = parts.iter().filter_map(|part| match part {
+            Requirement::Action(name) => Some((*part, AnyAction::new(name.clone()).ok()?)),
             Requirement::Scope(_) => None,
         });
-        let (part_requirements, part_names): (Vec<&Requirement>, Vec<&String>) = part_names.unzip();
-        let mut questions = Vec::new();
-        for item in &items {
-            questions.push(question(&item.action)?);
-        }
-        for name in part_names {
-            questions.push(question(&MappedAction {
-                name: name.clone(),
-                resource: None,
-            })?);
-        }
+        let (part_requirements, part_questions): (Vec<&Requirement>, Vec<AnyAction>) =
+            part_questions.unzip();
+        let item_questions = items.iter().map(|item| item.question.clone());
+        let questions: Vec<AnyAction> = item_questions.chain(part_questions).collect();
         let mut answers = self.would_allow(&questions, caller, Age::Kept).await?;
         let part_answers = answers.split_off(items.len());
         let allowed = part_requirements.into_iter().zip(part_answers);
@@ -231,11 +225,12 @@ impl Gate {
     }
 }
 
-fn question(action: &MappedAction) -> Result<AnyAction, Refusal> {
-    let question = AnyAction::new(action.name.clone());
-    let question = question.map_err(|error| Refusal::from_error(&error, &action.name))?;
-    Ok(match &action.resource {
-        Some(resource) => question.with_resource(resource.clone()),
+/// Returns the question about an item. `None` if the name of its action is too long: a call of it
+/// is refused, too.
+fn question(action: MappedAction) -> Option<AnyAction> {
+    let question = AnyAction::new(action.name).ok()?;
+    Some(match action.resource {
+        Some(resource) => question.with_resource(resource),
         None => question,
     })
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use atlasent::error::Code;
 use atlasent::wire::{EvaluateRequest, Evaluation};
 use atlasent::{AnyAction, Authority, Decision};
 
@@ -123,9 +124,16 @@ impl Gate {
                 ));
             }
             for (request, evaluation) in questions.iter().zip(evaluations) {
-                let evaluation =
-                    evaluation.map_err(|error| Refusal::from_error(&error, "a list"))?;
-                let answer = Answer::from_evaluation(&evaluation);
+                let answer = match evaluation {
+                    Ok(evaluation) => Answer::from_evaluation(&evaluation),
+                    // Such as one on a resource with a long name. A call of it is refused, too.
+                    Err(error) if error.code() == Some(Code::BadRequest) => {
+                        let action = &request.action_type;
+                        tracing::warn!(target: "atlasent_mcp", ?action, %error, "an item of a list is hidden");
+                        Answer::No
+                    }
+                    Err(error) => return Err(Refusal::from_error(&error, "a list")),
+                };
                 self.shared.shadow.keep(key(request), answer);
                 asked.push(answer);
             }

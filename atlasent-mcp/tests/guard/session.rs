@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlasent::testing::MockAuthority;
+use atlasent::error::Code;
+use atlasent::testing::{MockAuthority, Reply};
 use atlasent_mcp::guard::paths::PathRules;
 use serde_json::{Value, json};
 
@@ -29,6 +30,32 @@ async fn only_what_is_allowed_runs_and_only_that_is_listed() {
     let allowed = client.call(3, "read").await;
     assert_eq!(allowed["result"]["content"][0]["text"], "done");
     assert_eq!(stage.runs(), 1);
+}
+
+#[tokio::test]
+async fn a_tool_that_cannot_be_asked_about_hides_no_other_tool() {
+    let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
+    // The name of an action has at most 256 characters.
+    let long = "x".repeat(300);
+    for (other, authority) in [
+        (&*long, allowing()),
+        (
+            "odd",
+            allowing().on_evaluate("mcp.fake.odd", Reply::Fail(Code::BadRequest)),
+        ),
+    ] {
+        let stage = Stage::new("");
+        let tools = [tool("write"), tool(other)];
+        stage.answers(&json!({"tools/list": {"result": {"tools": tools}}}));
+        let mut client = stage.client(authority);
+        client.initialize().await;
+        let list = client.request(1, "tools/list", json!({})).await;
+        let shown = &list["result"]["tools"];
+        assert_eq!(*shown, json!([tool("write")]), "{list}");
+        let refused = client.call(2, other).await;
+        assert_eq!(refused["result"]["isError"], true, "{refused}");
+        assert!(!stage.noted("RAN ").iter().any(|line| line.contains(other)));
+    }
 }
 
 #[tokio::test]

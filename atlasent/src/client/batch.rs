@@ -17,6 +17,9 @@ use crate::{Decision, Error};
 /// The maximum number of requests in a batch (contract, part D).
 pub(super) const MAX_REQUESTS: usize = 100;
 
+/// The error code of a request that breaks a rule of the contract (HTTP 422).
+const INVALID_FIELD: &str = "INVALID_FIELD";
+
 /// 1 to 100 requests that are evaluated in one call, independently of each other.
 ///
 /// ```
@@ -183,10 +186,12 @@ fn read(item: ObjectAndOthers<WireItem>, is_shadow: bool) -> Result<Evaluation, 
         let code = item.error_code.unwrap_or_default();
         let message = item.error_message.unwrap_or_default();
         let text = format!("{} {}", excerpt(&code), excerpt(&message));
-        return Err(Failure::new(
-            code_from_name(&code.to_ascii_lowercase()),
-            text.trim(),
-        ));
+        // An item has no status, which tells that a single request is rejected.
+        let code = match &*code {
+            INVALID_FIELD => Code::BadRequest,
+            name => code_from_name(&name.to_ascii_lowercase()),
+        };
+        return Err(Failure::new(code, text.trim()));
     }
     let decision = evaluation.get("decision");
     if let Some(decision) = decision.filter(|decision| !decision.is_null())
@@ -206,6 +211,8 @@ fn read(item: ObjectAndOthers<WireItem>, is_shadow: bool) -> Result<Evaluation, 
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::{Agent, AnyAction};
 
@@ -221,6 +228,19 @@ mod tests {
             assert_eq!(batch.is_ok(), fits, "{count}");
         }
         assert!(Batch::new(std::iter::repeat(request())).is_err());
+    }
+
+    #[test]
+    fn an_item_that_breaks_the_contract_is_told_from_a_server_that_fails() {
+        for (code, expected) in [
+            ("INVALID_FIELD", Code::BadRequest),
+            ("RATE_LIMITED", Code::RateLimited),
+            ("STORE_UNAVAILABLE", Code::ServerError),
+        ] {
+            let item = json!({"index": 0, "error_code": code, "error_message": "no"});
+            let item: ObjectAndOthers<WireItem> = serde_json::from_value(item).unwrap();
+            assert_eq!(read(item, true).unwrap_err().code(), expected, "{code}");
+        }
     }
 
     #[test]
