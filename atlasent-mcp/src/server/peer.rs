@@ -19,6 +19,7 @@ use rmcp::model::{ClientResult, JsonRpcMessage, RequestId, ServerNotification, S
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use super::{error_data, message};
 use crate::caller::Caller;
@@ -50,6 +51,8 @@ pub struct GuardedTransport<T> {
     caller: Caller,
     decided: mpsc::UnboundedReceiver<Decided>,
     decides: mpsc::UnboundedSender<Decided>,
+    /// The requests that are being decided on. A task ends with its entry.
+    deciding: HashMap<RequestId, Deciding>,
     /// The clearances of requests that the client has not answered.
     running: HashMap<RequestId, Clearance>,
 }
@@ -68,6 +71,15 @@ struct DecidedRequest {
     clearance: Result<Clearance, Refusal>,
 }
 
+/// The task that decides on a request. Dropping it ends the task.
+struct Deciding(AbortHandle);
+
+impl Drop for Deciding {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl<T> GuardedTransport<T> {
     /// Guards a transport. `caller` is the agent in whose name the client is asked.
     pub fn new(transport: T, gate: Gate, caller: Caller) -> Self {
@@ -78,13 +90,19 @@ impl<T> GuardedTransport<T> {
             caller,
             decided,
             decides,
+            deciding: HashMap::new(),
             running: HashMap::new(),
         }
     }
 
     /// Returns whether a notification can be sent at once. One that asks the client for something
-    /// is decided on first, and sent then. One that the protocol does not know is dropped.
-    fn may_notify(&self, notification: &ServerNotification) -> bool {
+    /// is decided on first, and sent then. One that the protocol does not know is dropped, and so is
+    /// the cancellation of a request that the client does not have.
+    fn may_notify(&mut self, notification: &ServerNotification) -> bool {
+        if let ServerNotification::CancelledNotification(cancelled) = notification {
+            let id = cancelled.params.request_id.as_ref();
+            return id.is_none_or(|id| self.cancel(id));
+        }
         let (ServerNotification::TaskStatusNotification(_)
         | ServerNotification::CustomNotification(_)) = notification
         else {
@@ -113,6 +131,13 @@ impl<T> GuardedTransport<T> {
             }
         });
         false
+    }
+
+    /// Gives up a request to the client. Returns whether the client may have it.
+    fn cancel(&mut self, id: &RequestId) -> bool {
+        // A clearance that is dropped is recorded as cancelled.
+        drop(self.running.remove(id));
+        self.deciding.remove(id).is_none()
     }
 
     /// Records how a request to the client ended, if the message answers one.
@@ -155,7 +180,8 @@ impl<T: Transport<RoleServer> + 'static> Transport<RoleServer> for GuardedTransp
             {
                 let (gate, caller) = (self.gate.clone(), self.caller.clone());
                 let decides = self.decides.clone();
-                tokio::spawn(async move {
+                let id = request.id.clone();
+                let task = tokio::spawn(async move {
                     let clearance = decide(&gate, &caller, &request.request).await;
                     // The receiver is gone only if the connection is.
                     let _ = decides.send(Decided::Request(Box::new(DecidedRequest {
@@ -164,6 +190,7 @@ impl<T: Transport<RoleServer> + 'static> Transport<RoleServer> for GuardedTransp
                         clearance,
                     })));
                 });
+                self.deciding.insert(id, Deciding(task.abort_handle()));
                 None
             }
             JsonRpcMessage::Notification(message) => {
@@ -197,6 +224,10 @@ impl<T: Transport<RoleServer> + 'static> Transport<RoleServer> for GuardedTransp
                 decided = self.decided.recv() => decided?,
             };
             let message = match decided {
+                // The server gave the request up in the meantime.
+                Decided::Request(decided) if self.deciding.remove(&decided.id).is_none() => {
+                    continue;
+                }
                 Decided::Request(decided) => match decided.clearance {
                     Ok(clearance) => {
                         self.running.insert(decided.id.clone(), clearance);

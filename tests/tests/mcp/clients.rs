@@ -1,8 +1,9 @@
 //! Tests that a server asks its client nothing without a permit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use atlasent::testing::MockAuthority;
+use atlasent::testing::{MockAuthority, Reply};
 use atlasent_mcp::Caller;
 use atlasent_mcp::server::{Callers, GuardedServer, GuardedTransport};
 use rmcp::model::{
@@ -10,7 +11,7 @@ use rmcp::model::{
     GetTaskParams, GetTaskResult, InputRequiredResult, ServerCapabilities, ServerConfig,
     ServerNotification, ServerRequest,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{PeerRequestOptions, RequestContext};
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
 use serde_json::{Value, json};
@@ -72,6 +73,16 @@ impl ServerHandler for AsksForRoots {
                     serde_json::from_value(notification).unwrap();
                 context.peer.send_notification(notification).await.unwrap();
             }
+            return Ok(CallToolResult::success(Vec::new()).into());
+        }
+        if arguments.get("how") == Some(&json!("gives up")) {
+            let request: ServerRequest =
+                serde_json::from_value(json!({"method": "roots/list"})).unwrap();
+            let options = PeerRequestOptions::no_options();
+            let asked = context.peer.send_cancellable_request(request, options);
+            let asked = asked.await.unwrap();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            asked.cancel(None).await.unwrap();
             return Ok(CallToolResult::success(Vec::new()).into());
         }
         if context
@@ -140,6 +151,34 @@ async fn a_client_is_asked_only_with_a_permit() {
     let result = client.response(id).await.unwrap();
     assert_eq!(result["content"][0]["text"], "roots");
     assert_eq!(authority.receipts().len(), 2);
+}
+
+#[tokio::test]
+async fn a_request_that_the_server_gives_up_is_asked_no_more_and_recorded_as_cancelled() {
+    const ROOTS: &str = "mcp.shop:roots/list";
+    let allows = || MockAuthority::new().allow("mcp.shop.echo");
+    for (authority, expected, receipts) in [
+        (allows().on_evaluate(ROOTS, Reply::Never), &[""; 0][..], 1),
+        (
+            allows().allow(ROOTS),
+            &["roots/list", "notifications/cancelled"],
+            2,
+        ),
+    ] {
+        let authority = Arc::new(authority);
+        let mut client = open(authority.clone()).await;
+        client
+            .call("echo", json!({"how": "gives up"}))
+            .await
+            .unwrap();
+        client.settle().await;
+        let methods = client.others.iter();
+        let methods: Vec<_> = methods
+            .filter_map(|message| message["method"].as_str())
+            .collect();
+        assert_eq!(methods, expected);
+        assert_eq!(authority.receipts().len(), receipts);
+    }
 }
 
 #[tokio::test]
