@@ -40,7 +40,8 @@ pub struct Limits {
     pub server_requests: usize,
     /// The most messages of a stream that are kept for a client that resumes it: 1,024 by default.
     pub resumable_messages: usize,
-    /// The most bytes of these messages: 4 MiB by default. A single message may be larger.
+    /// The most bytes of these messages, and of those of all ended streams of a session: 4 MiB by
+    /// default. A single message may be larger.
     pub resumable_bytes: usize,
 }
 

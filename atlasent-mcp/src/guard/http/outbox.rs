@@ -96,6 +96,11 @@ impl Outbox {
         self.changed.notify_waiters();
     }
 
+    /// Returns the bytes of the messages that are kept.
+    pub(super) fn bytes(&self) -> usize {
+        self.state().bytes
+    }
+
     /// Whether a connection reads the stream.
     pub(super) fn is_read(&self) -> bool {
         self.state().readers > 0
@@ -173,6 +178,13 @@ impl Reader {
         next
     }
 
+    /// Forgets the messages: the client got no id of an event by which it could come back.
+    pub(super) fn forget(&self) {
+        let mut state = self.outbox.state();
+        state.events.clear();
+        state.bytes = 0;
+    }
+
     /// Writes an event for this reader's stream.
     pub(super) fn event(&self, position: u64, text: &str) -> String {
         format!(
@@ -238,6 +250,21 @@ mod tests {
             block_on(later.next()),
             Next::Event { position: 1, .. }
         ));
+    }
+
+    #[test]
+    fn a_response_that_no_client_can_come_back_to_is_not_kept() {
+        let outbox = Arc::new(Outbox::new(3, &Limits::default()));
+        outbox.push("a".into(), true);
+        let mut reader = Reader::new(Arc::clone(&outbox), None);
+        assert!(matches!(
+            block_on(reader.next()),
+            Next::Event { is_last: true, .. }
+        ));
+        assert_eq!(outbox.bytes(), 1);
+        reader.forget();
+        assert_eq!(outbox.bytes(), 0);
+        assert_eq!(texts(&outbox, Some(0)), [""; 0]);
     }
 
     #[test]

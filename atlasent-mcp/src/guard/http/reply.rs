@@ -25,7 +25,10 @@ pub(super) async fn respond(mut reader: Reader, session: &Arc<HttpSession>) -> R
             text,
             is_last: true,
             ..
-        }) => ([(CONTENT_TYPE, "application/json")], text.to_string()).into_response(),
+        }) => {
+            reader.forget();
+            ([(CONTENT_TYPE, "application/json")], text.to_string()).into_response()
+        }
         first => event_stream(reader, first, Arc::clone(session)),
     }
 }

@@ -68,6 +68,20 @@ struct Streams {
     is_over: bool,
 }
 
+impl Streams {
+    /// Keeps a stream that ended, so that it can be resumed, and forgets the oldest ones. Several
+    /// of them have at most `max_bytes`.
+    fn finish(&mut self, outbox: Arc<Outbox>, max_bytes: usize) {
+        self.finished.push_back(outbox);
+        let mut bytes: usize = self.finished.iter().map(|outbox| outbox.bytes()).sum();
+        while self.finished.len() > 1 && (self.finished.len() > MAX_FINISHED || bytes > max_bytes) {
+            if let Some(oldest) = self.finished.pop_front() {
+                bytes = bytes.saturating_sub(oldest.bytes());
+            }
+        }
+    }
+}
+
 /// Why a request has no stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoStream {
@@ -322,10 +336,7 @@ impl HttpSession {
                     }
                 }
                 streams.by_request.remove(&id);
-                streams.finished.push_back(outbox);
-                if streams.finished.len() > MAX_FINISHED {
-                    streams.finished.pop_front();
-                }
+                streams.finish(outbox, self.limits.resumable_bytes);
             }
             (Some(outbox), _) => outbox.push(text, false),
             _ => streams.common.push(text, false),
@@ -410,6 +421,28 @@ mod tests {
         assert!(sessions.open(&caller("ann"), true).is_ok());
         sessions.end_all().await;
         assert!(sessions.by_id().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_ended_streams_of_a_session_keep_a_limited_number_of_bytes() {
+        let (sessions, _folder) = sessions("cat > /dev/null");
+        let session = sessions.open(&caller("ann"), true).unwrap();
+        let text: Arc<str> = "x".repeat(session.limits.resumable_bytes / 2).into();
+        for id in 1..=6 {
+            let id = RequestId::Number(id);
+            session.open_stream(&id).unwrap();
+            session.deliver(ToClient {
+                text: Arc::clone(&text),
+                about: Some(id),
+                part: Part::Response,
+            });
+        }
+        let kept: Vec<_> = {
+            let streams = session.streams();
+            streams.finished.iter().map(|it| it.bytes()).collect()
+        };
+        assert_eq!(kept, [text.len(); 2]);
+        sessions.end_all().await;
     }
 
     #[tokio::test(start_paused = true)]
