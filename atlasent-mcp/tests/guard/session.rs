@@ -125,6 +125,45 @@ async fn a_cancellation_of_a_running_call_reaches_the_server() {
 }
 
 #[tokio::test]
+async fn what_was_sent_before_the_input_ended_is_answered_by_a_server_that_starts_slowly() {
+    let stage = Stage::new("pause@initialize");
+    let mut client = stage.client(allowing());
+    let params = json!({"name": "write", "arguments": {"path": "/a"}});
+    for message in [
+        json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": "2025-11-25"}}),
+        json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}),
+    ] {
+        client.send_json(&message).await;
+    }
+    client.end_input().await;
+    // Longer than the requests of a client that is gone may run.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    stage.go_on();
+    assert_eq!(client.next().await["id"], 0);
+    let answer = client.next().await;
+    assert_eq!(answer["result"]["content"][0]["text"], "done", "{answer}");
+    assert_eq!(stage.runs(), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_is_open_when_the_session_ends_is_answered() {
+    let stage = Stage::new("silent");
+    let mut client = stage.client(allowing());
+    client.initialize().await;
+    let call = json!({"name": "write", "arguments": {"path": "/a"}});
+    client
+        .send_json(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}))
+        .await;
+    client.end_input().await;
+    let told = client.next().await;
+    assert_eq!(told["id"], 1, "{told}");
+    let why = told["error"]["message"].as_str().unwrap_or_default();
+    assert!(why.contains("the session ended"), "{told}");
+    assert_eq!(stage.runs(), 1);
+}
+
+#[tokio::test]
 async fn two_requests_cannot_have_one_id() {
     let stage = Stage::new("silent");
     let mut client = stage.client(allowing());

@@ -291,6 +291,11 @@ impl Client {
             .await;
     }
 
+    /// Ends the input of the guard, as the end of a pipe does. The client still reads.
+    pub(crate) async fn end_input(&mut self) {
+        self.input.shutdown().await.unwrap();
+    }
+
     /// Closes the side of the client, and returns the guard that ends then. One that listens ends
     /// its session first.
     pub(crate) fn close(self) -> JoinHandle<Served> {

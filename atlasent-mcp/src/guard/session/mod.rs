@@ -49,6 +49,9 @@ const MAX_ANSWERS: usize = 256;
 const MAX_CHECKS: usize = 64;
 /// How long the requests of a client that is gone may still run.
 const DRAIN: Duration = Duration::from_secs(2);
+/// How long a server may take to start, for a client that ended its input before: what a script
+/// writes into a pipe is there at once.
+const START: Duration = Duration::from_secs(10);
 
 /// The JSON-RPC code of an error between guard and server.
 pub(super) const SERVER_FAILED: i64 = -32_000;
@@ -121,6 +124,7 @@ impl Session {
         let mut drain: Option<Instant> = None;
         // Whether all messages of a client that is gone were read, and whether no more are taken.
         let (mut is_read, mut is_ending) = (false, false);
+        let mut has_started = false;
         let ended = loop {
             if is_read && self.is_idle() {
                 break Ended::ByClient;
@@ -145,16 +149,23 @@ impl Session {
                     Some(FromClient::Malformed(malformed)) => self.answer_malformed(&malformed),
                     None => {
                         is_read = true;
-                        drain.get_or_insert_with(|| Instant::now() + DRAIN);
+                        let wait = if has_started { DRAIN } else { START };
+                        drain = Some(sooner(drain, wait));
                     }
                 },
                 _ = &mut end, if !is_ending => {
                     is_ending = true;
                     from_client.close();
-                    drain.get_or_insert_with(|| Instant::now() + DRAIN);
+                    drain = Some(sooner(drain, DRAIN));
                 }
                 from = from_server.recv(), if reads_server => match from {
-                    Some(FromServer::Message { message, during }) => self.on_server(message, during),
+                    Some(FromServer::Message { message, during }) => {
+                        if !has_started {
+                            has_started = true;
+                            drain = drain.map(|at| sooner(Some(at), DRAIN));
+                        }
+                        self.on_server(message, during);
+                    }
                     Some(FromServer::Malformed(malformed)) => self.on_unreadable(&malformed),
                     Some(FromServer::Failed { id, reason }) => self.on_failed(&id, &reason),
                     Some(FromServer::Closed { reason }) => {
@@ -175,6 +186,10 @@ impl Session {
                 }
             }
         };
+        // Nothing else answers what is still open.
+        if ended == Ended::ByClient {
+            self.close("the session ended before the server answered");
+        }
         // The client gets its answers, unless it stopped to read.
         let flush = async {
             for next in self.to_client.drain(..) {
@@ -256,4 +271,10 @@ impl Session {
             Err(malformed) => tracing::error!(%malformed, "an answer of the guard is invalid"),
         }
     }
+}
+
+/// Returns the time after a wait, or the given one if that comes before.
+fn sooner(at: Option<Instant>, wait: Duration) -> Instant {
+    let end = Instant::now() + wait;
+    at.map_or(end, |at| at.min(end))
 }
