@@ -300,3 +300,16 @@ async fn messages_that_were_answered_take_no_bytes() {
         assert_eq!(session.post(ping).await.status(), StatusCode::OK, "{id}");
     }
 }
+
+#[tokio::test]
+async fn the_type_of_a_body_is_read_in_any_case() {
+    let stage = Stage::new("");
+    let guard = Listening::open(stage.guard(allowing()), stage.upstream()).await;
+    let mut session = Session::new(&guard);
+    session.initialize().await;
+    let posted = session
+        .request(Method::POST)
+        .header("content-type", "Application/JSON; charset=utf-8")
+        .body(ping(1).to_string());
+    assert_eq!(posted.send().await.unwrap().status(), StatusCode::OK);
+}

@@ -225,7 +225,9 @@ impl Shared {
     async fn post(&self, request: Request) -> Result<Response, Rejection> {
         let (parts, body) = request.into_parts();
         let caller = self.admit(&parts)?;
-        if media_type(&parts.headers) != Some("application/json") {
+        let is_json = media_type(&parts.headers)
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+        if !is_json {
             let why = "the body is not `application/json`";
             return Err(Rejection::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
         }

@@ -43,13 +43,19 @@ pub(super) fn event_stream(
         reader: Reader,
         first: Option<Next>,
         is_over: bool,
-        _session: Arc<HttpSession>,
+        session: Arc<HttpSession>,
+    }
+    impl Drop for Streaming {
+        fn drop(&mut self) {
+            // A client whose connection broke comes back.
+            self.session.touch();
+        }
     }
     let state = Streaming {
         reader,
         first,
         is_over: false,
-        _session: session,
+        session,
     };
     let events = stream::unfold(state, async |mut state| {
         if state.is_over {

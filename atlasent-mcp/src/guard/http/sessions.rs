@@ -336,6 +336,8 @@ impl HttpSession {
                     }
                 }
                 streams.by_request.remove(&id);
+                // A client whose call took long is not gone.
+                self.touch();
                 streams.finish(outbox, self.limits.resumable_bytes);
             }
             (Some(outbox), _) => outbox.push(text, false),
@@ -365,7 +367,8 @@ impl HttpSession {
             && !streams.common.is_read()
     }
 
-    fn touch(&self) {
+    /// Notes that the session is used.
+    pub(super) fn touch(&self) {
         *lock(&self.used_at) = Instant::now();
     }
 
@@ -379,6 +382,8 @@ impl HttpSession {
 mod tests {
     use atlasent::testing::MockAuthority;
 
+    use super::super::outbox::Reader;
+    use super::super::reply::event_stream;
     use super::*;
     use crate::guard::ServerCommand;
     use crate::guard::message::Message;
@@ -460,6 +465,32 @@ mod tests {
         tokio::time::sleep(3 * SWEEP).await;
         assert!(sessions.by_id().is_empty());
         sweeping.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_is_used_until_its_last_response_and_its_last_stream_end() {
+        let (sessions, _folder) = sessions("cat > /dev/null");
+        let session = sessions.open(&caller("ann"), true).unwrap();
+        let too_long = sessions.guard.limits.session_idle + SWEEP;
+        let id = RequestId::Number(1);
+        session.open_stream(&id).unwrap();
+        tokio::time::sleep(too_long).await;
+        session.deliver(ToClient {
+            text: "{}".into(),
+            about: Some(id),
+            part: Part::Response,
+        });
+        sessions.end_idle();
+        assert_eq!(sessions.by_id().len(), 1);
+        let reader = Reader::new(session.common(), None);
+        let stream = event_stream(reader, None, Arc::clone(&session));
+        tokio::time::sleep(too_long).await;
+        drop(stream);
+        sessions.end_idle();
+        assert_eq!(sessions.by_id().len(), 1);
+        tokio::time::sleep(too_long).await;
+        sessions.end_idle();
+        assert!(sessions.by_id().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
