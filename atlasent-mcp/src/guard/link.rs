@@ -10,8 +10,9 @@ use super::message::{Malformed, Message, RequestId};
 use crate::Caller;
 use crate::gate::AuthorizedOperation;
 
-/// The most messages that wait in one channel.
-pub(crate) const CHANNEL: usize = 64;
+/// The most messages that wait in one channel. Each may have 16 MiB, so that few do: what waits for
+/// a side that does not read waits in the session, which counts its bytes.
+pub(crate) const CHANNEL: usize = 4;
 
 /// A message for the server.
 #[derive(Debug)]

@@ -34,7 +34,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Guard;
 use super::credentials::Credentials;
 use super::link::{ClientLink, FromClient, FromServer, Part, ServerLink, ToClient, ToServer};
-use super::message::{Malformed, RequestId, error_response};
+use super::message::{MAX_MESSAGE_BYTES, Malformed, RequestId, error_response};
 use crate::Caller;
 use announcements::Announcements;
 use requests::{Asked, Requests};
@@ -43,6 +43,8 @@ use tools::ToolList;
 
 /// The most messages that wait for one side.
 const MAX_WAITING: usize = 64;
+/// The bytes of messages that wait for one side, from which on no more are read for it.
+const MAX_WAITING_BYTES: usize = 2 * MAX_MESSAGE_BYTES;
 /// The most answers that wait for a server that does not read them.
 const MAX_ANSWERS: usize = 256;
 /// The most notifications of a server that are being decided on.
@@ -129,11 +131,9 @@ impl Session {
             if is_read && self.is_idle() {
                 break Ended::ByClient;
             }
-            let reads_client = !is_read
-                && self.to_server.len() < MAX_WAITING
-                && self.to_client.len() < MAX_WAITING;
-            let reads_server =
-                self.to_client.len() < MAX_WAITING && self.to_server.len() < MAX_ANSWERS;
+            let has_room_for_client = self.has_room_for_client();
+            let reads_client = !is_read && has_room_for_client && self.has_room_for_server();
+            let reads_server = has_room_for_client && self.to_server.len() < MAX_ANSWERS;
             tokio::select! {
                 slot = client_sender.reserve(), if !self.to_client.is_empty() => match slot {
                     Ok(slot) => if let Some(next) = self.to_client.pop_front() { slot.send(next) },
@@ -200,6 +200,16 @@ impl Session {
         };
         let _ = tokio::time::timeout(DRAIN, flush).await;
         ended
+    }
+
+    fn has_room_for_client(&self) -> bool {
+        let bytes = self.to_client.iter().map(|next| next.text.len());
+        self.to_client.len() < MAX_WAITING && bytes.sum::<usize>() < MAX_WAITING_BYTES
+    }
+
+    fn has_room_for_server(&self) -> bool {
+        let bytes = self.to_server.iter().map(|next| next.message.text().len());
+        self.to_server.len() < MAX_WAITING && bytes.sum::<usize>() < MAX_WAITING_BYTES
     }
 
     /// Whether no request of the client is open and nothing waits to be sent.
@@ -277,4 +287,57 @@ impl Session {
 fn sooner(at: Option<Instant>, wait: Duration) -> Instant {
     let end = Instant::now() + wait;
     at.map_or(end, |at| at.min(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use atlasent::testing::MockAuthority;
+    use tokio::sync::{mpsc, oneshot};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::guard::message::Message;
+    use crate::guard::pins::Pins;
+    use crate::{Gate, Mapping};
+
+    #[tokio::test(start_paused = true)]
+    async fn large_messages_for_a_client_that_reads_nothing_are_not_read_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let pins = Pins::open(folder.path(), "fake").unwrap();
+        let mapping = Mapping::standard("fake").unwrap();
+        let gate = Gate::builder(Arc::new(MockAuthority::new()), mapping).build();
+        let session = Session::new(Arc::new(Guard::new(gate, pins)));
+        let (to_client, _outgoing) = mpsc::channel(1);
+        let (_client, from_client) = mpsc::channel(1);
+        let (to_server, _taken) = mpsc::channel(1);
+        let (server, from_server) = mpsc::channel(1);
+        let (_stay, end) = oneshot::channel();
+        let client = ClientLink {
+            sender: to_client,
+            receiver: from_client,
+            end,
+        };
+        let link = ServerLink {
+            sender: to_server,
+            receiver: from_server,
+        };
+        let running = tokio::spawn(session.run(client, link));
+        let padding = "x".repeat(MAX_MESSAGE_BYTES / 2);
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"data":"{padding}"}}}}"#
+        );
+        let message = Message::parse(&text).unwrap();
+        let mut taken = 0;
+        while let Ok(room) = timeout(Duration::from_secs(1), server.reserve()).await {
+            let message = message.clone();
+            room.unwrap().send(FromServer::Message {
+                message,
+                during: None,
+            });
+            taken += 1;
+        }
+        // Those that wait in the session, and one in each channel.
+        assert!((4..=7).contains(&taken), "{taken}");
+        running.abort();
+    }
 }

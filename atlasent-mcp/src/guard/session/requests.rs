@@ -122,8 +122,13 @@ impl Requests {
         let open = std::mem::take(&mut self.open);
         open.into_iter()
             .map(|(id, open)| {
-                if let Stage::Asking(task) | Stage::Finishing(task) = open.stage {
-                    task.abort();
+                match open.stage {
+                    Stage::Asking(task) | Stage::Finishing(task) => task.abort(),
+                    // What the connection did not begin to send is withdrawn.
+                    Stage::Running { handover, .. } => {
+                        handover.decide();
+                    }
+                    Stage::WaitingForTools => {}
                 }
                 id
             })
@@ -188,5 +193,31 @@ impl Asked {
             }
             AskedStage::Running(_) => Some(true),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Operation;
+
+    #[test]
+    fn a_request_that_is_closed_is_withdrawn_from_the_connection() {
+        let handover = Handover::default();
+        let ping = Operation::parse("ping", None).unwrap();
+        let stage = Stage::Running {
+            clearance: Box::new(Clearance::open(&ping)),
+            caller: Caller::configured("ann").unwrap(),
+            handover: handover.clone(),
+        };
+        let open = Open {
+            method: "ping".into(),
+            progress_token: None,
+            stage,
+        };
+        let mut requests = Requests::new(1);
+        requests.insert(RequestId::Number(1), open);
+        assert_eq!(requests.drain(), [RequestId::Number(1)]);
+        assert!(!handover.decide(), "the connection can still send it");
     }
 }
