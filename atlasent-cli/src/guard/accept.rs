@@ -23,9 +23,10 @@ use crate::runtime;
     after_help = "\
 Examples:
   atlasent guard accept --name files --policies policies
-  atlasent guard accept --name files --policies policies --agent alice write_file
+  atlasent guard accept --name files --policies policies --agent alice write_file --sha256 4f2a…
 
-Without a tool, the changes are shown, and the exit code is 1 if there are any. Accepting is an action like any other:
+Without a tool, the changes are shown, and the exit code is 1 if there are any. With --sha256, the change that was shown
+is accepted, and no other one that the server made since. Accepting is an action like any other:
 `mcp.NAME:accept` on the tool, with the digests of both definitions, by the person of `--agent`. The policies have to
 allow it, and the audit trail records it. While a guard with `--approvals` runs, set `--url` to its address."
 )]
@@ -33,6 +34,10 @@ pub(super) struct Accept {
     /// The tools whose new definitions are accepted
     #[arg(value_name = "TOOL")]
     tools: Vec<String>,
+
+    /// The digest of the new definition, as it was shown; another one is not accepted
+    #[arg(long, value_name = "DIGEST", requires = "tools")]
+    sha256: Option<String>,
 
     #[command(flatten)]
     pub(super) common: CommonArgs,
@@ -61,6 +66,17 @@ pub(super) fn run(arguments: &Accept, settings: &Settings, data: &Path) -> Resul
             ))
         })?);
     }
+    if let Some(shown) = &arguments.sha256 {
+        let [(name, pin)] = accepted.as_slice() else {
+            return Err(Failure::misuse(
+                "`--sha256` is the digest of one tool: accept the tools one by one",
+            ));
+        };
+        let is_shown = (pin.changed.as_ref()).is_some_and(|change| change.sha256 == *shown);
+        if !is_shown {
+            return Err(changed_again(name));
+        }
+    }
     runtime::run(async {
         let authority = GuardAuthority::open(&settings.authority, data).await?;
         let mut text = String::new();
@@ -79,16 +95,20 @@ pub(super) fn run(arguments: &Accept, settings: &Settings, data: &Path) -> Resul
                 .map_err(Failure::refused)?
                 .map_err(Failure::misuse)?;
             if !done {
-                return Err(Failure::refused(format!(
-                    "the server changed the tool `{}` again: look at the new change first",
-                    escaped(name)
-                )));
+                return Err(changed_again(name));
             }
             let _ = writeln!(text, "accepted {} {}", escaped(name), change.sha256);
         }
         authority.close().await?;
         Ok(Output::new(text))
     })
+}
+
+fn changed_again(tool: &str) -> Failure {
+    Failure::refused(format!(
+        "the server changed the tool `{}` again: look at the new change first",
+        escaped(tool)
+    ))
 }
 
 /// Returns the action of accepting a change.
@@ -105,7 +125,13 @@ fn report(changed: &[(String, PinnedTool)]) -> String {
     let mut text = String::new();
     for (name, pin) in changed {
         let Some(change) = &pin.changed else { continue };
-        let _ = writeln!(text, "{} changed, seen {}", escaped(name), change.seen);
+        let _ = writeln!(
+            text,
+            "{} changed, seen {}, sha256 {}",
+            escaped(name),
+            change.seen,
+            change.sha256
+        );
         let (old, new) = (members(&pin.definition), members(&change.definition));
         let names: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
         for member in names {

@@ -43,14 +43,27 @@ fn a_change_is_shown_and_accepted_by_whom_the_policies_allow() {
         "{stdout}"
     );
 
+    let digest = stdout.split("sha256 ").nth(1).unwrap();
+    let digest = digest.lines().next().unwrap();
+
+    // The server may have changed the tool once more since it was shown.
+    let other = "0".repeat(64);
+    let (code, _, stderr) = accept(&["--agent", "ann", "write", "--sha256", &other]);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(
+        stderr.contains("changed the tool `write` again"),
+        "{stderr}"
+    );
+    assert_eq!(session(), "TOOL_CHANGED");
+
     let (code, _, stderr) = accept(&["--agent", "eve", "write"]);
     assert_eq!(code, 1, "{stderr}");
     assert_eq!(session(), "TOOL_CHANGED");
     let (code, _, stderr) = accept(&["write"]);
     assert_eq!(code, 2, "{stderr}");
-    let (code, stdout, stderr) = accept(&["--agent", "ann", "write"]);
+    let (code, accepted, stderr) = accept(&["--agent", "ann", "write", "--sha256", digest]);
     assert_eq!(code, 0, "{stderr}");
-    assert!(stdout.starts_with("accepted write "), "{stdout}");
+    assert!(accepted.starts_with("accepted write "), "{accepted}");
     assert_eq!(session(), json!(null));
     let (code, _, _) = accept(&["--agent", "ann", "write"]);
     assert_eq!(code, 1);
