@@ -9,10 +9,16 @@
 //! name. It also pins one version of `cedar-policy-core` exactly (0.7.0: 4.14.0), which would stand
 //! beside the version of the authority's own engine.
 
+use std::cell::Cell;
+
 use serde_json::{Map, Number, Value, json};
 
 /// How deep schemas may nest, references included. A schema that contains itself ends there.
 const MAX_DEPTH: usize = 16;
+
+/// The most schemas that one argument is read from. References let a short schema stand for a type
+/// of any size.
+const MAX_STEPS: usize = 10_000;
 
 /// The type of an argument.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,9 +58,12 @@ struct Typed {
 
 /// Returns the arguments that a tool's input schema declares, and those that have no type.
 pub(super) fn arguments(schema: &Map<String, Value>) -> (Vec<Attribute>, Vec<Untyped>) {
-    let reader = Reader { root: schema };
     let (mut typed, mut untyped) = (Vec::new(), Vec::new());
     for (name, is_required, property) in members(schema) {
+        let reader = Reader {
+            root: schema,
+            steps: Cell::new(0),
+        };
         match reader.value(property, 1) {
             Ok(read) => typed.push(read.attribute(name, is_required)),
             Err(why) => untyped.push(Untyped {
@@ -118,9 +127,11 @@ pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.escape_debug())
 }
 
-/// Reads the schemas of one tool.
+/// Reads the schemas of one argument.
 struct Reader<'s> {
+    /// The schema of the tool.
     root: &'s Map<String, Value>,
+    steps: Cell<usize>,
 }
 
 impl Reader<'_> {
@@ -133,6 +144,10 @@ impl Reader<'_> {
     fn typed(&self, schema: &Value, depth: usize) -> Result<Typed, &'static str> {
         if depth > MAX_DEPTH {
             return Err("its schema contains itself, or nests too deep");
+        }
+        self.steps.set(self.steps.get() + 1);
+        if self.steps.get() > MAX_STEPS {
+            return Err("its schema has too many parts");
         }
         let Value::Object(schema) = schema else {
             return Err("its schema allows any value");
@@ -350,6 +365,25 @@ mod tests {
         for line in expected {
             assert!(typed.iter().any(|one| one == line), "{line} {typed:?}");
         }
+    }
+
+    #[test]
+    fn a_short_schema_of_a_huge_type_is_given_up_soon() {
+        let mut parts = Map::new();
+        for level in 0..6 {
+            let next = json!({"$ref": format!("#/$defs/{}", level + 1)});
+            let fields = (0..50).map(|field| (format!("f{field}"), next.clone()));
+            let fields: Map<String, Value> = fields.collect();
+            let part = json!({"type": "object", "properties": fields});
+            parts.insert(level.to_string(), part);
+        }
+        parts.insert("6".to_owned(), json!({"type": "string"}));
+        let (typed, untyped) = read(json!({
+            "properties": {"huge": {"$ref": "#/$defs/0"}, "path": {"type": "string"}},
+            "$defs": parts,
+        }));
+        assert_eq!(typed, [r#""path"?: String"#]);
+        assert_eq!(untyped, ["huge: its schema has too many parts"]);
     }
 
     #[test]

@@ -247,7 +247,7 @@ impl Session {
             tracing::error!(%error, "the tools of the server cannot be used");
             return self.refuse(
                 loading.waiting,
-                "the guard cannot use the tools of the server",
+                "the guard cannot use the tools of the server: its log says why",
             );
         }
         self.tools.state = State::Known;
