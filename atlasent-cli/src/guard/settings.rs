@@ -37,6 +37,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atlasent_authority::duration::parse_duration;
+use atlasent_mcp::guard::http::is_origin;
 use atlasent_mcp::guard::limits::Limits;
 use atlasent_mcp::mapping::is_scope;
 use atlasent_mcp::schema::Requirement;
@@ -47,6 +48,7 @@ use super::server::{ServerChoice, ServerTable};
 use super::{CommonArgs, SideArgs};
 use crate::exit::Failure;
 use crate::files::explain_toml;
+use crate::output::escaped;
 use crate::serve::values::listen_address;
 
 /// How long a held call waits for people, unless the settings say otherwise.
@@ -57,6 +59,10 @@ const NO_NAME: &str = "the server has no name: set `--name`, which is part of ac
 
 /// What is wrong with a text that is no scope.
 const NO_SCOPE: &str = "a scope is one word of printable ASCII, such as `docs:read`";
+
+/// What is wrong with a text that is no origin.
+const NO_ORIGIN: &str = "is no origin: write the scheme, the host and a port that is not the default, such as \
+                         `https://app.example`, without a slash at the end";
 
 /// The settings of a guard.
 #[derive(Debug)]
@@ -239,6 +245,13 @@ impl Settings {
         let mut scopes = listen.iter().flat_map(|listen| &listen.scopes);
         if !scopes.all(|scope| is_scope(scope)) {
             return Err(misuse(format!("`listen.scopes`: {NO_SCOPE}")));
+        }
+        let mut origins = listen.iter().flat_map(|listen| &listen.origins);
+        if let Some(text) = origins.find(|text| !is_origin(text)) {
+            return Err(misuse(format!(
+                "`listen.origins`: `{}` {NO_ORIGIN}",
+                escaped(text)
+            )));
         }
         let limits = file.limits.limits();
         let limits = limits.map_err(|why| misuse(format!("`[limits]`: {why}")))?;

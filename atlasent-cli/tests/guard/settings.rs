@@ -65,6 +65,10 @@ fn an_error_of_the_settings_names_the_file_the_line_and_the_key() {
             &["`listen.scopes`"],
         ),
         (
+            "name = \"a\"\npolicies = \"p\"\n[listen]\naddress = \"127.0.0.1:0\"\norigins = [\"https://a.example/\"]",
+            &["`listen.origins`", "`https://a.example/`"],
+        ),
+        (
             "name = \"a\"\npolicies = \"p\"\n[server]\nurl = \"https://x\"\nbearer = \"hunter2\"",
             &["line 5"],
         ),

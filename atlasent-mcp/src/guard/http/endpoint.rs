@@ -76,7 +76,8 @@ pub struct EndpointSettings {
     /// How the callers are known.
     pub authentication: Authentication,
     /// The origins of web pages that may call, such as `https://app.example`. A request with
-    /// another `Origin` is refused.
+    /// another `Origin` is refused, so that a text which is no [origin](super::is_origin) allows
+    /// nothing.
     pub origins: Vec<String>,
 }
 

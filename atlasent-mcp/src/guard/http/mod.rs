@@ -14,6 +14,7 @@ mod sse;
 mod upstream;
 
 pub use authentication::{Authentication, ProtectedResource};
+pub use cors::is_origin;
 pub use endpoint::{Endpoint, EndpointSettings, Stop};
 pub(crate) use headers::{FIRST_WITHOUT_SESSIONS, META_VERSION};
 pub use upstream::{HttpUpstream, UpstreamError};
