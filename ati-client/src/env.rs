@@ -138,7 +138,11 @@ impl EnvVars<'_> {
         let keys = if path.is_dir() {
             directory(&path)
         } else {
-            key_file::read(&path, file).map(|key| vec![key])
+            let key = key_file::read(&path, file).map_err(|cause| match cause {
+                Error::UnreadableKey { .. } if may_be_key(&path) => NOT_A_PATH,
+                cause => cause,
+            });
+            key.map(|key| vec![key])
         };
         keys.map_err(|cause| invalid_variable(variable, cause))
     }
@@ -149,6 +153,22 @@ impl EnvVars<'_> {
             .transpose()
             .map_err(|_| invalid_variable(variable, Error::NotText))
     }
+}
+
+/// The error for a variable that names no readable file, and whose value an error must not show.
+const NOT_A_PATH: Error = Error::BadKey {
+    reason: "the value must be the path of a readable file; it is not shown here, because it may be a key",
+};
+
+/// Whether the value of a path variable may be a key by mistake: a secret in hex, base64 or PEM.
+///
+/// A value is taken for a path only if it is absolute or has a file extension, since hex and base64
+/// have no `.`, and if it is one line without a PEM label.
+fn may_be_key(value: &Path) -> bool {
+    let text = value.to_string_lossy();
+    let is_pem = text.contains("-----BEGIN") || text.contains(char::is_control);
+    let is_path = value.is_absolute() || value.extension().is_some();
+    is_pem || !is_path
 }
 
 /// Gives the private key the id of its public key, which is the id that verifiers know.

@@ -322,6 +322,60 @@ fn an_unreadable_file_is_named() {
     );
 }
 
+#[test]
+fn a_key_in_place_of_its_path_is_not_shown() {
+    let pem = std::fs::read_to_string(pem("p256.pkcs8.pem")).unwrap();
+    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let unwrapped = pem.replace('\n', "\\n");
+    let under_comment = format!("# key.pem\n{pem}");
+    let both = format!("{HEX},{OLD}");
+    for value in [
+        HEX,
+        &HEX.to_uppercase(),
+        &both,
+        &pem,
+        &unwrapped,
+        &under_comment,
+        &base64,
+        &base64.replace('/', "_"),
+    ] {
+        for variable in [PRIVATE_KEY, PUBLIC_KEY] {
+            let refusals = [
+                signing(&[(variable, value)]).map(drop),
+                verifying(&[(variable, value)]).map(drop),
+            ];
+            for refusal in refusals {
+                let refusal = refusal.unwrap_err();
+                assert_eq!(refusal, invalid_variable(variable, NOT_A_PATH));
+                let shown = format!("{refusal} {refusal:?}");
+                for piece in value.as_bytes().chunks(8) {
+                    let piece = std::str::from_utf8(piece).unwrap();
+                    assert!(!shown.contains(piece) || piece.len() < 8, "{shown}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_path_that_cannot_be_read_is_shown() {
+    for path in [
+        "/nowhere/key",
+        "nowhere.pem",
+        "no/where.key",
+        "./nowhere.pem",
+    ] {
+        for refusal in [
+            signing(&[(PRIVATE_KEY, path)]).map(drop),
+            verifying(&[(PRIVATE_KEY, path)]).map(drop),
+            verifying(&[(PUBLIC_KEY, path)]).map(drop),
+        ] {
+            let shown = refusal.unwrap_err().to_string();
+            assert!(shown.contains(&format!("`{path}`")), "{shown}");
+        }
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_value_that_is_no_text_is_an_error() {

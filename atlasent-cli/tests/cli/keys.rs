@@ -142,6 +142,21 @@ fn a_file_that_cannot_be_used_is_an_error_even_beside_a_good_secret() {
 }
 
 #[test]
+fn a_key_in_place_of_its_path_is_not_repeated() {
+    let pem = fs::read_to_string(key("test-p256.pkcs8.pem")).unwrap();
+    for value in [SECRET, &pem] {
+        for variable in [PRIVATE, PUBLIC] {
+            for run in commands_with_keys() {
+                let line = run.env(variable, value).misuse();
+                assert!(line.contains(&format!("`{variable}`")), "{line}");
+                assert!(!line.contains(&SECRET[..8]), "{line}");
+                assert!(!line.contains("BEGIN"), "{line}");
+            }
+        }
+    }
+}
+
+#[test]
 fn keys_that_do_not_belong_together_are_an_error() {
     issue()
         .env(PRIVATE, key("test-p256.pkcs8.pem"))
