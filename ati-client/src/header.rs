@@ -1,12 +1,12 @@
 //! The header of a token (RFC 7515 §4): how it is signed, and with which key.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use serde::de::{Deserializer, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use crate::{Algorithm, Error, json};
+use crate::json::{self, Object};
+use crate::{Algorithm, Error};
 
 /// The parameters of a header that this crate acts on.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,6 +29,10 @@ pub(crate) fn read(json: &[u8]) -> Result<Header, Error> {
         return malformed(
             "its header requires an extension (`crit`), and no extension is supported",
         );
+    }
+    if header.b64 == Some(false) {
+        // RFC 7797 §7: the payload of a JWT is always encoded.
+        return malformed("its header says that the payload is not base64url (`b64`)");
     }
     if !header.typ.is_none_or(|typ| is_jwt(&typ)) {
         return malformed("its header's `typ` is not `JWT` or `at+jwt`");
@@ -74,9 +78,10 @@ fn is_jwt(typ: &str) -> bool {
         .any(|known| subtype.eq_ignore_ascii_case(known))
 }
 
-/// The parameters of a header, each with the type that RFC 7515 §4.1 gives it.
+/// The parameters of a header, each with the type that its RFC gives it: RFC 7515 §4.1, RFC 7516
+/// §4.1 (`enc`, `zip`), RFC 7797 §3 (`b64`) and RFC 8555 §6 (`url`, `nonce`).
 ///
-/// A header with a parameter of another type is refused. The values below `crit` are otherwise
+/// A header with a parameter of another type is refused. The values below `b64` are otherwise
 /// ignored: keys come from the configuration, never from the token.
 #[derive(Deserialize)]
 struct HeaderParameters {
@@ -87,12 +92,14 @@ struct HeaderParameters {
     kid: Option<String>,
     #[serde(default, deserialize_with = "not_null")]
     crit: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "not_null")]
+    b64: Option<bool>,
     #[serde(default, deserialize_with = "not_null", rename = "cty")]
     _cty: Option<String>,
     #[serde(default, deserialize_with = "not_null", rename = "jku")]
     _jku: Option<String>,
     #[serde(default, deserialize_with = "not_null", rename = "jwk")]
-    _jwk: Option<HashMap<String, IgnoredAny>>,
+    _jwk: Option<Object<Jwk>>,
     #[serde(default, deserialize_with = "not_null", rename = "x5u")]
     _x5u: Option<String>,
     #[serde(default, deserialize_with = "not_null", rename = "x5c")]
@@ -101,6 +108,21 @@ struct HeaderParameters {
     _x5t: Option<String>,
     #[serde(default, deserialize_with = "not_null", rename = "x5t#S256")]
     _x5t_s256: Option<String>,
+    #[serde(default, deserialize_with = "not_null", rename = "enc")]
+    _enc: Option<String>,
+    #[serde(default, deserialize_with = "not_null", rename = "zip")]
+    _zip: Option<String>,
+    #[serde(default, deserialize_with = "not_null", rename = "url")]
+    _url: Option<String>,
+    #[serde(default, deserialize_with = "not_null", rename = "nonce")]
+    _nonce: Option<String>,
+}
+
+/// A key in a header. Its type is the only member that every key has (RFC 7517 §4.1).
+#[derive(Deserialize)]
+struct Jwk {
+    #[serde(rename = "kty")]
+    _kty: String,
 }
 
 /// Reads a parameter that is present. A plain `Option` would accept `null` for a missing one.

@@ -72,6 +72,29 @@ fn what_is_critical_and_not_understood_is_refused() {
     }
 }
 
+#[test]
+fn a_payload_that_claims_not_to_be_encoded_is_refused() {
+    let with = |b64: &str| {
+        forge(
+            format!(r#"{{"alg":"HS256","b64":{b64}}}"#),
+            good().to_string(),
+        )
+    };
+    for b64 in [
+        "false",
+        "null",
+        "0",
+        "1",
+        "\"false\"",
+        "\"true\"",
+        "[]",
+        "{}",
+    ] {
+        assert!(is_malformed(&with(b64)), "{b64}");
+    }
+    assert!(verify(&with("true")).is_ok());
+}
+
 /// Signs a token whose header has this `typ`, given in JSON.
 fn typed(typ: &str) -> String {
     let header = format!(r#"{{"alg":"HS256","typ":{typ}}}"#);
@@ -148,7 +171,9 @@ fn a_key_is_named_by_a_string() {
 #[test]
 fn a_registered_member_is_of_its_type_though_nothing_follows_from_it() {
     let wrong = ["null", "1", "true", "{}", "[]", "[1]"];
-    for name in ["cty", "jku", "x5u", "x5t", "x5t#S256"] {
+    for name in [
+        "cty", "jku", "x5u", "x5t", "x5t#S256", "enc", "zip", "url", "nonce",
+    ] {
         for value in wrong {
             let header = format!(r#"{{"alg":"HS256","{name}":{value}}}"#);
             let token = forge(header, good().to_string());
@@ -164,6 +189,9 @@ fn a_registered_member_is_of_its_type_though_nothing_follows_from_it() {
         ("jwk", r#"{"kty":"oct","k":""}"#, true),
         ("jwk", r#"{"kty":"oct","kty":"oct"}"#, false),
         ("jwk", r#"["oct"]"#, false),
+        ("jwk", r#"{}"#, false),
+        ("jwk", r#"{"k":""}"#, false),
+        ("jwk", r#"{"kty":1}"#, false),
         ("jwk", "null", false),
     ] {
         let header = format!(r#"{{"alg":"HS256","{name}":{value}}}"#);

@@ -162,7 +162,8 @@ fn headers() -> impl Strategy<Value = Map<String, Value>> {
     changed(
         header,
         vec![
-            "alg", "typ", "kid", "crit", "cty", "jku", "x5u", "x5c", "x5t", "x5t#S256", "x",
+            "alg", "typ", "kid", "crit", "b64", "cty", "jku", "jwk", "x5u", "x5c", "x5t",
+            "x5t#S256", "enc", "zip", "url", "nonce", "x",
         ],
     )
 }
