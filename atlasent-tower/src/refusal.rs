@@ -37,7 +37,7 @@ pub enum Refusal {
     #[error("the caller is not authenticated: {0}")]
     Unauthenticated(#[from] Unauthenticated),
     /// The token of the agent does not grant a required scope.
-    #[error("the agent's token does not grant the scope `{scope}`")]
+    #[error("the agent's token does not grant the scope `{}`", Escaped::new(scope))]
     MissingScope {
         /// The scope.
         scope: String,
@@ -139,6 +139,9 @@ pub enum Unauthenticated {
     /// The token is valid, but its `sub` is not a valid name of an agent.
     #[error("the token's `sub` is not a valid agent: {}", Escaped::new(.0))]
     BadSubject(String),
+    /// The token is valid, but an actor in its `act` is not a valid name of an agent.
+    #[error("an actor in the token's `act` is not a valid agent: {}", Escaped::new(.0))]
+    BadActor(String),
     /// The agent is missing or invalid where it is read from, such as a trusted header.
     #[error("{}", Escaped::new(.0))]
     NoAgent(String),
@@ -327,6 +330,9 @@ impl From<AtiError> for Refusal {
             | AtiError::WrongIssuer
             | AtiError::MissingClaim { .. }
             | AtiError::WrongType { .. }
+            | AtiError::MoreThanParent { .. }
+            | AtiError::BadDelegation { .. }
+            | AtiError::TooManyActors
             | AtiError::Replayed
             | AtiError::BadRate { .. } => Unauthenticated::BadToken(error).into(),
             // The other errors are about keys and settings of the service.

@@ -8,6 +8,7 @@ use atlasent::{Authority, AuthorityExt};
 use http::request::Parts;
 
 use super::slot;
+use crate::target::check_actors;
 use crate::{PermitRequest, Refusal, Target, check_request_path, preferred_wait};
 
 /// Obtains a permit for the action that `target` reads from the request, as a
@@ -61,6 +62,7 @@ where
         claims.filter(|claims| claims.actors().len() > 0 && claims.sub() == agent.as_str());
     let mut ask = authority.ask(agent, action);
     if let Some(claims) = claims {
+        check_actors(claims)?;
         ask = ask.claims(claims);
     }
     if let Some(options) = options {

@@ -57,11 +57,22 @@ pub fn claims(request: &Parts) -> Result<&Claims, Refusal> {
 ///
 /// # Errors
 ///
-/// Returns the errors of [`claims`], and [`Refusal::Unauthenticated`] if the `sub` of the token is
-/// not a valid name of an agent.
+/// Returns the errors of [`claims`], and [`Refusal::Unauthenticated`] if the `sub` of the token, or
+/// an actor in its `act`, is not a valid name of an agent.
 pub fn subject(request: &Parts) -> Result<Agent, Refusal> {
-    let agent = claims(request)?.sub().to_agent();
-    Ok(agent.map_err(|error| Unauthenticated::BadSubject(error.to_string()))?)
+    let claims = claims(request)?;
+    let agent = claims.sub().to_agent();
+    let agent = agent.map_err(|error| Unauthenticated::BadSubject(error.to_string()))?;
+    check_actors(claims)?;
+    Ok(agent)
+}
+
+/// Fails if an actor of a delegated token is not a valid name of an agent.
+pub(crate) fn check_actors(claims: &Claims) -> Result<(), Refusal> {
+    for actor in claims.actors() {
+        Agent::new(actor).map_err(|error| Unauthenticated::BadActor(error.to_string()))?;
+    }
+    Ok(())
 }
 
 fn agent_from_header(request: &Parts, name: &HeaderName) -> Result<Agent, Refusal> {

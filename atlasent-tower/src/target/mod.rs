@@ -10,6 +10,7 @@ use atlasent::wire::RequestOptions;
 use atlasent::{Action, Agent, Error, ToAgent};
 use http::request::Parts;
 
+pub(crate) use agent::check_actors;
 pub use agent::{claims, subject};
 pub use builder::RequestTarget;
 

@@ -26,10 +26,21 @@ async fn by_extractor(Authorized(_): Authorized<Query<Deploy>>) -> &'static str 
     "ran"
 }
 
-/// Returns the actors that the authority heard of, from one request with the token of these claims.
-async fn heard(router: ProtectedRouter<SharedAuthority>, claims: &Claims) -> Vec<String> {
-    let authority = Arc::new(MockAuthority::new().allow(ACTION));
-    let state = SharedAuthority::new(Arc::clone(&authority));
+fn guarded() -> ProtectedRouter<SharedAuthority> {
+    ProtectedRouter::new().route("/", post(Access::action(ACTION), by_guard))
+}
+
+fn extracting() -> ProtectedRouter<SharedAuthority> {
+    ProtectedRouter::new().route("/", post(by_signature(), by_extractor))
+}
+
+/// Sends one request with the token of these claims, and returns the status of the response.
+async fn status(
+    router: ProtectedRouter<SharedAuthority>,
+    claims: &Claims,
+    authority: &Arc<MockAuthority>,
+) -> StatusCode {
+    let state = SharedAuthority::new(Arc::clone(authority));
     let app = router.authenticate(ati()).with_state(state);
     let app = app.into_make_service().oneshot(()).await.unwrap();
     let token = issue(claims, &key()).unwrap();
@@ -39,7 +50,13 @@ async fn heard(router: ProtectedRouter<SharedAuthority>, claims: &Claims) -> Vec
         .oneshot(request.body(Body::empty()).unwrap())
         .await
         .unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
+    answer.status()
+}
+
+/// Returns the actors that the authority heard of, from one request with the token of these claims.
+async fn heard(router: ProtectedRouter<SharedAuthority>, claims: &Claims) -> Vec<String> {
+    let authority = Arc::new(MockAuthority::new().allow(ACTION));
+    assert_eq!(status(router, claims, &authority).await, StatusCode::OK);
     let calls = authority.calls();
     let Some(Call::Evaluate(asked)) = calls.first() else {
         panic!("the authority was not asked: {calls:?}");
@@ -59,9 +76,25 @@ async fn guards_and_extractors_tell_who_acts() {
         (&crawler, &["crawler", "helper"]),
     ];
     for (claims, actors) in expected {
-        let guarded = ProtectedRouter::new().route("/", post(Access::action(ACTION), by_guard));
-        assert_eq!(heard(guarded, claims).await, actors);
-        let extracting = ProtectedRouter::new().route("/", post(by_signature(), by_extractor));
-        assert_eq!(heard(extracting, claims).await, actors);
+        assert_eq!(heard(guarded(), claims).await, actors);
+        assert_eq!(heard(extracting(), claims).await, actors);
+    }
+}
+
+#[tokio::test]
+async fn an_actor_that_names_no_agent_is_a_401_and_asks_nobody() {
+    let agent = Claims::builder(AGENT).scope("*").build().unwrap();
+    let unnamed = delegate(&agent, "x".repeat(257))
+        .scope("*")
+        .build()
+        .unwrap();
+    let helper = delegate(&unnamed, "helper").scope("*").build().unwrap();
+    for claims in [unnamed, helper] {
+        for router in [guarded(), extracting()] {
+            let authority = Arc::new(MockAuthority::new().allow(ACTION));
+            let status = status(router, &claims, &authority).await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED);
+            assert!(authority.calls().is_empty());
+        }
     }
 }

@@ -100,6 +100,16 @@ fn a_scope_that_a_quoted_string_cannot_hold_does_not_end_it() {
 }
 
 #[test]
+fn a_scope_that_turns_a_line_around_is_escaped() {
+    let answer = through(
+        &scope_from_header(),
+        agent().scope("help"),
+        Some("tool:a\u{202e}b\u{9b}c"),
+    );
+    answer.expect_refusal(403, r"`tool:a\u{202e}b\u{9b}c`", "escaped");
+}
+
+#[test]
 fn an_invalid_scope_is_the_callers_mistake_where_the_caller_names_it() {
     for scope in ["", "tool:a tool:b", "tool:a\ttool:b", "tool:a\u{2003}b"] {
         // Even for a token that grants all scopes.

@@ -52,6 +52,22 @@ fn tampered(part: usize) -> String {
     parts.join(".")
 }
 
+/// Returns a token for every scope, delegated from one with the scopes of `parent`, with these
+/// actors.
+fn delegated(parent: &str, actors: &[&str]) -> String {
+    let mut claims = raw_claims();
+    claims["delegation"] = json!([{"aud": [claims["aud"]], "exp": claims["exp"], "scope": parent}]);
+    let nested = |earlier: Value, actor: &&str| match earlier {
+        Value::Null => json!({"sub": actor}),
+        earlier => json!({"sub": actor, "act": earlier}),
+    };
+    let act = actors.iter().fold(Value::Null, nested);
+    if !act.is_null() {
+        claims["act"] = act;
+    }
+    raw_token(&hs256(), &claims)
+}
+
 /// Returns invalid tokens, with a part of the detail that the caller gets.
 fn bad_tokens() -> Vec<(&'static str, String, &'static str)> {
     let with = |claim: &str, value: Value| raw_token(&hs256(), &changed(claim, value));
@@ -112,6 +128,26 @@ fn bad_tokens() -> Vec<(&'static str, String, &'static str)> {
             "`ati` without a version",
             with("ati", json!({"rate": {}})),
             "`ati`",
+        ),
+        (
+            "more scopes than its parent",
+            delegated("help", &["helper"]),
+            "more than its parent",
+        ),
+        (
+            "a chain without an actor",
+            delegated("*", &[]),
+            "`delegation` is invalid",
+        ),
+        (
+            "too many actors",
+            delegated("*", &["helper"; 9]),
+            "at most 8 actors",
+        ),
+        (
+            "an actor without a name",
+            with("act", json!({"sub": ""})),
+            "`act`",
         ),
         ("two parts", "a.b".into(), "malformed"),
         ("four parts", format!("{}.a", any_token()), "malformed"),

@@ -6,7 +6,7 @@ use atlasent_tests::cases::{ACTION, AGENT};
 use atlasent_tower::{Refusal, RequestTarget, claims, subject};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Request};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{ask, ask_with_token, expect_refusal};
 use crate::agents::{any_token, bearing, hs256, raw_claims, raw_token, request};
@@ -151,6 +151,35 @@ fn a_subject_that_names_no_agent_is_a_401() {
         assert_eq!(answer.status, 200, "{sub}");
         assert_eq!(heard.unwrap().actor_id.as_str(), sub);
     }
+}
+
+#[test]
+fn an_actor_that_names_no_agent_is_a_401_whatever_names_the_agent() {
+    let acting = |act: &Value| {
+        let mut claims = raw_claims();
+        claims["act"] = act.clone();
+        bearing(PATH, &raw_token(&hs256(), &claims))
+    };
+    let long = "x".repeat(257);
+    for act in [
+        json!({"sub": long}),
+        json!({"sub": "helper", "act": {"sub": long}}),
+    ] {
+        for target in [
+            by_claims(),
+            by_claims().agent(AGENT),
+            by_claims().agent_from(|_| Ok(AGENT)),
+        ] {
+            let result = ask_with_token(target, acting(&act));
+            expect_refusal(&result, 401, "`act` is not a valid agent", "an actor");
+            expect_refusal(&result, 401, "more than 256", "an actor");
+            let challenge = result.0.header(WWW_AUTHENTICATE);
+            assert_eq!(challenge, Some(r#"Bearer error="invalid_token""#));
+        }
+    }
+    let (answer, heard) = ask_with_token(by_claims(), acting(&json!({"sub": "x".repeat(256)})));
+    assert_eq!(answer.status, 200);
+    assert_eq!(heard.unwrap().actors.len(), 1);
 }
 
 #[test]
