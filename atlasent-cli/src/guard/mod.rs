@@ -12,7 +12,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ati_client::Verifier;
+use ati_client::VerifierBuilder;
 use atlasent_authority::duration::parse_duration;
 use atlasent_authority::server::{ConnectionSettings, serve_router};
 use atlasent_mcp::guard::http::{Authentication, Endpoint, EndpointSettings, ProtectedResource};
@@ -262,11 +262,11 @@ async fn listen_on(
             if !is_web || resource.url.fragment().is_some() {
                 return Err(unusable());
             }
-            let verifier =
-                Verifier::builder(ati_client::VerifyingKey::from_env().map_err(Failure::misuse)?)
-                    .audience(resource.audience())
-                    .build()
-                    .map_err(Failure::misuse)?;
+            let verifier = VerifierBuilder::from_env()
+                .map_err(Failure::misuse)?
+                .audience(resource.audience())
+                .build()
+                .map_err(Failure::misuse)?;
             Authentication::Token { verifier, resource }
         }
         None if address.ip().is_loopback() => Authentication::Configured(caller),

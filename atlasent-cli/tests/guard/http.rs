@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use ati_client::{Claims, SigningKey, issue};
+use ati_client::{Claims, ClaimsBuilder, SigningKey, issue};
 use serde_json::{Value, json};
 
 use super::support::{EVERYTHING, Listening, Stage, atlasent, counting_server, output};
@@ -33,7 +33,11 @@ fn with_tokens(stage: &Stage, url: &str) -> Command {
 
 /// Returns a token of `ann` for every tool.
 pub(crate) fn token(audience: &str) -> String {
-    let claims = Claims::builder("ann").audience(audience);
+    issued(Claims::builder("ann").audience(audience))
+}
+
+/// Issues a token for every tool.
+fn issued(claims: ClaimsBuilder) -> String {
     let claims = claims.scope("tool:fake:*").build().unwrap();
     issue(&claims, &SigningKey::from_hex(SECRET).unwrap()).unwrap()
 }
@@ -56,10 +60,9 @@ fn request(guard: &Listening, head: &str, body: &str) -> (u16, String) {
     (status, body.to_owned())
 }
 
-fn initialize(guard: &Listening, audience: &str) -> u16 {
+fn initialize(guard: &Listening, token: &str) -> u16 {
     let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}});
     let message = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
-    let token = token(audience);
     let head = format!(
         "POST /mcp HTTP/1.1\r\nauthorization: Bearer {token}\r\ncontent-type: application/json"
     );
@@ -84,9 +87,31 @@ fn the_audience_of_tokens_is_the_resource_that_the_metadata_names() {
         assert_eq!(status, 200, "{metadata}");
         let metadata: Value = serde_json::from_str(&metadata).unwrap();
         assert_eq!(metadata["resource"], resource);
-        assert_eq!(initialize(&guard, resource), 200);
-        assert_eq!(initialize(&guard, "https://other.example/"), 401);
+        assert_eq!(initialize(&guard, &token(resource)), 200);
+        let other = token("https://other.example/");
+        assert_eq!(initialize(&guard, &other), 401);
     }
+}
+
+#[test]
+fn the_issuer_of_the_environment_is_required_of_tokens() {
+    const URL: &str = "https://guard.example/mcp";
+    let stage = Stage::new(EVERYTHING);
+    let mut command = with_tokens(&stage, URL);
+    let guard = Listening::start(command.env("ATI_JWT_ISSUER", "ours"));
+    let claims = || Claims::builder("ann").audience(URL);
+    for (claims, status) in [
+        (claims().issuer("ours"), 200),
+        (claims().issuer("theirs"), 401),
+        (claims(), 401),
+        (claims().no_issuer(), 401),
+    ] {
+        assert_eq!(initialize(&guard, &issued(claims)), status);
+    }
+    drop(guard);
+    let (code, _, stderr) = output(command.env("ATI_JWT_ISSUER", ""));
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("`ATI_JWT_ISSUER`"), "{stderr}");
 }
 
 #[test]
