@@ -27,6 +27,7 @@ use uuid::Uuid;
 use crate::claims::{self, NO_SCOPES};
 use crate::claims_set::ClaimsSet;
 use crate::escape::excerpt;
+use crate::json::not_null;
 use crate::registered::{AtiClaim, Rates, RegisteredClaims};
 use crate::{Claims, Error, RateSpec, Scopes, build_scope_string, clock, parse_scopes, scope};
 
@@ -290,7 +291,11 @@ impl Serialize for Actors {
 /// exceed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ParentToken {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     jti: Option<String>,
     aud: Vec<String>,
     exp: u64,

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use serde::de::{Deserializer, IgnoredAny};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::json::{self, Object};
+use crate::json::{self, Object, not_null};
 use crate::{Algorithm, Error};
 
 /// The parameters of a header that this crate acts on.
@@ -123,11 +123,4 @@ struct HeaderParameters {
 struct Jwk {
     #[serde(rename = "kty")]
     _kty: String,
-}
-
-/// Reads a parameter that is present. A plain `Option` would accept `null` for a missing one.
-fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    json: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(json).map(Some)
 }

@@ -45,6 +45,13 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
+/// Reads a member that is present. A plain `Option` would accept `null` for a missing one.
+pub(crate) fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    json: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(json).map(Some)
+}
+
 /// Any value in which no object repeats a member. The value itself is not kept.
 struct UniqueMembers;
 

@@ -84,7 +84,10 @@ impl RegisteredClaims {
             delegation: claims
                 .delegation
                 .optional("delegation", "an array of tokens' grants")?
-                .unwrap_or_default(),
+                .unwrap_or_default()
+                .into_iter()
+                .map(|Object(token)| token)
+                .collect(),
         })
     }
 }
@@ -110,7 +113,7 @@ struct UncheckedClaims {
     job_id: Claim<String>,
     sandbox_id: Claim<String>,
     act: Claim<Value>,
-    delegation: Claim<Vec<ParentToken>>,
+    delegation: Claim<Vec<Object<ParentToken>>>,
 }
 
 /// One claim of a token. An `Option` would accept `null` for a missing claim.

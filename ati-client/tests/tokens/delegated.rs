@@ -237,6 +237,12 @@ fn a_malformed_chain_is_refused() {
         json!({}),
         json!([7]),
         json!([{"aud": [], "exp": 1.5, "scope": ""}]),
+        json!([["1", ["ati-proxy"], NOW + 600, "*", {}]]),
+        json!([{"aud": "ati-proxy", "exp": NOW + 600, "scope": "*"}]),
+        json!([{"aud": ["ati-proxy"], "exp": NOW + 600, "scope": null}]),
+        json!([{"aud": ["ati-proxy"], "exp": NOW + 600, "scope": "*", "jti": null}]),
+        json!([{"aud": ["ati-proxy"], "exp": NOW + 600, "scope": "*", "rate": null}]),
+        json!([{"aud": ["ati-proxy"], "exp": NOW + 600, "scope": "*", "rate": {"*": 1}}]),
     ] {
         let mut claims = good();
         claims["act"] = json!({"sub": "helper"});
