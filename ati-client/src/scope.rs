@@ -129,9 +129,12 @@ fn push_scope(scope: &mut String, prefix: &str, name: &str) -> Result<(), Error>
 
 /// Fails if `scope` is empty or contains white space.
 pub(crate) fn check_scope_text(scope: &str) -> Result<(), Error> {
+    // Python's `str.split` also splits at the four information separators, which Unicode does not
+    // count as white space.
+    let separates = |c: char| c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}');
     let reason = if scope.is_empty() {
         "it is empty"
-    } else if scope.contains(char::is_whitespace) {
+    } else if scope.contains(separates) {
         "it contains white space, which separates scopes"
     } else {
         return Ok(());

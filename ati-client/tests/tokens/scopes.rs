@@ -96,7 +96,14 @@ fn any_granted_pattern_is_enough_and_none_is_not() {
 
 #[test]
 fn an_empty_required_scope_is_a_mistake() {
-    for required in ["", " ", "tool:a tool:b", "tool:a\n", "tool:\u{a0}a"] {
+    for required in [
+        "",
+        " ",
+        "tool:a tool:b",
+        "tool:a\n",
+        "tool:\u{a0}a",
+        "tool:a\u{1f}b",
+    ] {
         assert!(
             matches!(check_scope(required, ["*"]), Err(Error::BadScope { .. })),
             "{required:?}"
@@ -117,7 +124,17 @@ fn a_scope_string_has_tools_then_skills_then_the_rest() {
     );
     let none: [&str; 0] = [];
     assert_eq!(build_scope_string(none, none, none).unwrap(), "");
-    for name in ["", " ", "a b", "a\tb", "\u{2003}"] {
+    // Python splits scopes at each of these, Rust at all but the last four.
+    let separators = "\t\n\u{b}\u{c}\r \u{85}\u{a0}\u{1680}\u{2003}\u{2028}\u{2029}\u{202f}\u{3000}\u{1c}\u{1d}\u{1e}\u{1f}";
+    let separated = separators
+        .chars()
+        .map(|separator| format!("a{separator}tool:b"));
+    for name in ["", " ", "\u{2003}"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(separated)
+    {
+        let name = name.as_str();
         assert!(build_scope_string([name], none, none).is_err(), "{name:?}");
         assert!(build_scope_string(none, [name], none).is_err(), "{name:?}");
         assert!(build_scope_string(none, none, [name]).is_err(), "{name:?}");

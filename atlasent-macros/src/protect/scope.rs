@@ -60,7 +60,9 @@ fn check_scope(required: &Expr) -> syn::Result<()> {
             "the scope is empty: write one, such as \"tool:github:search\"",
         ));
     }
-    if text.contains(char::is_whitespace) {
+    // Python also separates scopes at the four information separators, so `ati-client` refuses them.
+    let separates = |c: char| c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}');
+    if text.contains(separates) {
         return Err(Error::new(
             scope.span(),
             "a scope contains no white space: write one scope, such as \"tool:github:search\"",
@@ -101,6 +103,7 @@ mod tests {
         for (scope, says) in [
             (quote!(""), "empty"),
             (quote!("tool:a tool:b"), "white space"),
+            (quote!("tool:a\u{1f}tool:b"), "white space"),
             (quote!(7), "is a string"),
         ] {
             let errors = errors(quote!(scope = #scope, claims = claims));
