@@ -11,7 +11,7 @@ use crate::claims_set::ClaimsSet;
 use crate::delegation::Actors;
 use crate::escape::excerpt;
 use crate::registered::{AtiClaim, RegisteredClaims};
-use crate::{Error, RateSpec, Scopes, SigningKey, clock, jws, scope};
+use crate::{Error, RateSpec, Scopes, SigningKey, clock, jws, scope, verifier};
 
 /// The default audience: ATI's proxy.
 pub(crate) const AUDIENCE: &str = "ati-proxy";
@@ -44,8 +44,12 @@ pub(crate) const TTL: Duration = Duration::from_secs(3600);
 /// assert!(claims.scopes().grants("tool:github:search")?);
 /// # Ok::<(), ati_client::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claims(Arc<ClaimsSet>);
+#[derive(Clone, Debug)]
+pub struct Claims {
+    set: Arc<ClaimsSet>,
+    /// The leeway of the verifier, in seconds.
+    leeway: u64,
+}
 
 impl Claims {
     /// Starts the claims of a token to be issued to the agent `sub`.
@@ -65,23 +69,63 @@ impl Claims {
         }
     }
 
-    /// Wraps claims that the caller has verified, or has built itself.
-    pub(crate) fn trusted(claims: ClaimsSet) -> Self {
-        Self(Arc::new(claims))
+    /// Wraps claims that a verifier with this leeway, in seconds, has verified.
+    pub(crate) fn verified(claims: ClaimsSet, leeway: u64) -> Self {
+        Self {
+            set: Arc::new(claims),
+            leeway,
+        }
+    }
+
+    /// Writes the payload of a token from claims that a builder has built.
+    pub(crate) fn built(registered: RegisteredClaims) -> Result<Self, Error> {
+        let claims = ClaimsSet::write(registered)?;
+        Ok(Self::verified(claims, verifier::LEEWAY.as_secs()))
     }
 
     /// Returns the scopes that the token grants.
     #[must_use]
     pub fn scopes(&self) -> &Scopes {
-        &self.0.registered().scope
+        &self.set.registered().scope
+    }
+
+    /// Checks at the time `now` that the token is not expired, with the leeway of its verifier. The
+    /// leeway of claims that a program built is one minute.
+    ///
+    /// [`Verifier::verify`](crate::Verifier::verify) includes this check. Repeat it after a wait,
+    /// such as one for approvers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Expired`] if the token has expired, and the leeway has passed.
+    pub fn require_current(&self, now: SystemTime) -> Result<(), Error> {
+        self.require_current_at(clock::unix_seconds(now))
+    }
+
+    pub(crate) fn require_current_at(&self, now: u64) -> Result<(), Error> {
+        if now > self.exp().saturating_add(self.leeway) {
+            return Err(Error::Expired {
+                seconds_ago: now.saturating_sub(self.exp()),
+            });
+        }
+        Ok(())
     }
 }
+
+/// Compares the tokens. The leeway of their verifiers does not count.
+impl PartialEq for Claims {
+    fn eq(&self, other: &Self) -> bool {
+        self.set == other.set
+    }
+}
+
+impl Eq for Claims {}
 
 impl Deref for Claims {
     type Target = ClaimsSet;
 
     fn deref(&self) -> &ClaimsSet {
-        &self.0
+        &self.set
     }
 }
 
@@ -257,7 +301,7 @@ impl ClaimsBuilder {
             act: Actors::default(),
             delegation: Vec::new(),
         };
-        ClaimsSet::write(registered).map(Claims::trusted)
+        Claims::built(registered)
     }
 }
 

@@ -25,7 +25,6 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::claims::{self, NO_SCOPES};
-use crate::claims_set::ClaimsSet;
 use crate::escape::excerpt;
 use crate::json::not_null;
 use crate::registered::{AtiClaim, Rates, RegisteredClaims};
@@ -214,7 +213,7 @@ impl DelegateBuilder {
             delegation,
         };
         check(&registered)?;
-        ClaimsSet::write(registered).map(Claims::trusted)
+        Claims::built(registered)
     }
 }
 

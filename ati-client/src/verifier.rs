@@ -11,7 +11,7 @@ use crate::jws::Compact;
 use crate::{Claims, Error, ReplayGuard, VerifiedCache, VerifyingKey, clock, delegation};
 
 /// The default leeway.
-const LEEWAY: Duration = Duration::from_secs(60);
+pub(crate) const LEEWAY: Duration = Duration::from_secs(60);
 
 /// The maximum leeway of a verifier: 10 minutes. A longer leeway would keep expired tokens alive.
 pub const MAX_LEEWAY: Duration = Duration::from_secs(600);
@@ -158,7 +158,7 @@ impl VerifierConfig {
             return Err(Error::WrongIssuer);
         }
         delegation::check(claims.registered())?;
-        Ok(Claims::trusted(claims))
+        Ok(Claims::verified(claims, self.leeway))
     }
 
     fn check_signature(&self, token: Compact<'_>) -> Result<(), Error> {
@@ -190,11 +190,7 @@ impl VerifierConfig {
     }
 
     fn check_time(&self, claims: &Claims, now: u64) -> Result<(), Error> {
-        if now > claims.exp().saturating_add(self.leeway) {
-            return Err(Error::Expired {
-                seconds_ago: now.saturating_sub(claims.exp()),
-            });
-        }
+        claims.require_current_at(now)?;
         for (claim, from) in [
             ("nbf", claims.registered().nbf),
             ("iat", Some(claims.iat())),

@@ -212,25 +212,24 @@ where
     }
 }
 
-/// Returns the agent of the request, and the claims of a delegated token. This comes before
-/// extraction, so that an anonymous caller does not learn what is wrong with the rest of the
-/// request.
-fn caller(request: &mut Parts) -> Result<(Agent, Option<Claims>), Refused> {
+/// Returns the agent of the request, and the claims of its token. This comes before extraction, so
+/// that an anonymous caller does not learn what is wrong with the rest of the request.
+fn caller(request: &mut Parts) -> Result<(Agent, Claims), Refused> {
     check_request_path(request)?;
-    let delegated = Some(claims(request)?).filter(|claims| claims.actors().len() > 0);
-    Ok((subject(request)?, delegated.cloned()))
+    Ok((subject(request)?, claims(request)?.clone()))
 }
 
 async fn authorize<A: Action, S: HasAuthority>(
-    (agent, delegated): (Agent, Option<Claims>),
+    (agent, claims): (Agent, Claims),
     action: Result<A, Refusal>,
     wait: Option<Duration>,
     state: &S,
 ) -> Result<Permit<A>, Refused> {
     let authority = state.authority();
     let mut ask = authority.ask(agent, action?);
-    if let Some(claims) = &delegated {
-        ask = ask.claims(claims);
+    // Only a delegated token names actors, and only a request that waits can outlive its token.
+    if claims.actors().len() > 0 || wait.is_some() {
+        ask = ask.claims(&claims);
     }
     if let Some(at_most) = wait {
         ask = ask.wait(at_most);

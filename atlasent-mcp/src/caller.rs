@@ -1,18 +1,13 @@
 //! Who asks: [`Caller`].
 
 #[cfg(feature = "ati")]
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 #[cfg(feature = "ati")]
 use ati_client::Claims;
 use atlasent::{Agent, Error, ToAgent};
 
 use crate::refusal::Refusal;
-
-/// How long a token still counts after its expiry, since clocks differ: as long as verifiers allow
-/// by default.
-#[cfg(feature = "ati")]
-const LEEWAY: Duration = Duration::from_secs(60);
 
 /// The agent that sent a message, and the claims of its token.
 ///
@@ -79,7 +74,8 @@ impl Caller {
         }
     }
 
-    /// Refuses a caller whose token has expired since it was verified: more than a minute ago.
+    /// Refuses a caller whose token has expired since it was verified, with the leeway of its
+    /// verifier.
     #[cfg(feature = "ati")]
     pub(crate) fn require_current(&self) -> Result<(), Refusal> {
         self.require_current_at(SystemTime::now())
@@ -90,15 +86,12 @@ impl Caller {
         let Some(claims) = &self.claims else {
             return Ok(());
         };
-        let expires = Duration::from_secs(claims.exp()).saturating_add(LEEWAY);
-        let now = now.duration_since(SystemTime::UNIX_EPOCH);
-        match now.unwrap_or_default() > expires {
-            true => Err(Refusal::deny(
+        claims.require_current(now).map_err(|_| {
+            Refusal::deny(
                 "TOKEN_EXPIRED",
                 "the agent's token has expired: send the call again with a new one",
-            )),
-            false => Ok(()),
-        }
+            )
+        })
     }
 
     #[cfg(not(feature = "ati"))]
@@ -135,6 +128,10 @@ impl Caller {
 #[cfg(test)]
 #[cfg(feature = "ati")]
 mod tests {
+    use std::time::Duration;
+
+    use ati_client::{SigningKey, Verifier, issue};
+
     use super::*;
 
     fn caller(expires_at: u64) -> Caller {
@@ -155,5 +152,23 @@ mod tests {
         assert_eq!(refused.code(), Some("TOKEN_EXPIRED"));
         let configured = Caller::configured("bot").unwrap();
         assert!(configured.require_current_at(at(1 << 40)).is_ok());
+    }
+
+    #[test]
+    fn a_verified_token_counts_for_the_leeway_of_its_verifier() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let key = SigningKey::from_hex(&"5a".repeat(32)).unwrap();
+        let claims = Claims::builder("bot").issued_at(1_000).expires_at(2_000);
+        let token = issue(&claims.build().unwrap(), &key).unwrap();
+        for leeway in [0, 600] {
+            let verifier = Verifier::builder(key.verifying_key())
+                .leeway(Duration::from_secs(leeway))
+                .build()
+                .unwrap();
+            let claims = verifier.verify_at(&token, at(1_500)).unwrap();
+            let caller = Caller::from_claims(claims).unwrap();
+            assert!(caller.require_current_at(at(2_000 + leeway)).is_ok());
+            assert!(caller.require_current_at(at(2_001 + leeway)).is_err());
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! [`protect`](macro@crate::protect) accept: verified claims, or a pointer to them.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ati_client::Claims;
 
@@ -16,6 +17,8 @@ use crate::{Agent, Denied, Error};
 const SCOPE_MISSING: &str = "SCOPE_MISSING";
 /// The code of a refusal because the claims belong to another agent.
 const SCOPE_OF_ANOTHER_AGENT: &str = "SCOPE_OF_ANOTHER_AGENT";
+/// The code of a refusal because the token expired while the request waited.
+const TOKEN_EXPIRED: &str = "TOKEN_EXPIRED";
 
 /// The claims of a request, and the scope that they have to grant, if one is required.
 #[derive(Debug)]
@@ -65,6 +68,24 @@ impl RequiredClaims {
             return refuse(SCOPE_MISSING, reason, Some(scope.to_owned()));
         }
         Ok(())
+    }
+
+    /// Refuses if the token has expired since it was verified.
+    pub(crate) fn require_current(&self, request: &EvaluateRequest) -> Result<(), Error> {
+        if self.claims.require_current(SystemTime::now()).is_ok() {
+            return Ok(());
+        }
+        let reason =
+            "the agent's token expired while the request waited: send it again with a new one";
+        Err(Denied {
+            code: Some(TOKEN_EXPIRED.to_owned()),
+            ..Denied::new(
+                request.action_type.to_string(),
+                request.actor_id.clone(),
+                reason.to_owned(),
+            )
+        }
+        .into())
     }
 
     /// Returns the agents that act with the claims for the agent, the current one first.

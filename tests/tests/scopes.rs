@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ati_client::Claims;
-use atlasent::testing::MockAuthority;
+use atlasent::testing::{Call, MockAuthority, ScriptedApproval};
 use atlasent::{Action, AnyAction, AuthorityExt, Decision, Error, Permit, protect};
 use atlasent_tests::Ran;
 
@@ -41,6 +41,20 @@ impl Tools {
     #[protect(action = "github.search", agent = self.claims.sub(), authority = self.authority,
         scope = format!("tool:{tool}"), claims = *self.claims)]
     fn call(&self, tool: &str) -> Result<(), Error> {
+        self.ran.hit();
+        Ok(())
+    }
+
+    #[protect(action = "github.search", agent = self.claims.sub(), authority = self.authority,
+        claims = self.claims, wait = "10m")]
+    async fn held(&self) -> Result<(), Error> {
+        self.ran.hit();
+        Ok(())
+    }
+
+    #[protect(action = "github.search", agent = self.claims.sub(), authority = self.authority,
+        scope = "tool:github:search", claims = self.claims, wait = "10m")]
+    fn held_with_scope(&self) -> Result<(), Error> {
         self.ran.hit();
         Ok(())
     }
@@ -100,6 +114,47 @@ fn without_the_scope_nobody_is_asked_and_nothing_runs() {
         assert_eq!(outcome(&tools, result), (missing.clone(), 0, 0), "{scope}");
         let result = futures_executor::block_on(tools.typed("tool:github:search".to_owned()));
         assert_eq!(outcome(&tools, result), (missing, 0, 0), "{scope}");
+    }
+}
+
+#[test]
+fn a_token_that_expires_while_people_decide_runs_nothing() {
+    for (expires_at, runs) in [(2_000, 0), (u64::MAX, 1)] {
+        let claims = Claims::builder("agent-7")
+            .scope("*")
+            .issued_at(1_000)
+            .expires_at(expires_at)
+            .build()
+            .unwrap();
+        let claims = Arc::new(claims);
+        let tools = || {
+            let approval = ScriptedApproval::approve();
+            Tools {
+                authority: MockAuthority::new().hold_for_approval(ACTION, "two people", approval),
+                claims: Arc::clone(&claims),
+                ran: Ran::new(),
+            }
+        };
+        let asynchronous = tools();
+        let result = futures_executor::block_on(asynchronous.held());
+        let blocking = tools();
+        let results = [
+            (result, &asynchronous),
+            (blocking.held_with_scope(), &blocking),
+        ];
+        for (result, tools) in results {
+            assert_eq!((result.is_ok(), tools.ran.count()), (runs == 1, runs));
+            if let Err(error) = result {
+                assert_eq!(error.denied().unwrap().code(), Some("TOKEN_EXPIRED"));
+            }
+            // Neither the approval nor a permit is used up.
+            let calls = tools.authority.calls();
+            let used = calls.iter().filter(|call| matches!(call, Call::Verify(_)));
+            let asked = calls
+                .iter()
+                .filter(|call| matches!(call, Call::Evaluate(_)));
+            assert_eq!((asked.count(), used.count()), (1 + runs, runs), "{calls:?}");
+        }
     }
 }
 

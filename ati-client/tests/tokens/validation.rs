@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ati_client::{Error, MAX_LEEWAY, Verifier};
+use ati_client::{Claims, Error, MAX_LEEWAY, VerifiedCache, Verifier};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -140,6 +140,35 @@ fn a_token_is_good_up_to_and_including_the_leeway() {
     // The default is a minute.
     assert!(verifier().verify_at(&token, at(exp + 60)).is_ok());
     assert!(verifier().verify_at(&token, at(exp + 61)).is_err());
+}
+
+#[test]
+fn verified_claims_expire_when_their_verifier_would_refuse_the_token() {
+    let exp = NOW + 600;
+    let expired = |leeway: u64| {
+        let seconds_ago = leeway + 1;
+        Err(Error::Expired { seconds_ago })
+    };
+    for leeway in [0, 1, 60, 600] {
+        let verifier = Verifier::builder(key().verifying_key())
+            .leeway(Duration::from_secs(leeway))
+            .cache(VerifiedCache::new(10))
+            .build()
+            .unwrap();
+        // The second claims come from the cache.
+        for _ in 0..2 {
+            let claims = verifier.verify_at(&token(&good()), at(NOW)).unwrap();
+            assert_eq!(claims.require_current(at(exp + leeway)), Ok(()));
+            let after = claims.require_current(at(exp + leeway + 1));
+            assert_eq!(after, expired(leeway));
+        }
+    }
+    let built = Claims::builder("a").issued_at(NOW).expires_at(exp).build();
+    let built = built.unwrap();
+    assert_eq!(built.require_current(at(exp + 60)), Ok(()));
+    assert_eq!(built.require_current(at(exp + 61)), expired(60));
+    let endless = verify(&with("exp", json!(u64::MAX))).unwrap();
+    assert_eq!(endless.require_current(at(NOW)), Ok(()));
 }
 
 #[test]

@@ -55,11 +55,12 @@ where
         action,
         options,
     } = target.permit_request(request).await?;
-    // Only a delegated token names actors. The token of another agent than the one that acts, such
-    // as a fixed one, says nothing of it.
-    let claims = request.extensions.get::<Claims>();
-    let claims =
-        claims.filter(|claims| claims.actors().len() > 0 && claims.sub() == agent.as_str());
+    // Only a delegated token names actors, and only a request that waits can outlive its token. The
+    // token of another agent than the one that acts, such as a fixed one, says nothing of it.
+    let claims = request.extensions.get::<Claims>().filter(|claims| {
+        let says_more = claims.actors().len() > 0 || wait.is_some();
+        says_more && claims.sub() == agent.as_str()
+    });
     let mut ask = authority.ask(agent, action);
     if let Some(claims) = claims {
         check_actors(claims)?;

@@ -88,7 +88,9 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
     /// a [delegated](ati_client::delegate) token, which policies see as `context.actors`.
     ///
     /// The `sub` of the claims has to be the agent of the request, as for [`scope`](Self::scope),
-    /// which includes this. All claims of a request have to name the same actors.
+    /// which includes this. All claims of a request have to name the same actors. If the token
+    /// expires while the request [waits](Self::wait) for approvers, the action is refused with the
+    /// code `TOKEN_EXPIRED`.
     ///
     /// ```
     /// use ati_client::{Claims, delegate};

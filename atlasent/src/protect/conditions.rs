@@ -72,4 +72,13 @@ impl Conditions {
         }
         Ok(())
     }
+
+    /// Refuses if a token of the request has expired while the request waited.
+    pub(super) fn check_expiry(&self, _request: &EvaluateRequest) -> Result<(), Error> {
+        #[cfg(feature = "ati")]
+        for claims in &self.claims {
+            claims.require_current(_request)?;
+        }
+        Ok(())
+    }
 }

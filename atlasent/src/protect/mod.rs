@@ -188,7 +188,8 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action, G: Granted<A>>(
         let wait = conditions.wait();
         if let Some(at_most) = wait.filter(|_| !evaluation.decision.is_allow()) {
             // Boxed, so that the future of a request that does not wait stays small.
-            let approval = wait::for_approval(authority, &request, evaluation, at_most);
+            let approval =
+                wait::for_approval(authority, &request, evaluation, at_most, &conditions);
             evaluation = Box::pin(approval).await?;
         }
         verify_request.permit_token = require_allow(&request, &evaluation)?.clone();

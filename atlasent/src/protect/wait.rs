@@ -3,7 +3,8 @@
 //! ```text
 //! evaluate ──► allow, deny, or a hold without an escalation    the answer
 //!     └──────► hold of esc_1 ──► wait for esc_1
-//!                                  ├ approved              evaluate the same request: the answer
+//!                                  ├ approved              evaluate the same request: the answer,
+//!                                  │                       or a refusal if the agent's token expired
 //!                                  ├ pending, escalated    the time is over: the hold
 //!                                  └ all other statuses    a refusal that names the status
 //! ```
@@ -14,7 +15,7 @@
 
 use std::time::Duration;
 
-use super::refusal;
+use super::{Conditions, refusal};
 use crate::wire::{EscalationStatus, EvaluateRequest, Evaluation};
 use crate::{Authority, Decision, Denied, Error, trace};
 
@@ -30,6 +31,7 @@ pub(super) async fn for_approval<P: Authority + ?Sized>(
     request: &EvaluateRequest,
     evaluation: Evaluation,
     at_most: Duration,
+    conditions: &Conditions,
 ) -> Result<Evaluation, Error> {
     let held = matches!(evaluation.decision, Decision::Hold | Decision::Escalate);
     let id = evaluation
@@ -42,6 +44,8 @@ pub(super) async fn for_approval<P: Authority + ?Sized>(
     trace::waiting(id, evaluation.approval_url.as_deref(), at_most);
     let status = authority.wait(id, at_most).await?;
     if status.is_approved() {
+        // People may decide minutes after the token was verified.
+        conditions.check_expiry(request)?;
         return Ok(authority.evaluate(request).await?.scrubbed());
     }
     if status.is_open() {

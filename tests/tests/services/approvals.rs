@@ -19,7 +19,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::agents::{ati, good_token};
+use crate::agents::{agent, ati, good_token};
 use crate::ways::Deploy;
 
 async fn by_guard(TakePermit(_): TakePermit) -> &'static str {
@@ -84,6 +84,23 @@ fn waits(authority: &MockAuthority) -> Vec<Duration> {
             _ => None,
         })
         .collect()
+}
+
+#[tokio::test]
+async fn a_token_that_expires_while_people_decide_is_refused_by_extractors() {
+    for (expires_at, status) in [(2_000, StatusCode::FORBIDDEN), (u64::MAX, StatusCode::OK)] {
+        let approval = ScriptedApproval::approve();
+        let authority = MockAuthority::new().hold_for_approval(ACTION, "two people", approval);
+        let claims = agent().issued_at(1_000).expires_at(expires_at);
+        let app = Router::new()
+            .route("/", routing::post(by_extractor))
+            // The claims as a layer verified them, when the request arrived.
+            .layer(Extension(claims.build().unwrap()))
+            .layer(Extension(MaxWait::new(Duration::from_secs(60))))
+            .with_state(SharedAuthority::new(Arc::new(authority)));
+        let response = ask(app, "wait=30").await;
+        assert_eq!(response.status(), status);
+    }
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use http::{HeaderValue, Request, Response};
 use serde_json::Value;
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::agents::{any_token, bearing, verifier};
+use crate::agents::{agent, any_token, bearing, verifier};
 use crate::answer::send;
 use crate::inner::{Body, Broken, Inner};
 use crate::ways::{Boxed, PATH, boxed, fixed};
@@ -159,6 +159,29 @@ fn a_held_request_waits_as_its_caller_prefers_up_to_the_maximum() {
                 Some(_) => assert_eq!(answer.status, 200, "{about}"),
                 None => answer.expect_refusal(403, "two people", &about),
             }
+        }
+    }
+}
+
+#[test]
+fn a_token_that_expires_while_people_decide_is_refused() {
+    let ways: [Around; 2] = [by_layer, by_obtain_permit];
+    for around in ways {
+        for (expires_at, status, ran) in [(2_000, 403, 0), (u64::MAX, 200, 1)] {
+            let (authority, inner) = (held(ScriptedApproval::approve()), Inner::new());
+            let service = around(Arc::clone(&authority), inner.clone(), Some(s(60)));
+            let claims = agent().issued_at(1_000).expires_at(expires_at);
+            let mut request = asking(Some("wait=30"));
+            // The claims as an outer layer verified them, when the request arrived.
+            request.extensions_mut().insert(claims.build().unwrap());
+            let answer = send(service, request);
+            assert_eq!((answer.status.as_u16(), inner.count()), (status, ran));
+            if ran == 0 {
+                assert_eq!(answer.problem()["code"], "TOKEN_EXPIRED");
+            }
+            let calls = authority.calls();
+            let used = calls.iter().filter(|call| matches!(call, Call::Verify(_)));
+            assert_eq!(used.count(), ran, "{calls:?}");
         }
     }
 }
