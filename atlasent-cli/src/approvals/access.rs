@@ -6,6 +6,7 @@ use atlasent::{Client, Error};
 use clap::Args;
 
 use crate::exit::Failure;
+use crate::output::quoted;
 use crate::server::ServerAddress;
 
 /// The options of each command: `--base-url` and `--token-env`.
@@ -27,7 +28,8 @@ impl ServerAccess {
         };
         let token = env::var(name).map_err(|_| {
             Failure::misuse(format!(
-                "`--token-env`: the environment variable `{name}` is not set or not UTF-8"
+                "`--token-env`: the environment variable {} is not set or not UTF-8",
+                quoted(name)
             ))
         })?;
         // Most tools that print a token end it with a line break.

@@ -27,6 +27,7 @@ use serde::Deserialize;
 
 use crate::exit::Failure;
 use crate::files::explain_toml;
+use crate::output::quoted;
 use atlasent_authority::duration::parse_duration;
 
 #[derive(Deserialize)]
@@ -156,7 +157,7 @@ impl SecretTable {
 }
 
 fn variable_named(name: &str) -> Result<String, String> {
-    env::var(name).map_err(|_| format!("the environment variable `{name}` is not set"))
+    env::var(name).map_err(|_| format!("the environment variable {} is not set", quoted(name)))
 }
 
 #[cfg(test)]
@@ -194,6 +195,13 @@ mod tests {
             (
                 format!("{endpoint}secrets = [{{ env = \"NOT_SET_AT_ALL\" }}]"),
                 "`NOT_SET_AT_ALL` is not set",
+            ),
+            (
+                format!(
+                    "{endpoint}secrets = [{{ env = \"whsec_hunter2{}\" }}]",
+                    "A".repeat(32)
+                ),
+                "a text of 45 characters is not set",
             ),
             (endpoint.to_owned(), "has no secret"),
             (

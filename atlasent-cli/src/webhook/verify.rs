@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::exit::Failure;
 use crate::files::read_at_most;
-use crate::output::Output;
+use crate::output::{Output, quoted};
 use atlasent_authority::duration::parse_duration;
 
 /// The longest body, and the longest file of headers, in bytes.
@@ -130,7 +130,8 @@ impl Verify {
         let (source, text) = match (&self.secret_env, &self.secret_file) {
             (Some(name), _) => {
                 let text = env::var(name);
-                let text = text.map_err(|_| Failure::misuse(format!("`{name}` is not set")))?;
+                let text =
+                    text.map_err(|_| Failure::misuse(format!("{} is not set", quoted(name))))?;
                 (name.clone(), text)
             }
             (None, Some(path)) => (path.display().to_string(), read_text(path)?),

@@ -157,6 +157,14 @@ fn a_key_in_place_of_its_path_is_not_repeated() {
 }
 
 #[test]
+fn a_token_in_place_of_its_variable_is_not_repeated() {
+    let token = token();
+    let line = atlasent(["approvals", "list", "--token-env", &*token]).misuse();
+    assert!(line.contains("`--token-env`"), "{line}");
+    assert!(!line.contains(&token[..20]), "{line}");
+}
+
+#[test]
 fn keys_that_do_not_belong_together_are_an_error() {
     issue()
         .env(PRIVATE, key("test-p256.pkcs8.pem"))

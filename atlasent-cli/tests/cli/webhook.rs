@@ -54,6 +54,19 @@ fn a_notification_is_verified_by_its_headers_as_arguments_or_in_a_file() {
 }
 
 #[test]
+fn a_secret_in_place_of_its_variable_is_not_repeated() {
+    let at = now().to_string();
+    let signed = signature("msg_1", &at);
+    let arguments = ["--id", "msg_1", "--timestamp", &at, "--signature", &signed];
+    let command = ["webhook", "verify", "--secret-env", SECRET];
+    let line = atlasent(command.iter().chain(&arguments))
+        .stdin(BODY)
+        .misuse();
+    assert!(line.contains("is not set"), "{line}");
+    assert!(!line.contains("whsec_"), "{line}");
+}
+
+#[test]
 fn what_is_changed_old_or_signed_by_another_is_refused() {
     let at = now().to_string();
     let old = (now() - 400).to_string();
