@@ -32,6 +32,8 @@ pub struct Execution {
     record: Arc<PermitRecord>,
     started: Instant,
     outcome: Option<ReceiptOutcome>,
+    /// Whether the body waits to be polled. A panic that drops it then is not its own.
+    is_suspended: bool,
     receipt: Option<Arc<PendingReceipt>>,
     // Boxed, since few executions have details and every running future carries this value.
     details: Option<Box<Details>>,
@@ -50,9 +52,22 @@ impl Execution {
             record,
             started: Instant::now(),
             outcome: None,
+            is_suspended: false,
             receipt,
             details: None,
         }
+    }
+
+    /// Marks the body as one that waits to be polled: a drop cancels it, also during a panic.
+    pub(crate) fn suspended(mut self) -> Self {
+        self.is_suspended = true;
+        self
+    }
+
+    /// Marks the body as one that is being polled: a drop during a panic is the body's panic.
+    pub(crate) fn resumed(mut self) -> Self {
+        self.is_suspended = false;
+        self
     }
 
     /// Puts the hash of the result into the receipt. A second call replaces the hash.
@@ -89,7 +104,7 @@ impl Execution {
 
 impl Drop for Execution {
     fn drop(&mut self) {
-        let has_panicked = self.outcome.is_none() && std::thread::panicking();
+        let has_panicked = self.outcome.is_none() && !self.is_suspended && std::thread::panicking();
         let outcome = match (self.outcome, has_panicked) {
             (Some(outcome), _) => outcome,
             (None, true) => ReceiptOutcome::Failed,

@@ -123,7 +123,7 @@ impl<F, R, H> Running<F, R, H> {
             Ok(permitted) => Self::Body {
                 body: body(permitted.argument),
                 end: returns.end,
-                execution: Some(permitted.execution),
+                execution: Some(permitted.execution.suspended()),
                 held: permitted.held,
             },
             Err(error) => Self::Refused {
@@ -144,10 +144,18 @@ impl<R, F: Future<Output = R>, H> Future for Running<F, R, H> {
             } => {
                 // While the body is polled, its execution is on the stack. A panic unwinds the
                 // stack and drops the execution there, which emits the closing event with `failed`.
-                let on_stack = execution.take();
-                let result = body.poll(context);
-                *execution = on_stack;
-                Some(ready!(result))
+                // Between polls, the panic of another future may drop this one: that cancels it.
+                let on_stack = execution.take().map(Execution::resumed);
+                match body.poll(context) {
+                    Poll::Pending => {
+                        *execution = on_stack.map(Execution::suspended);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(result) => {
+                        *execution = on_stack;
+                        Some(result)
+                    }
+                }
             }
             RunningProjection::Refused { .. } | RunningProjection::Done => None,
         };

@@ -1,6 +1,7 @@
 //! Each way that a body can end, and what its receipt says.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Waker};
 
 use atlasent::testing::{Call, MockAuthority};
 use atlasent::wire::{Receipt, ReceiptOutcome};
@@ -164,6 +165,42 @@ fn a_dropped_future_sends_a_receipt_of_its_cancellation() {
         let receipt = receipt(&authority, way);
         assert_eq!(receipt.outcome, ReceiptOutcome::Cancelled, "{way}");
         assert_eq!(receipt.error, None, "{way}");
+    }
+}
+
+#[test]
+fn a_body_that_the_panic_of_another_drops_was_cancelled() {
+    /// Polls a future that hangs, and drops it while the surrounding code panics.
+    fn drop_by_a_panic(future: impl Future, polls: usize) {
+        let unwound: std::thread::Result<()> = catch_unwind(AssertUnwindSafe(|| {
+            let mut future = Box::pin(future);
+            let mut context = Context::from_waker(Waker::noop());
+            for _ in 0..polls {
+                assert!(future.as_mut().poll(&mut context).is_pending());
+            }
+            panic!("scripted");
+        }));
+        assert!(unwound.is_err());
+    }
+
+    quiet_panics();
+    for polls in [1, 3] {
+        let hangs = End::Hangs;
+        for way in ["#[protect]", "#[protect] with a permit", "with_permit"] {
+            let case = format!("{way}, {polls} polls");
+            let authority = MockAuthority::new().allow("deploy");
+            match way {
+                "#[protect]" => drop_by_a_panic(with_attribute(&authority, hangs), polls),
+                "with_permit" => drop_by_a_panic(
+                    authority.with_permit(AGENT, action(), async |_| body(hangs).await),
+                    polls,
+                ),
+                _ => drop_by_a_panic(with_parameter(&authority, hangs), polls),
+            }
+            let receipt = receipt(&authority, &case);
+            assert_eq!(receipt.outcome, ReceiptOutcome::Cancelled, "{case}");
+            assert_eq!(receipt.error, None, "{case}");
+        }
     }
 }
 
