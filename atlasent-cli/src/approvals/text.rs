@@ -116,8 +116,12 @@ fn vote_line(vote: &Vote) -> String {
 
 fn step_line(step: &EscalationStep) -> String {
     let by = step.escalated_by.as_deref().unwrap_or("the time was over");
-    let to = step.to_role.as_deref().or(step.to_user_id.as_deref());
-    let to = to.unwrap_or("others");
+    let to = [step.to_role.as_deref(), step.to_user_id.as_deref()];
+    let to: Vec<&str> = to.into_iter().flatten().collect();
+    let to = match to.is_empty() {
+        true => "others".to_owned(),
+        false => to.join(" or "),
+    };
     let reason = step.reason.as_ref().map(|reason| format!(": {reason}"));
     let line = format!(
         "  {}  to {to} ({by}){}",
@@ -136,11 +140,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_names_the_role_or_the_person_that_it_goes_to() {
+    fn a_step_names_the_role_and_the_person_that_it_goes_to() {
         let mut step = EscalationStep::new("esc_1_1", 1, "2026-11-28T09:00:00Z");
         step.to_user_id = Some("mallory\u{1b}".to_owned());
         assert!(step_line(&step).contains("to mallory\\u{1b} (the time was over)"));
         step.to_role = Some("director".to_owned());
-        assert!(step_line(&step).contains("to director "));
+        assert!(step_line(&step).contains("to director or mallory\\u{1b} ("));
+        step.to_user_id = None;
+        assert!(step_line(&step).contains("to director ("));
+        step.to_role = None;
+        assert!(step_line(&step).contains("to others ("));
     }
 }

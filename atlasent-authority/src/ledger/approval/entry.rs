@@ -10,7 +10,7 @@ use serde_json::Number;
 use super::{EscalationId, Question, QuestionKey, Release, ShownText, Vote};
 use crate::ledger::AgentKey;
 use crate::local::Caller;
-use crate::policy::{ApprovalRule, Approvers};
+use crate::policy::{ApprovalRule, ApproverName, Approvers};
 
 /// How long a pending decision is kept after its time is over, for people to look at.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -311,6 +311,34 @@ impl ApprovalEntry {
             .unwrap_or(Timestamp::MAX)
     }
 
+    /// Returns why the decision ends when its time is over. The chain is exhausted only if each of
+    /// its steps was taken: one without steps, or that had some left, was not decided in time.
+    pub(crate) fn expired_reason(&self) -> ExpiredReason {
+        let depth = self.depth();
+        match depth > 0 && depth >= self.max_depth() {
+            true => ExpiredReason::EscalationChainExhausted,
+            false => ExpiredReason::SlaExpired,
+        }
+    }
+
+    /// Returns the approvers of a rule that the decision was passed on to last: those whom the rule
+    /// names first, unless it was escalated.
+    #[cfg(feature = "server")]
+    pub(crate) fn last_approvers<'a>(&self, rule: &'a ApprovalRule) -> &'a Approvers {
+        let step = self.depth().checked_sub(1);
+        let step = step.and_then(|step| rule.escalate_to.get(step));
+        step.unwrap_or(&rule.approvers)
+    }
+
+    /// Returns whether a rule names a person or a role among those who can vote now.
+    pub(crate) fn names(&self, name: &ApproverName) -> bool {
+        let mut lists = self.lists_at(self.depth());
+        lists.any(|approvers| match approvers {
+            Approvers::OneOf(names) => names.contains(name),
+            Approvers::Any => false,
+        })
+    }
+
     /// Returns the principals that approved, in the order of their votes.
     #[must_use]
     pub fn approved_by(&self) -> Vec<std::sync::Arc<str>> {
@@ -333,12 +361,16 @@ impl ApprovalEntry {
     }
 
     fn approvers_at(&self, depth: usize) -> String {
-        let all = self.rules.iter().flat_map(|rule| {
+        let texts: BTreeSet<String> = self.lists_at(depth).map(ToString::to_string).collect();
+        texts.into_iter().collect::<Vec<_>>().join(", ")
+    }
+
+    /// Returns the lists of those who can vote after so many escalations, of all rules.
+    fn lists_at(&self, depth: usize) -> impl Iterator<Item = &Approvers> {
+        self.rules.iter().flat_map(move |rule| {
             let steps = rule.escalate_to.iter().take(depth);
             std::iter::once(&rule.approvers).chain(steps)
-        });
-        let texts: BTreeSet<String> = all.map(ToString::to_string).collect();
-        texts.into_iter().collect::<Vec<_>>().join(", ")
+        })
     }
 
     fn approvers_of_step(&self, step: usize) -> String {

@@ -8,7 +8,7 @@ use super::AT_ONCE;
 use crate::ledger::approval::{ApprovalEntry, ApprovalState, Asker};
 use crate::local::caller::Caller;
 use crate::local::{LocalAuthority, failed};
-use crate::policy::{ApprovalRule, ApproverName, Approvers};
+use crate::policy::ApproverName;
 use crate::store::{ApprovalList, CellKey, Changeset, Store};
 
 /// A page ends with the decision by which the answer that lists it would reach this many bytes. One
@@ -52,7 +52,8 @@ impl ApprovalFilter {
         self
     }
 
-    /// Passes only decisions whose policies name this person. A second call replaces the first.
+    /// Passes only decisions whose policies name this person, from the first or since an
+    /// escalation. A second call replaces the first.
     pub fn approver(mut self, principal: impl Into<String>) -> Self {
         self.approver = Some(principal.into());
         self
@@ -68,14 +69,8 @@ impl ApprovalFilter {
         let state = self.state.is_none_or(|state| state == row.state);
         let agent = self.agent.as_deref();
         let agent = agent.is_none_or(|agent| agent == row.question.agent.as_str());
-        let approver = self.approver.as_ref().is_none_or(|approver| {
-            let name = ApproverName::User(approver.clone());
-            let names = |rule: &ApprovalRule| match &rule.approvers {
-                Approvers::OneOf(names) => names.contains(&name),
-                Approvers::Any => false,
-            };
-            row.rules.iter().any(names)
-        });
+        let approver = self.approver.clone().map(ApproverName::User);
+        let approver = approver.is_none_or(|approver| row.names(&approver));
         let asked = self.asked_by.as_ref();
         state && agent && approver && asked.is_none_or(|asker| row.askers.contains(asker))
     }

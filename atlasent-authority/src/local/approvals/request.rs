@@ -1,6 +1,8 @@
 //! Opening decisions by hand: a program asks people something that no policy holds. Such a decision
 //! is an answer for the program, and releases nothing.
 
+use std::time::Duration;
+
 use atlasent::{Agent, Context};
 use base16ct::lower;
 use jiff::{SignedDuration, Timestamp};
@@ -95,7 +97,8 @@ impl NewApproval {
     }
 
     /// Sets when the decision expires, in place of the rule's time. It must be in the future, and
-    /// within 30 days. A second call replaces the first.
+    /// within 30 days. After an escalation, the approvers have as long again. A second call
+    /// replaces the first.
     pub fn timeout_at(mut self, time: Timestamp) -> Self {
         self.timeout_at = Some(time);
         self
@@ -189,6 +192,11 @@ impl<S: Store> LocalAuthority<S> {
                 let text = "`timeout_at` must be in the future, and within 30 days";
                 return Err(ApprovalError::Invalid(text.to_owned()));
             }
+            // A later step has as long as the first.
+            let lasts = whole_seconds(row.timeout_at.duration_since(now));
+            for rule in &mut row.rules {
+                rule.ttl = lasts;
+            }
             let event = attribution.sign(approval_events::requested(&row));
             row.sequence = changeset.record(event).sequence;
             keep(row.clone(), changeset);
@@ -198,4 +206,11 @@ impl<S: Store> LocalAuthority<S> {
         self.due.sooner(row.timeout_at);
         Ok(self.sealing.opened(row))
     }
+}
+
+/// Returns a time in whole seconds, rounded up, as rules hold it.
+fn whole_seconds(time: SignedDuration) -> Duration {
+    let time = Duration::try_from(time).unwrap_or_default();
+    let more = u64::from(time.subsec_nanos() > 0);
+    Duration::from_secs(time.as_secs().saturating_add(more))
 }

@@ -42,11 +42,7 @@ pub(super) fn settle(
         }
         return true;
     } else {
-        let reason = match row.max_depth() {
-            0 => ExpiredReason::SlaExpired,
-            _ => ExpiredReason::EscalationChainExhausted,
-        };
-        row.time_out(reason, None, None, now);
+        row.time_out(row.expired_reason(), None, None, now);
     }
     changeset.record(approval_events::expired(row));
     true

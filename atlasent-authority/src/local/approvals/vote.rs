@@ -282,7 +282,8 @@ impl<S: Store> LocalAuthority<S> {
             if let Some(approver) = &by {
                 row.check_voter(approver, key_id)?;
             }
-            let by = key_id.map(str::to_owned);
+            let by = by.map(|approver| approver.principal);
+            let by = by.or_else(|| key_id.map(str::to_owned));
             row.time_out(ExpiredReason::ManualExpire, by, note, changeset.time());
             let event = approval_events::expired(row);
             changeset.record(attribution.sign(event));

@@ -1,9 +1,14 @@
 //! When pending decisions, and approvals that nothing used, are over.
 
-use atlasent_authority::Policies;
+use atlasent::wire::ExpiredReason;
+use atlasent::{Agent, Context};
 use atlasent_authority::approvals::{
-    ApprovalError, ApprovalFilter, ApprovalState, Approver, Ballot, VoteRefusal,
+    ApprovalError, ApprovalFilter, ApprovalState, Approver, Ballot, EscalationId, NewApproval,
+    VoteRefusal,
 };
+use atlasent_authority::policy::ApprovalRule;
+use atlasent_authority::{LocalAuthority, Policies};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     HOLDS, TestClock, approve, ask, authority_at, held, kinds, now_err, request, sre, state,
@@ -108,4 +113,82 @@ fn an_escalation_asks_the_next_step_and_ends_after_the_last() {
     ));
     now(authority.vote(id, Ballot::approve(director)));
     assert!(ask(&authority, &request("4f2a")).permit_token.is_some());
+}
+
+/// Opens a decision by hand that waits for 100 seconds, or for 24 hours.
+fn asked_by_hand(authority: &LocalAuthority, steps: u32, end: Option<Timestamp>) -> EscalationId {
+    let (bot, rule) = (Agent::new("bot").unwrap(), ApprovalRule::new("by hand"));
+    let new = NewApproval::new(bot, "it cannot be undone", Context::new(), rule);
+    let new = new.max_escalations(steps);
+    let new = match end {
+        Some(end) => new.timeout_at(end),
+        None => new,
+    };
+    now(authority.request_approval(new)).id
+}
+
+fn after(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+#[test]
+fn only_a_decision_that_took_every_step_expires_because_its_steps_are_exhausted() {
+    let expired = |authority: &LocalAuthority, id| {
+        let closing = now(authority.approval(id)).unwrap().closing.unwrap();
+        closing.expired.unwrap()
+    };
+    let policies = HOLDS.replace("@quorum(\"2\")", "@escalate_to(\"role:director\")");
+    for (policies, looks, reason) in [
+        (HOLDS, &[100][..], ExpiredReason::SlaExpired),
+        (
+            &*policies,
+            &[100, 200],
+            ExpiredReason::EscalationChainExhausted,
+        ),
+        // Nobody looked until the time of every step was over.
+        (&*policies, &[1_000], ExpiredReason::SlaExpired),
+    ] {
+        let clock = TestClock::default();
+        let authority = authority_at(&clock);
+        now(authority.replace_policies(Policies::parse(policies).unwrap()));
+        let id = held(&authority, &request("4f2a"));
+        for look in looks {
+            clock.set(*look);
+            now(authority.approval(id));
+        }
+        assert_eq!(expired(&authority, id), reason, "{looks:?}");
+    }
+    for (steps, taken, reason) in [
+        (0, 0, ExpiredReason::SlaExpired),
+        (3, 0, ExpiredReason::SlaExpired),
+        (3, 1, ExpiredReason::SlaExpired),
+        (1, 1, ExpiredReason::EscalationChainExhausted),
+    ] {
+        let clock = TestClock::default();
+        let authority = authority_at(&clock);
+        let id = asked_by_hand(&authority, steps, Some(after(100)));
+        for _ in 0..taken {
+            now(authority.escalate_approval(id, &sre("alice"), None));
+        }
+        clock.set(10_000);
+        assert_eq!(expired(&authority, id), reason, "{taken} of {steps}");
+    }
+}
+
+#[test]
+fn each_step_of_a_decision_by_hand_has_the_time_that_its_caller_gave_the_first() {
+    for (end, seconds) in [
+        (Some(after(600)), 600),
+        (Some(after(0) + SignedDuration::from_millis(2_500)), 3),
+        (None, 86_400),
+    ] {
+        let clock = TestClock::default();
+        let authority = authority_at(&clock);
+        let id = asked_by_hand(&authority, 2, end);
+        for start in [1, 2] {
+            clock.set(start);
+            let row = now(authority.escalate_approval(id, &sre("alice"), None));
+            assert_eq!(row.timeout_at, after(start + seconds), "{end:?}");
+        }
+    }
 }

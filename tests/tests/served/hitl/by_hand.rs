@@ -3,8 +3,8 @@
 use atlasent::wire::{CreateEscalation, EscalationStatus};
 use serde_json::{Value, json};
 
-use super::{ALICE, client, held, post, serve};
-use crate::support::KEY;
+use super::{ALICE, client, get, held, post, serve};
+use crate::support::{KEY, stored};
 
 #[tokio::test]
 async fn a_program_asks_people_by_hand_and_nothing_is_released_by_that() {
@@ -48,6 +48,66 @@ async fn a_program_asks_people_by_hand_and_nothing_is_released_by_that() {
     ] {
         let answer = post(&served, KEY, "/v1/hitl", bad).await;
         answer.is_problem(422, "INVALID_FIELD");
+    }
+}
+
+#[tokio::test]
+async fn a_decision_is_assigned_to_those_whom_it_was_passed_on_to_last() {
+    let served = serve().await;
+    let body = json!({"agent_id": "bot", "escalation_reason": "why", "assigned_to_role": "sre",
+        "assigned_to_user_id": "carol"});
+    let row = post(&served, KEY, "/v1/hitl", body).await.json();
+    let path = format!("/v1/hitl/{}", row["id"].as_str().unwrap());
+    let assigned = |row: &Value| {
+        [
+            row["assigned_to_role"].clone(),
+            row["assigned_to_user_id"].clone(),
+        ]
+    };
+    assert_eq!(assigned(&row), [json!("sre"), json!("carol")]);
+    let listed = async |person: &str| {
+        let target = format!("/v1/hitl?assigned_to_user_id={person}");
+        get(&served, ALICE, &target).await.json()["total"].clone()
+    };
+    assert_eq!(
+        (listed("carol").await, listed("dora").await),
+        (json!(1), json!(0))
+    );
+
+    for (to, role, person) in [
+        (json!({"to_user_id": "dora"}), json!(null), json!("dora")),
+        (
+            json!({"to_role": "cto", "to_user_id": "erin"}),
+            json!("cto"),
+            json!("erin"),
+        ),
+        (json!({}), json!(null), json!(null)),
+    ] {
+        let row = post(&served, KEY, &format!("{path}/escalate"), to)
+            .await
+            .json();
+        assert_eq!(assigned(&row), [role, person], "{row}");
+    }
+    // Those who could decide before still can.
+    for person in ["carol", "dora", "erin"] {
+        assert_eq!(listed(person).await, 1, "{person}");
+    }
+    let chain = get(&served, ALICE, &format!("{path}/chain")).await.json();
+    let steps = &chain["chain"];
+    assert_eq!(steps[0]["from_role"], "sre");
+    assert_eq!(steps[0]["from_user_id"], "carol");
+    assert_eq!(steps[0]["to_user_id"], "dora");
+    assert_eq!(steps[1]["to_role"], "cto");
+    assert_eq!(steps[1]["to_user_id"], "erin");
+}
+
+#[tokio::test]
+async fn a_decision_that_a_person_ended_names_the_person() {
+    let served = serve().await;
+    for (key, by) in [(ALICE, "alice".to_owned()), (KEY, stored(KEY).key_id)] {
+        let id = held(&served, "4f2a").await;
+        let row = post(&served, key, &format!("/v1/hitl/{id}/timeout"), json!({})).await;
+        assert_eq!(row.json()["resolved_by"], by);
     }
 }
 

@@ -93,15 +93,21 @@ pub(super) fn chain(row: &ApprovalEntry) -> Vec<EscalationStep> {
     row.steps.iter().map(step).collect()
 }
 
-/// Returns the role, or the person, that the approvers of a step are. Several of them are one text
-/// in the place of the role.
+/// Returns the role and the person that the approvers of a step are. More than one of either are
+/// one text in the place of the role.
 fn role_and_user(approvers: &str) -> (Option<String>, Option<String>) {
-    let is_one = !approvers.contains(", ") && !approvers.contains(" or ");
-    let name = |kind| approvers.strip_prefix(kind).filter(|_| is_one);
-    match (name("role:"), name("user:")) {
-        (_, Some(user)) => (None, Some(user.to_owned())),
-        (Some(role), None) => (Some(role.to_owned()), None),
-        (None, None) => (Some(approvers.to_owned()), None),
+    let name = |text: &str, kind: &str| {
+        let name = text.strip_prefix(kind)?;
+        let is_one = !name.contains(", ") && !name.contains(" or ");
+        is_one.then(|| name.to_owned())
+    };
+    let both = approvers.split_once(" or ");
+    let both = both.and_then(|(role, user)| name(role, "role:").zip(name(user, "user:")));
+    match (both, name(approvers, "user:"), name(approvers, "role:")) {
+        (Some((role, user)), ..) => (Some(role), Some(user)),
+        (None, Some(user), _) => (None, Some(user)),
+        (None, None, Some(role)) => (Some(role), None),
+        (None, None, None) => (Some(approvers.to_owned()), None),
     }
 }
 
@@ -173,18 +179,22 @@ pub(super) fn with_grant(ballot: Ballot, vote: &CastVote) -> Ballot {
     }
 }
 
-/// Returns the person and the role that a decision is assigned to, where the policies name only
-/// one.
+/// Returns the person and the role that a decision is assigned to: those whom it was passed on to
+/// last, where the policies name no more than one of each.
 fn assigned_to(row: &ApprovalEntry) -> (Option<String>, Option<String>) {
-    match row.rules.as_slice() {
-        [rule] => match &rule.approvers {
-            Approvers::OneOf(names) => match names.as_slice() {
-                [ApproverName::User(user)] => (Some(user.clone()), None),
-                [ApproverName::Role(role)] => (None, Some(role.clone())),
-                _ => (None, None),
-            },
-            Approvers::Any => (None, None),
-        },
+    let [rule] = row.rules.as_slice() else {
+        return (None, None);
+    };
+    let Approvers::OneOf(names) = row.last_approvers(rule) else {
+        return (None, None);
+    };
+    match names.as_slice() {
+        [ApproverName::User(user)] => (Some(user.clone()), None),
+        [ApproverName::Role(role)] => (None, Some(role.clone())),
+        [ApproverName::Role(role), ApproverName::User(user)]
+        | [ApproverName::User(user), ApproverName::Role(role)] => {
+            (Some(user.clone()), Some(role.clone()))
+        }
         _ => (None, None),
     }
 }
