@@ -213,6 +213,47 @@ async fn each_event_of_a_decision_names_the_key_that_caused_it() {
 }
 
 #[tokio::test]
+async fn no_text_that_the_chain_keeps_holds_the_key_of_its_caller() {
+    let served = serve().await;
+    let text = |key: &str| format!("it failed with {key}, twice: {key}");
+    let body = json!({"agent_id": "bot", "escalation_reason": text(KEY)});
+    let by_hand = post(&served, KEY, "/v1/hitl", body).await.json();
+    let by_hand = format!("/v1/hitl/{}", by_hand["id"].as_str().unwrap());
+    let mut held_ids = Vec::new();
+    for commit in ["1", "2"] {
+        held_ids.push(format!("/v1/hitl/{}", held(&served, commit).await));
+    }
+    let calls = [
+        (KEY, format!("{by_hand}/escalate"), "reason"),
+        (ALICE, format!("{}/approve", held_ids[0]), "note"),
+        (BOB, format!("{}/reject", held_ids[0]), "note"),
+        (KEY, format!("{}/timeout", held_ids[1]), "note"),
+    ];
+    for (key, path, field) in calls {
+        let answer = post(&served, key, &path, json!({field: text(key)})).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        assert!(!answer.text.contains(key), "{path}: {}", answer.text);
+    }
+    let allowed = json!({"action_type": "read", "actor_id": "bot"});
+    let allowed = post(&served, KEY, "/v1-evaluate", allowed).await.json();
+    let token = allowed["permit_token"].as_str().unwrap();
+    let revoked = json!({"decision_id": token, "reason": text(KEY)});
+    let revoked = post(&served, KEY, "/v1-revoke-permit", revoked).await;
+    assert_eq!(revoked.json()["revoked"], true, "{}", revoked.text);
+
+    let events = served.events().await;
+    let told = events.iter().filter(|event| {
+        let payload = event["payload"].to_string();
+        for key in [KEY, ALICE, BOB] {
+            assert!(!payload.contains(key), "{event}");
+        }
+        payload.contains("it failed with …, twice: …")
+    });
+    // The reason of what was opened by hand is told again where it is passed on.
+    assert_eq!(told.count(), 7);
+}
+
+#[tokio::test]
 async fn what_was_asked_by_hand_is_passed_on_by_its_approvers_and_by_the_caller_that_asked() {
     let served = serve().await;
     let body = json!({"agent_id": "bot", "escalation_reason": "r", "assigned_to_role": "sre"});

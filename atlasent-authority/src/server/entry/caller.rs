@@ -175,7 +175,7 @@ impl<S> ApiCaller<S> {
         }
     }
 
-    /// Returns a text of the caller without its API key.
+    /// Returns a text of the caller without its API key, for the chain, which keeps it for good.
     pub(crate) fn without_secret(&self, text: &str) -> String {
         text.replace(self.secret.expose_secret(), "…")
     }

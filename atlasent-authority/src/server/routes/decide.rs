@@ -99,9 +99,10 @@ pub(super) async fn revoke<S: Store>(
     caller.require_scope(ApiScope::Revoke)?;
     let bytes = body::read(request, &caller.key).await?;
     let input = RevokeInput::read(&bytes)?;
+    let reason = caller.without_secret(&input.reason);
     let revocation = caller
         .authority()
-        .revoke_for(caller.for_authority(), &input.token, &input.reason)
+        .revoke_for(caller.for_authority(), &input.token, &reason)
         .await?;
     Ok(JsonBody(revocation))
 }

@@ -107,7 +107,7 @@ pub(super) async fn revoke<S: Store>(
     caller.require_scope(ApiScope::Revoke)?;
     let id = parse_id(&id)?;
     let body: RevokeBody = body::read_json(request, &caller.key).await?;
-    let reason = check_reason(body.reason)?;
+    let reason = caller.without_secret(&check_reason(body.reason)?);
     let permit = caller
         .authority()
         .revoke_permit_for(&caller.for_authority(), id, &reason)
@@ -203,7 +203,7 @@ pub(super) async fn recall<S: Store>(
 ) -> Result<JsonBody<RecallResponse>, ApiError> {
     caller.require_scope(ApiScope::Revoke)?;
     let body: RecallBody = body::read_json(request, &caller.key).await?;
-    let reason = check_reason(body.reason)?;
+    let reason = caller.without_secret(&check_reason(body.reason)?);
     let sequence = caller
         .authority()
         .recall(

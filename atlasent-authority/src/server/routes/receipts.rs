@@ -34,7 +34,6 @@ pub(super) async fn complete<S: Store>(
 ) -> Result<JsonBody<RecordedReceipt>, ApiError> {
     caller.require_scope(ApiScope::Verify)?;
     let mut body: ReceiptBody = body::read_json(request, &caller.key).await?;
-    // The chain keeps the text for good.
     body.error = body.error.map(|error| caller.without_secret(&error));
     let receipt = receipt(id, body)?;
     let recorded = caller

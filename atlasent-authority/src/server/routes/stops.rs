@@ -63,7 +63,7 @@ pub(super) async fn set<S: Store>(
 ) -> Result<JsonBody<StopJson>, ApiError> {
     caller.require_scope(ApiScope::Stop)?;
     let body: SetBody = body::read_json(request, &caller.key).await?;
-    let reason = required_reason(body.reason)?;
+    let reason = caller.without_secret(&required_reason(body.reason)?);
     let until = body.expires_at.map(|text| parse_time("expires_at", &text));
     let until = until.transpose()?;
     let stop = caller
@@ -101,7 +101,7 @@ pub(super) async fn lift<S: Store>(
 ) -> Result<JsonBody<StopJson>, ApiError> {
     caller.require_scope(ApiScope::Stop)?;
     let body: LiftBody = body::read_json(request, &caller.key).await?;
-    let reason = required_reason(body.reason)?;
+    let reason = caller.without_secret(&required_reason(body.reason)?);
     let lifted = caller
         .authority()
         .lift_stop_for(&caller.for_authority(), &id, &reason)

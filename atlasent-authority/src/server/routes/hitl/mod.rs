@@ -202,7 +202,7 @@ async fn cast<S: Store>(
     note: Option<String>,
 ) -> Result<JsonBody<Escalation>, ApiError> {
     let ballot = match note.filter(|note| !note.trim().is_empty()) {
-        Some(note) => ballot.note(note),
+        Some(note) => ballot.note(caller.without_secret(&note)),
         None => ballot,
     };
     let via = Some(caller.key.key_id.clone());
@@ -228,9 +228,10 @@ pub(super) async fn escalate<S: Store>(
     };
     let body: EscalateRequest = body::read_json(request, &caller.key).await?;
     let to = form::next_step(&row, &body)?;
+    let reason = body.reason.map(|reason| caller.without_secret(&reason));
     let row = caller
         .authority()
-        .escalate_approval_for(&caller.for_authority(), row.id, by, to, body.reason)
+        .escalate_approval_for(&caller.for_authority(), row.id, by, to, reason)
         .await?;
     Ok(answer(&caller, &row))
 }
@@ -248,9 +249,10 @@ pub(super) async fn time_out<S: Store>(
         false => Some(approver(&caller)?.clone()),
     };
     let body: CastVote = body::read_json(request, &caller.key).await?;
+    let note = body.note.map(|note| caller.without_secret(&note));
     let row = caller
         .authority()
-        .expire_approval_for(&caller.for_authority(), row.id, by, body.note)
+        .expire_approval_for(&caller.for_authority(), row.id, by, note)
         .await?;
     Ok(answer(&caller, &row))
 }

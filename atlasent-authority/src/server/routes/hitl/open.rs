@@ -45,7 +45,10 @@ pub(in crate::server::routes) async fn open<S: Store>(
     request: Request,
 ) -> Result<JsonBody<Escalation>, ApiError> {
     caller.require_scope(ApiScope::Evaluate)?;
-    let new = read(&body::read(request, &caller.key).await?)?;
+    let bytes = body::read(request, &caller.key).await?;
+    let mut body: CreateEscalation = body::parse(&bytes)?;
+    body.escalation_reason = caller.without_secret(&body.escalation_reason);
+    let new = new_approval(body, proposed_action(&bytes)?)?;
     let row = caller
         .authority()
         .request_approval_for(&caller.for_authority(), new)
@@ -60,14 +63,12 @@ struct WrittenAction<'a> {
     proposed_action: Option<&'a RawValue>,
 }
 
-fn read(bytes: &[u8]) -> Result<NewApproval, ApiError> {
-    let body: CreateEscalation = body::parse(bytes)?;
+fn proposed_action(bytes: &[u8]) -> Result<Context, ApiError> {
     let written: WrittenAction<'_> = body::parse(bytes)?;
-    let proposed = match written.proposed_action {
-        Some(text) => Context::parse(text.get()).map_err(invalid)?,
-        None => Context::new(),
-    };
-    new_approval(body, proposed)
+    match written.proposed_action {
+        Some(text) => Context::parse(text.get()).map_err(invalid),
+        None => Ok(Context::new()),
+    }
 }
 
 fn invalid(error: atlasent::Error) -> ApiError {
