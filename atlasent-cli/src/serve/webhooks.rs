@@ -28,7 +28,7 @@ use serde::Deserialize;
 use crate::exit::Failure;
 use crate::files::explain_toml;
 use crate::output::quoted;
-use atlasent_authority::duration::parse_duration;
+use atlasent_authority::duration::{parse_duration, parse_positive_duration};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -119,14 +119,16 @@ impl EndpointTable {
         if let Some(events) = self.events {
             endpoint = endpoint.events(events).map_err(|error| error.to_string())?;
         }
-        let duration = |member: &str, text: &str| {
-            parse_duration(text).map_err(|error| of(format!("`{member}`: {error}")))
-        };
+        let in_member = |member: &str, error: &str| of(format!("`{member}`: {error}"));
         if let Some(text) = &self.timeout {
-            endpoint = endpoint.timeout(duration("timeout", text)?);
+            // Without any time, no receiver could answer.
+            let timeout = parse_positive_duration(text);
+            let timeout = timeout.map_err(|error| in_member("timeout", error))?;
+            endpoint = endpoint.timeout(timeout);
         }
         if let Some(text) = &self.retry_for {
-            endpoint = endpoint.retry_for(duration("retry_for", text)?);
+            let time = parse_duration(text).map_err(|error| in_member("retry_for", error))?;
+            endpoint = endpoint.retry_for(time);
         }
         Ok(endpoint.format(match self.format {
             FormatName::Standard => WebhookFormat::Standard,
@@ -219,6 +221,10 @@ mod tests {
             (
                 format!("{endpoint}format = \"slack\"\nretry_for = \"soon\""),
                 "`retry_for`: invalid duration",
+            ),
+            (
+                format!("{endpoint}format = \"slack\"\ntimeout = \"0\""),
+                "`timeout`: the duration must be at least 1 second",
             ),
             (
                 format!("{endpoint}format = \"slack\"\nurl_env = \"X\""),
