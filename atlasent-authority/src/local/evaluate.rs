@@ -139,7 +139,7 @@ impl<S: Store> LocalAuthority<S> {
     ) -> Result<(EvaluateOutcome, Option<Verification>), Error> {
         let repeat = repeatable(&caller, request)?;
         let chain = self.chain_of_approvals(request).await?;
-        let (mut earlier, mut decisions) = (None, Vec::new());
+        let (mut earlier, mut decisions, mut has_ended_due) = (None, Vec::new(), false);
         let mut cause = POLICIES_CHANGED;
         for _ in 0..ATTEMPTS {
             let mut change =
@@ -150,6 +150,9 @@ impl<S: Store> LocalAuthority<S> {
             }
             if let Some(held) = &mut change.held {
                 held.rows.clone_from(&decisions);
+                held.has_ended_due = has_ended_due;
+                // Boxed, so that the future of a request that is not held stays small.
+                Box::pin(self.end_overdue_approvals()).await?;
             }
             let reads = change.reads();
             let verification =
@@ -180,6 +183,10 @@ impl<S: Store> LocalAuthority<S> {
                 Attempt::NeedsDecisions(unread) => {
                     decisions.extend(unread);
                     cause = OTHERS_ASKED;
+                }
+                Attempt::TooManyApprovals => {
+                    Box::pin(self.expire_due_approvals()).await?;
+                    (has_ended_due, cause) = (true, OTHERS_ASKED);
                 }
                 Attempt::PoliciesChanged => cause = POLICIES_CHANGED,
                 Attempt::StorageLimit(limit) => return Err(limit.into_failure()),

@@ -126,6 +126,8 @@ pub(super) enum Attempt {
     /// The agent's questions name these pending decisions, which the transaction has not read: try
     /// again with them.
     NeedsDecisions(Vec<EscalationId>),
+    /// Too many decisions are open, and some of them may be due: end those, and try again.
+    TooManyApprovals,
     PoliciesChanged,
     StorageLimit(StorageLimit),
 }
@@ -200,6 +202,9 @@ impl PendingDecision {
             }
             if let Some(held) = self.held.take() {
                 match held.plan(&self.policies, &self.limits, changeset) {
+                    Ok(HoldPlan::TooMany(_)) if held.may_count_due(now) => {
+                        return Attempt::TooManyApprovals;
+                    }
                     Ok(planned) => {
                         self.follow(&held, &planned);
                         plan = Some((held, planned));

@@ -14,6 +14,9 @@ use crate::store::{ApprovalList, Store};
 /// some, and stopped since.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
+/// How long a decision is due before a request ends it. A server ends it earlier, by itself.
+const OVERDUE: SignedDuration = SignedDuration::from_secs(1);
+
 /// When the open decisions are read next. The times are microseconds since 1970.
 ///
 /// A worked example. A decision that expires at 12:30 is opened at 12:00:
@@ -80,11 +83,28 @@ impl Due {
         }
     }
 
-    fn is_over(&self, now: Timestamp) -> bool {
+    /// Returns whether a decision may be due.
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
         let now = now.as_microsecond();
         let times = [&self.look, &self.first];
         times.iter().any(|time| time.load(Ordering::Relaxed) <= now)
             || self.policies_changed.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a decision is due that a server would have ended by now. Is `false` for a
+    /// second after each look, so that requests look no more often than a server.
+    fn is_overdue(&self, now: Timestamp) -> bool {
+        let noted = self.noted.load(Ordering::Relaxed);
+        let first = match self.first.load(Ordering::Relaxed) {
+            // It is unknown before the store was read.
+            i64::MIN => noted,
+            first => first.min(noted),
+        };
+        let due_before = now.saturating_sub(OVERDUE).unwrap_or(Timestamp::MIN);
+        let looks_before = now.saturating_add(LOOK_AGAIN - OVERDUE);
+        let looks_before = looks_before.unwrap_or(Timestamp::MAX);
+        first <= due_before.as_microsecond()
+            && self.look.load(Ordering::Relaxed) <= looks_before.as_microsecond()
     }
 
     /// Starts to read the store. Returns whether the policies changed since it was read last.
@@ -115,7 +135,8 @@ impl<S: Store> LocalAuthority<S> {
     /// none.
     ///
     /// Such a decision never releases anything, whether this was called or not: this records the
-    /// expiry, and wakes those who wait. The server calls it each second.
+    /// expiry, and wakes those who wait. The server calls it each second. Without a server, requests
+    /// that the policies hold do so for decisions that have been due for a second.
     ///
     /// # Errors
     ///
@@ -131,6 +152,15 @@ impl<S: Store> LocalAuthority<S> {
             self.due.again();
         }
         expired
+    }
+
+    /// Ends the decisions that have been due for a second. Requests that open a decision call this:
+    /// without a server, nothing else ends them, and they count as open until then.
+    pub(in crate::local) async fn end_overdue_approvals(&self) -> Result<(), Error> {
+        match self.due.is_overdue(self.clock.now()) {
+            true => self.expire_due_approvals().await,
+            false => Ok(()),
+        }
     }
 
     async fn expire_all(&self, now: Timestamp, has_changed: bool) -> Result<(), Error> {
@@ -175,6 +205,26 @@ mod tests {
         // The store was read once more, and did not show it.
         due.start(at(30));
         assert!(!due.is_over(at(89)) && due.is_over(at(90)));
+    }
+
+    #[test]
+    fn a_decision_is_overdue_a_second_after_its_time_and_looks_are_a_second_apart() {
+        let due = Due::default();
+        assert!(!due.is_overdue(at(1_000)), "no decision is known");
+        due.sooner(at(30));
+        assert!(!due.is_overdue(at(30)) && due.is_overdue(at(31)));
+        due.start(at(31));
+        due.sooner(at(29));
+        assert!(!due.is_overdue(at(31)) && due.is_overdue(at(32)));
+        // One that the store shows, where none was opened since the last two looks.
+        due.start(at(39));
+        due.start(at(40));
+        let mut row = crate::store::approvals::example(1);
+        row.timeout_at = at(50);
+        due.found(&row);
+        assert!(!due.is_overdue(at(50)) && due.is_overdue(at(51)));
+        due.again();
+        assert!(due.is_overdue(at(51)));
     }
 
     #[cfg(feature = "server")]

@@ -56,6 +56,8 @@ pub(in crate::local) struct HeldRequest {
     due: Arc<Due>,
     /// The decisions that the transaction reads. Empty until the agent's questions name one.
     pub(in crate::local) rows: Vec<EscalationId>,
+    /// Whether the due decisions were ended for this request, so that none counts as open.
+    pub(in crate::local) has_ended_due: bool,
     /// The permit that an approval releases.
     pub(in crate::local) new_permit: NewPermit,
 }
@@ -128,6 +130,7 @@ impl HeldRequest {
             attribution: attribution.clone(),
             due: Arc::clone(&authority.due),
             rows: Vec::new(),
+            has_ended_due: false,
             new_permit,
         })
     }
@@ -140,6 +143,11 @@ impl HeldRequest {
         rows.chain(new)
             .chain([CellKey::Questions(self.agent)])
             .chain(nonces)
+    }
+
+    /// Returns whether decisions that are due may count as open.
+    pub(in crate::local) fn may_count_due(&self, now: Timestamp) -> bool {
+        !self.has_ended_due && self.due.is_over(now)
     }
 
     /// Looks up what was decided on the question.

@@ -173,6 +173,8 @@ impl<S: Store> LocalAuthority<S> {
         new: NewApproval,
     ) -> Result<ApprovalEntry, ApprovalError> {
         let mut row = new.into_row(caller, &self.sealing)?;
+        // Those whose time is over do not count for the limits.
+        self.expire_due_approvals().await?;
         let (attribution, limits) = (caller.attribution(), self.limits.get());
         let mut reads = row.id.cells().to_vec();
         reads.push(CellKey::Questions(row.agent_key()));

@@ -11,7 +11,8 @@ use atlasent_authority::{LocalAuthority, Policies};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    HOLDS, TestClock, approve, ask, authority_at, held, kinds, now_err, request, sre, state,
+    HOLDS, TestClock, approve, ask, authority_at, builder_at, held, kinds, now_err, request, sre,
+    state,
 };
 use crate::support::now;
 
@@ -113,6 +114,40 @@ fn an_escalation_asks_the_next_step_and_ends_after_the_last() {
     ));
     now(authority.vote(id, Ballot::approve(director)));
     assert!(ask(&authority, &request("4f2a")).permit_token.is_some());
+}
+
+#[test]
+fn decisions_whose_time_is_over_leave_room_for_others_without_a_server() {
+    let clock = TestClock::default();
+    let builder = builder_at(&clock).max_approvals(2.try_into().unwrap());
+    let authority = now(builder.build());
+    for round in 0..3 {
+        clock.set(100 * round);
+        for number in 0..2 {
+            held(&authority, &request(&format!("{round} {number}")));
+        }
+        let refused = ask(&authority, &request("another"));
+        assert_eq!(refused.code.as_deref(), Some("APPROVAL_LIMIT"));
+    }
+    let recorded = kinds(&authority);
+    let count = |kind: &str| recorded.iter().filter(|found| *found == kind).count();
+    assert_eq!(count("approval.expired"), 4);
+    assert_eq!(count("evaluate.deny"), 3, "each denial is recorded once");
+    clock.set(300);
+    asked_by_hand(&authority, 0, None);
+}
+
+#[test]
+fn a_held_request_ends_what_has_been_due_for_a_second_without_a_server() {
+    let clock = TestClock::default();
+    let authority = authority_at(&clock);
+    held(&authority, &request("1"));
+    let is_ended = || kinds(&authority).contains(&"approval.expired".to_owned());
+    for (second, expected) in [(100, false), (101, true)] {
+        clock.set(second);
+        held(&authority, &request(&second.to_string()));
+        assert_eq!(is_ended(), expected, "{second}");
+    }
 }
 
 /// Opens a decision by hand that waits for 100 seconds, or for 24 hours.
