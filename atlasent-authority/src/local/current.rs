@@ -20,6 +20,7 @@ pub(crate) struct CurrentPolicies {
 #[derive(Clone, Debug)]
 pub(crate) struct InForce {
     policies: Arc<Policies>,
+    /// The earliest time of all for policies that stand in for others.
     since: Timestamp,
     replacement: Replacement,
 }
@@ -44,6 +45,15 @@ impl CurrentPolicies {
 
     pub(crate) fn get(&self) -> Arc<Policies> {
         self.look(|in_force| Arc::clone(&in_force.policies))
+    }
+
+    /// Returns the policies in force. `None` for those that only stand in for others that cannot be
+    /// loaded now: nothing follows from them for a decision that waits for approvers.
+    pub(crate) fn unless_stand_in(&self) -> Option<Arc<Policies>> {
+        self.look(|in_force| {
+            let is_real = in_force.since > Timestamp::MIN;
+            is_real.then(|| Arc::clone(&in_force.policies))
+        })
     }
 
     /// Returns whether `policies` are still in force.

@@ -32,7 +32,7 @@ impl<S: Store> LocalAuthority<S> {
         let policies = Arc::clone(&self.policies);
         let change = move |changeset: &mut Changeset<'_>| {
             let mut row = changeset.approval(id.key())?.clone();
-            if settle(&mut row, &policies.get(), changeset) {
+            if settle(&mut row, policies.unless_stand_in().as_deref(), changeset) {
                 keep(row.clone(), changeset);
             }
             let mut changed = row.clone();
@@ -55,6 +55,51 @@ impl<S: Store> LocalAuthority<S> {
                 Ok((self.sealing.opened(row), result))
             }
             None => Err(unknown),
+        }
+    }
+}
+
+#[cfg(all(test, feature = "server"))]
+mod tests {
+    use atlasent::wire::EvaluateRequest;
+    use atlasent::{Agent, AnyAction, Authority, Decision};
+    use futures_executor::block_on;
+
+    use crate::approvals::{ApprovalState, Approver, Ballot, EscalationId};
+    use crate::{LocalAuthority, MemoryStore, Policies};
+
+    const HOLDS: &str = r#"
+        permit (principal, action, resource);
+        @decision("hold") forbid (principal, action, resource);
+    "#;
+
+    const NOTHING: &str = "forbid (principal, action, resource);";
+
+    fn authority(store: &MemoryStore, policies: &str, is_stand_in: bool) -> LocalAuthority {
+        let builder = LocalAuthority::builder(Policies::parse(policies).unwrap());
+        let builder = builder.store(store.clone()).stand_in(is_stand_in);
+        block_on(builder.build()).unwrap()
+    }
+
+    #[test]
+    fn a_vote_counts_while_other_policies_stand_in_for_those_that_hold_the_request() {
+        let store = MemoryStore::new();
+        let action = AnyAction::new("deploy").unwrap();
+        let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
+        let ask = || block_on(authority(&store, HOLDS, false).evaluate(&request)).unwrap();
+        for (is_stand_in, counts) in [(true, true), (false, false)] {
+            let id: EscalationId = ask().escalation_id.unwrap().parse().unwrap();
+            let others = authority(&store, NOTHING, is_stand_in);
+            let ballot = Ballot::approve(Approver::new("alice", ["sre"]).unwrap());
+            let voted = block_on(others.vote(id, ballot));
+            assert_eq!(voted.is_ok(), counts, "{voted:?}");
+            let row = block_on(others.approval(id)).unwrap().unwrap();
+            let state = match counts {
+                true => ApprovalState::Approved,
+                false => ApprovalState::TimedOut,
+            };
+            assert_eq!(row.state, state);
+            assert_eq!(ask().decision == Decision::Allow, counts);
         }
     }
 }

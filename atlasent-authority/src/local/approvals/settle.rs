@@ -13,7 +13,7 @@ const POLICIES_CHANGED: &str = "the policies of this action changed, so the ques
 
 /// Ends an open decision if its policies changed. If its time is over, escalates it, or ends it if
 /// no further step is named. Records the change, and returns whether there was one. The caller
-/// [keeps](keep) the decision then.
+/// [keeps](keep) the decision then. `policies` are those in force, if they are known.
 ///
 /// The events name no API key: time or new policies cause them, whichever request or task finds
 /// that out.
@@ -23,15 +23,16 @@ const POLICIES_CHANGED: &str = "the policies of this action changed, so the ques
 /// every step.
 pub(super) fn settle(
     row: &mut ApprovalEntry,
-    policies: &Policies,
+    policies: Option<&Policies>,
     changeset: &mut Changeset<'_>,
 ) -> bool {
     if !row.is_open() {
         return false;
     }
     let now = changeset.time();
-    let digest = policies.action_digest(&row.question.action);
-    if row.policy.as_ref().is_some_and(|policy| policy != digest) {
+    let digest = policies.map(|policies| policies.action_digest(&row.question.action));
+    let held_by = row.policy.as_deref();
+    if digest.is_some_and(|digest| held_by.is_some_and(|policy| policy != digest)) {
         let note = Some(POLICIES_CHANGED.to_owned());
         row.time_out(ExpiredReason::ManualExpire, None, note, now);
     } else if now < row.timeout_at {
