@@ -279,6 +279,7 @@ def a_decision_is_ended_by_those_who_asked_or_could_decide():
             client("IAN").timeout_hitl_escalation(escalation)
         row = client(person).timeout_hitl_escalation(escalation).escalation
         assert (row.status, row.expired_reason) == ("timed_out", "manual_expire"), row
+        assert (row.resolved_by == "alice") == (person == "ALICE"), row
         with refused(409, "ESCALATION_CLOSED"):
             client("BOB").approve_hitl_escalation(escalation)
         assert held() != escalation, "the same request is a new question"
@@ -311,6 +312,7 @@ def a_program_asks_people_by_hand():
     assert required == row.quorum_progress.required == 2, row
     escalated = agent.escalate_hitl_escalation(row.id, to_role="director").escalation
     assert (escalated.status, escalated.escalation_depth) == ("escalated", 1), escalated
+    assert escalated.assigned_to_role == "director", escalated
     with refused(409, "ESCALATION_CHAIN_EXHAUSTED"):
         agent.escalate_hitl_escalation(row.id, to_user_id="ian")
     for approver in (alice, dora):
