@@ -150,7 +150,7 @@ fn a_held_request_ends_what_has_been_due_for_a_second_without_a_server() {
     }
 }
 
-/// Opens a decision by hand that waits for 100 seconds, or for 24 hours.
+/// Opens a decision by hand, which ends at a time or after 24 hours.
 fn asked_by_hand(authority: &LocalAuthority, steps: u32, end: Option<Timestamp>) -> EscalationId {
     let (bot, rule) = (Agent::new("bot").unwrap(), ApprovalRule::new("by hand"));
     let new = NewApproval::new(bot, "it cannot be undone", Context::new(), rule);
