@@ -12,14 +12,15 @@ use serde_json::{Value, json};
 use super::http::Connection;
 use super::process::{KEY, Server, atlasent};
 
-fn decide(connection: &mut Connection) {
+/// Asks for a decision, which the server records.
+pub(crate) fn decide(connection: &mut Connection) {
     let request = json!({ "action_type": "deploy.production", "actor_id": "deploy-bot" });
     let answer = connection.post("/v1-evaluate", &request).unwrap();
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
 /// Returns the events that the server lists.
-fn events(connection: &mut Connection) -> Vec<Value> {
+pub(crate) fn events(connection: &mut Connection) -> Vec<Value> {
     let page = connection.get("/v1-audit/events?limit=500").unwrap().body;
     page["events"].as_array().unwrap().clone()
 }
@@ -33,7 +34,8 @@ fn lines(path: &Path) -> Vec<Value> {
         .collect()
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+/// Waits until a condition holds. Panics with `what` after 20 seconds.
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < Duration::from_secs(20), "{what}");

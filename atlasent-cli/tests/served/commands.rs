@@ -27,6 +27,24 @@ pub(crate) fn run_in_data_dir(data: &Path, arguments: &[&str]) -> (i32, String, 
     output(atlasent().args(arguments).arg("--data-dir").arg(data))
 }
 
+/// Creates an API key of the `live` environment, and returns it.
+pub(crate) fn create_live_key(folder: &str, options: &[&str]) -> String {
+    let mut command = atlasent();
+    command
+        .args([
+            "key",
+            "create",
+            "--environment",
+            "live",
+            "--data-dir",
+            folder,
+        ])
+        .args(options);
+    let (code, stdout, stderr) = output(&mut command);
+    assert_eq!(code, 0, "{stderr}");
+    stdout.trim().to_owned()
+}
+
 /// Runs a command that calls the server. Returns exit code, standard output and standard error.
 pub(crate) fn run_against(server: &Server, arguments: &[&str]) -> (i32, String, String) {
     let url = format!("http://{}", server.address);
@@ -272,7 +290,7 @@ fn a_trail_is_watched() {
     assert!(code == 2 && !stderr.is_empty());
 }
 
-/// Asserts that a report has these texts, in this order.
+/// Asserts that a report contains these texts, in this order.
 pub(crate) fn assert_tells(report: &str, story: &[&str]) {
     let mut rest = report;
     for step in story {

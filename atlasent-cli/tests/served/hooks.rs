@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::commands::output;
+use super::commands::{create_live_key, output};
 use super::process::{Server, atlasent};
 
 const POLICIES: &str = r#"
@@ -15,23 +15,6 @@ permit (principal, action == Action::"tool.Bash", resource);
 @decision("hold") @reason("a person agrees to a push") @approvers("role:owner")
 forbid (principal, action == Action::"tool.Bash", resource) when { context.command like "git push*" };
 "#;
-
-fn created(folder: &str, options: &[&str]) -> String {
-    let mut command = atlasent();
-    command
-        .args([
-            "key",
-            "create",
-            "--environment",
-            "live",
-            "--data-dir",
-            folder,
-        ])
-        .args(options);
-    let (code, stdout, stderr) = output(&mut command);
-    assert_eq!(code, 0, "{stderr}");
-    stdout.trim().to_owned()
-}
 
 /// Runs a hook to its end, for the command `git push`.
 fn hook(url: &str, key: &str, options: &[&str]) -> Output {
@@ -58,8 +41,8 @@ fn a_held_tool_call_waits_for_the_person_who_releases_it_once() {
     fs::create_dir(&policies).unwrap();
     fs::write(policies.join("tools.cedar"), POLICIES).unwrap();
     let folder = data.path().to_str().unwrap();
-    let agent = created(folder, &["--name", "agent"]);
-    let ann = created(folder, &["--approver", "ann", "--role", "owner"]);
+    let agent = create_live_key(folder, &["--name", "agent"]);
+    let ann = create_live_key(folder, &["--approver", "ann", "--role", "owner"]);
     let mut serve = atlasent();
     serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir", folder]);
     let server = Server::run(serve);

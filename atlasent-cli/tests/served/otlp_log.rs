@@ -5,7 +5,6 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use atlasent_tests::server::{Reply, Request, Server as Scripted};
 use base64ct::{Base64, Encoding};
@@ -14,9 +13,9 @@ use opentelemetry_proto::tonic::collector::logs::v1::{
 };
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use prost::Message;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::http::Connection;
+use super::audit_log::{decide, events, wait_until};
 use super::process::{KEY, Server, atlasent};
 
 const SECRET: &str = "collector-hunter2";
@@ -45,26 +44,6 @@ fn events_of(request: &Request) -> Vec<Value> {
             other => panic!("{other:?}"),
         })
         .collect()
-}
-
-fn decide(connection: &mut Connection) {
-    let request = json!({ "action_type": "deploy.production", "actor_id": "deploy-bot" });
-    let answer = connection.post("/v1-evaluate", &request).unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.body);
-}
-
-/// Returns the events that the server lists.
-fn events(connection: &mut Connection) -> Vec<Value> {
-    let page = connection.get("/v1-audit/events?limit=500").unwrap().body;
-    page["events"].as_array().unwrap().clone()
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn serve(data: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {

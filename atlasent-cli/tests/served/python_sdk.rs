@@ -8,8 +8,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::approvals::created;
-use super::commands::output;
+use super::commands::{create_live_key, output};
 use super::process::{Server, atlasent};
 
 const POLICIES: &str = r#"
@@ -115,7 +114,7 @@ fn keep(promise: &str) {
     let folder = data.path().to_str().unwrap();
     let mut calls = script(&python);
     for (name, options) in KEYS {
-        calls.env(name, created(folder, options));
+        calls.env(name, create_live_key(folder, options));
     }
     let mut serve = atlasent();
     serve

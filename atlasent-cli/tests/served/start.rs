@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
+use super::commands::output;
 use super::http::Connection;
 use super::process::{KEY, Server, atlasent};
 
@@ -264,4 +265,56 @@ fn the_console_is_served_where_it_is_asked_for_and_its_address_is_printed() {
         let line = format!("console   http://{address}/console");
         assert_eq!(stdout.contains(&line), is_wanted, "{stdout}");
     }
+}
+
+#[test]
+fn settings_of_approvers_that_cannot_be_read_stop_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("settings");
+    fs::write(&file, "{]").unwrap();
+    let (data, file) = (folder.path().to_str().unwrap(), file.to_str().unwrap());
+    for option in ["--oidc", "--approval-issuers", "--webhooks"] {
+        let mut command = atlasent();
+        command.args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--data-dir",
+            data,
+            option,
+            file,
+        ]);
+        let (code, stdout, stderr) = output(&mut command);
+        assert_eq!((code, &*stdout), (2, ""), "{option}");
+        assert!(
+            stderr.contains(option) && stderr.contains(file),
+            "{option}: {stderr}"
+        );
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+}
+
+#[test]
+fn a_login_with_an_issuer_is_for_the_console() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("oidc.toml");
+    let text = "issuer = \"https://login.example\"\naudience = \"x\"\n\
+         [login]\nclient_id = \"c\"\nconsole_url = \"https://console.example\"\n";
+    fs::write(&file, text).unwrap();
+    let mut command = atlasent();
+    command
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--store",
+            "memory",
+            "--data-dir",
+        ])
+        .arg(folder.path())
+        .arg("--oidc")
+        .arg(&file);
+    let (code, stdout, stderr) = output(&mut command);
+    assert_eq!((code, &*stdout), (2, ""), "{stderr}");
+    assert!(stderr.contains("add `--console`"), "{stderr}");
 }
