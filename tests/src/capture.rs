@@ -66,6 +66,15 @@ impl Seen {
     }
 }
 
+/// Returns the outcomes of the executions whose closing events were captured, in order.
+#[must_use]
+pub fn logged_outcomes(seen: &[Seen]) -> Vec<&str> {
+    seen.iter()
+        .filter(|seen| seen.kind == Kind::Event && seen.name == "executed")
+        .filter_map(|seen| seen.field("outcome"))
+        .collect()
+}
+
 struct Capture;
 
 #[derive(Clone, Default)]

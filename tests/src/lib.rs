@@ -13,7 +13,7 @@ pub mod postgres;
 pub mod server;
 mod slow;
 
-pub use capture::{Kind, Seen, capture};
+pub use capture::{Kind, Seen, capture, logged_outcomes};
 pub use drive::{Driven, Ran, drive, quiet_panics, yields};
 pub use order::assert_in_order;
 pub use slow::Slow;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::support::{Stage, atlasent, here, output, peers};
+use super::support::{Stage, atlasent, create_live_key, here, output, peers};
 
 /// The policies of the guide: ten lines.
 const POLICIES: &str = r#"
@@ -66,24 +66,10 @@ resource = "path"
         server = server.to_str().unwrap(),
     );
     fs::write(stage.path("guard.toml"), config).unwrap();
-    let key = {
-        let data = stage.path("data");
-        let arguments = [
-            "key",
-            "create",
-            "--approver",
-            "ann",
-            "--role",
-            "owner",
-            "--environment",
-            "live",
-            "--data-dir",
-            &data,
-        ];
-        let (code, key, stderr) = output(Command::new(atlasent()).args(arguments));
-        assert_eq!(code, 0, "{stderr}");
-        key.trim().to_owned()
-    };
+    let key = create_live_key(
+        &stage.path("data"),
+        &["--approver", "ann", "--role", "owner"],
+    );
     let read = |path: &str| json!(["read_text_file", {"path": format!("{root}/{path}")}]);
     let calls = json!([
         read("public/a.txt"),

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::support::{Listening, Piped, Stage, atlasent, counting_server, output};
+use super::support::{
+    Listening, Piped, Stage, atlasent, counting_server, create_live_key, output,
+};
 
 const WRITE_ALLOWED: &str = r#"permit (principal, action == Action::"mcp.fake.write", resource);"#;
 
@@ -123,17 +125,7 @@ fn served(stage: &Stage) -> Listening {
 #[test]
 fn no_call_runs_without_a_permit_whenever_the_authority_is_killed() {
     let stage = Stage::new(WRITE_ALLOWED);
-    let data = stage.path("served");
-    let arguments = [
-        "key",
-        "create",
-        "--environment",
-        "live",
-        "--data-dir",
-        &data,
-    ];
-    let (code, key, stderr) = output(Command::new(atlasent()).args(arguments));
-    assert_eq!(code, 0, "{stderr}");
+    let key = create_live_key(&stage.path("served"), &[]);
     let mut done = 0;
     for _ in 0..6 {
         let served = served(&stage);
@@ -151,7 +143,7 @@ fn no_call_runs_without_a_permit_whenever_the_authority_is_killed() {
         command
             .args(arguments)
             .args(counting_server(&log, ""))
-            .env("ATLASENT_API_KEY", key.trim());
+            .env("ATLASENT_API_KEY", &key);
         let mut guard = Piped::run(&mut command);
         guard.initialize();
         send_calls(&mut guard);

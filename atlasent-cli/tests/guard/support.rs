@@ -83,6 +83,24 @@ pub(crate) fn run(program: &str, arguments: &[String]) -> (i32, String, String) 
     output(Command::new(program).args(arguments))
 }
 
+/// Creates an API key of the `live` environment in a data folder, and returns it.
+pub(crate) fn create_live_key(data: &str, options: &[&str]) -> String {
+    let mut command = Command::new(atlasent());
+    command
+        .args([
+            "key",
+            "create",
+            "--environment",
+            "live",
+            "--data-dir",
+            data,
+        ])
+        .args(options);
+    let (code, key, stderr) = output(&mut command);
+    assert_eq!(code, 0, "{stderr}");
+    key.trim().to_owned()
+}
+
 pub(crate) fn output(command: &mut Command) -> (i32, String, String) {
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -7,17 +7,9 @@ use std::sync::Arc;
 use atlasent::authority::DynAuthority;
 use atlasent::{Authority, AuthorityExt, Error, protect};
 use atlasent_tests::cases::AGENT;
-use atlasent_tests::{Driven, Kind, Ran, Seen, Slow, capture, drive, yields};
+use atlasent_tests::{Driven, Ran, Slow, capture, drive, logged_outcomes, yields};
 
 use crate::paths::{AsyncPath, Boxed, action, async_paths};
-
-/// Returns the logged outcomes of the executions.
-fn closed(seen: &[Seen]) -> Vec<&str> {
-    seen.iter()
-        .filter(|seen| seen.kind == Kind::Event && seen.name == "executed")
-        .filter_map(|seen| seen.field("outcome"))
-        .collect()
-}
 
 fn check_every_await_point<P: Authority>(authority: &P, yields: usize) {
     for (path, ask) in async_paths::<P>() {
@@ -29,7 +21,10 @@ fn check_every_await_point<P: Authority>(authority: &P, yields: usize) {
                 "{path} after {polls} polls"
             );
             assert_eq!(ran.count(), 0, "{path} after {polls} polls");
-            assert!(closed(&seen).is_empty(), "{path} after {polls} polls");
+            assert!(
+                logged_outcomes(&seen).is_empty(),
+                "{path} after {polls} polls"
+            );
         }
         let ran = Ran::new();
         let happened = drive(ask(authority, &ran), 2 * yields + 1);
@@ -98,7 +93,7 @@ fn a_body_dropped_on_its_way_closes_as_cancelled_once() {
                 _ => (2, &["completed"]),
             };
             assert_eq!(ran.count(), halves, "after {polls} polls");
-            assert_eq!(closed(&seen), outcomes, "after {polls} polls");
+            assert_eq!(logged_outcomes(&seen), outcomes, "after {polls} polls");
             assert_eq!(matches!(happened, Driven::Done(Ok(()))), polls == 8);
         }
     }

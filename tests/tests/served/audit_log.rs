@@ -19,7 +19,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::store::faulty;
-use crate::support::{Served, deploy, memory, ms, on_disk, open_store, policies, server};
+use crate::support::{
+    Served, deploy, memory, ms, on_disk, open_store, policies, server, wait_until,
+};
 
 const DAY: i64 = 24 * 3600;
 
@@ -34,16 +36,6 @@ fn lines(path: &Path) -> Vec<Value> {
 fn sequences(lines: &[Value]) -> Vec<u64> {
     let numbers = lines.iter().map(|line| line["sequence"].as_u64().unwrap());
     numbers.collect()
-}
-
-async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..1_000 {
-        if holds() {
-            return;
-        }
-        tokio::time::sleep(ms(20)).await;
-    }
-    panic!("{what}");
 }
 
 /// Records a number of decisions.

@@ -54,6 +54,17 @@ pub(crate) const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+/// Waits until a condition holds. Panics with `what` after 30 seconds.
+pub(crate) async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..1_500 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(ms(20)).await;
+    }
+    panic!("{what}");
+}
+
 pub(crate) fn policies() -> Policies {
     Policies::parse(POLICIES).unwrap()
 }

@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::organizations::support::{ACME, Folder, GLOBEX, id};
-use crate::support::{AGENT, KEY, Served, deploy, evaluate_body, ms, policies, server};
+use crate::support::{AGENT, KEY, Served, deploy, evaluate_body, ms, policies, server, wait_until};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OLD_SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
@@ -90,16 +90,6 @@ async fn request_approval(store: &impl Store) -> EscalationId {
     let reads = id.cells().to_vec();
     store.commit(Timestamp::now(), reads, change).await.unwrap();
     id
-}
-
-async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..1_500 {
-        if holds() {
-            return;
-        }
-        tokio::time::sleep(ms(20)).await;
-    }
-    panic!("{what}");
 }
 
 fn body(request: &Request) -> Value {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
 use atlasent::{Authority, Error};
 use atlasent_tests::cases::TOKEN;
-use atlasent_tests::{Driven, Kind, Seen, Slow, capture, drive, quiet_panics, yields};
+use atlasent_tests::{Driven, Slow, capture, drive, logged_outcomes, quiet_panics, yields};
 use http::{Response, StatusCode};
 
 use crate::answer::{ask, send};
@@ -24,14 +24,6 @@ fn long() -> Inner {
             Ok(Response::new("ran".into()))
         })
     })
-}
-
-/// The outcomes of the executions that were closed.
-fn closed(seen: &[Seen]) -> Vec<&str> {
-    seen.iter()
-        .filter(|seen| seen.kind == Kind::Event && seen.name == "executed")
-        .filter_map(|seen| seen.field("outcome"))
-        .collect()
 }
 
 /// A service in one of the ways, and what could be left of a request.
@@ -75,7 +67,7 @@ fn drop_at_every_poll(way: &Way<Slow>, yields: usize) {
             (1, &["completed"])
         };
         assert_eq!(stage.inner.count(), calls, "{case}");
-        assert_eq!(closed(&seen), outcomes, "{case}");
+        assert_eq!(logged_outcomes(&seen), outcomes, "{case}");
         let done = matches!(happened, Driven::Done(Ok(_)));
         assert_eq!(done, polls == asked + RUNS + 1, "{case}");
         drop(happened);
@@ -158,7 +150,7 @@ fn an_execution_that_ends_says_how_once() {
             let service = (way.around)(Arc::new(Slow { yields: 0 }), inner.clone());
             let (_, seen) = capture(|| drive(ask(service, (way.request)()), 3));
             assert_eq!(
-                (inner.count(), closed(&seen)),
+                (inner.count(), logged_outcomes(&seen)),
                 (1, vec![outcome]),
                 "{}",
                 way.name

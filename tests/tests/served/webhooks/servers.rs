@@ -8,8 +8,8 @@ use atlasent_authority::{LocalAuthority, MemoryStore, RedbStore};
 use atlasent_tests::server::{Reply, Request, Server as Receiver, in_order};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{authority, endpoint, reasons, record, served, started, to, wait_until};
-use crate::support::{ms, policies};
+use super::{authority, endpoint, reasons, record, served, started, to};
+use crate::support::{ms, policies, wait_until};
 
 #[tokio::test]
 async fn a_restart_neither_loses_nor_repeats_a_notification() {
