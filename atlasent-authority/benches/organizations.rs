@@ -1,12 +1,16 @@
-//! What an organization costs that does nothing: memory of the server, and bytes of a `redb` file.
+//! What an idle organization costs: memory of the server, and bytes of a `redb` file.
 //!
 //! A server, in a process of its own, has many organizations with an API key each. Its resident
-//! memory is read when it listens, when each organization has made one request and left the memory,
-//! and, with fewer organizations, while all have the starter policies loaded: first each a set of
-//! its own, whose files differ by a comment, then all the same set, which they share. The rows are
-//! the growth divided by the number of organizations. With the store in memory, they include what
-//! the store keeps of the request; with `redb`, what its page cache keeps. The length of a `redb`
-//! file is read after organizations were created, and after each has ten events.
+//! memory is read three times:
+//!
+//! - when it listens,
+//! - when each organization has made one request and was removed from memory,
+//! - with fewer organizations, while all of them have the starter policies loaded: first, each has
+//!   its own set, whose files differ by a comment; then, all share one set.
+//!
+//! The rows are the growth divided by the number of organizations. They include what the store in
+//! memory, or the page cache of `redb`, keeps of the request. The length of a `redb` file is read
+//! after organizations were created, and after each has ten events.
 //!
 //! `ATLASENT_BENCH_ORGANIZATIONS` sets the number of organizations: 10,000 by default, and 10
 //! without `--bench`, as in `cargo test --benches`. A tenth of them is loaded, and the file has
@@ -95,13 +99,13 @@ fn row(name: &str, store: &str, bytes: u64, organizations: usize) {
     println!("| {name} | {store} | {kilobytes:.1} |");
 }
 
-/// Which organizations stay in memory, and with which policies.
+/// Which organizations stay in memory, and which policies they have.
 #[derive(Clone, Copy, PartialEq)]
 enum Stay {
     None,
-    /// All, each with a set of its own.
+    /// All organizations, each with its own set of policies.
     Own,
-    /// All, with the same set.
+    /// All organizations, with one set of policies.
     Same,
 }
 

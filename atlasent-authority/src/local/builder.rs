@@ -140,9 +140,9 @@ impl<S: Store> LocalAuthorityBuilder<S> {
     /// Limits how many decisions of one agent may wait for approvers at a time: 100 by default.
     ///
     /// A request beyond the limit is denied (`APPROVAL_LIMIT`), so that one agent cannot flood the
-    /// approvers. So is a request that would open a decision while twenty times as many of the
-    /// agent stand: rejections whose time is not over, and approvals that are not used up. A second
-    /// call replaces the first.
+    /// approvers. The decided ones of an agent are limited too, to twenty times as many: rejections
+    /// that have not expired, and approvals that are not used up. An agent at that limit is denied
+    /// (`APPROVAL_LIMIT`) when its request would open a decision. A second call replaces the first.
     pub fn approvals_per_agent(mut self, limit: NonZeroU64) -> Self {
         self.limits.approvals_per_agent = limit.get();
         self

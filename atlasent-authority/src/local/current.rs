@@ -25,8 +25,8 @@ pub(crate) struct InForce {
     replacement: Replacement,
 }
 
-/// Identifies one replacement. Authorities may share a set of policies, and one may put the same
-/// set in force twice.
+/// Identifies one replacement of the policies. The policies alone do not identify it: an authority
+/// may put the same set in force twice.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Replacement(Arc<()>);
 
@@ -90,7 +90,7 @@ impl CurrentPolicies {
         });
     }
 
-    /// Returns whether the policies in force are those that a replacement put there.
+    /// Returns whether a replacement put the policies in force.
     pub(crate) fn are_by(&self, replacement: &Replacement) -> bool {
         self.look(|in_force| Arc::ptr_eq(&in_force.replacement.0, &replacement.0))
     }

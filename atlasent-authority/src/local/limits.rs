@@ -9,8 +9,8 @@ use atlasent::error::{Code, Failure};
 use crate::ledger::AgentKey;
 use crate::store::Changeset;
 
-/// How many decisions of one agent may stand for each that may wait for approvers. They are in one
-/// cell with the open ones, which each held request of the agent reads and writes.
+/// How many decided questions of one agent are kept for each one that may wait for approvers. They
+/// share a cell with the open ones, and each held request of the agent reads and writes this cell.
 const DECIDED_PER_OPEN: u64 = 20;
 
 /// The limits that a request is decided under.
@@ -68,7 +68,7 @@ impl Limits {
     }
 }
 
-/// The limits of all agents together, which can be replaced. `None` is no limit. The authority's
+/// The limits of all agents together, which can be replaced. `None` sets no limit. The authority's
 /// own limit of waiting decisions stays in force beside `max_approvals`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TotalLimits {
@@ -87,7 +87,7 @@ pub(crate) struct CurrentLimits {
     approvals_per_agent: u64,
     /// The authority's own limit of waiting decisions.
     most_approvals: u64,
-    /// The replaceable limit of waiting decisions; 0 without.
+    /// The replaceable limit of waiting decisions. 0 without a limit.
     max_approvals: AtomicU64,
     /// 0 without a limit.
     max_permits: AtomicU64,

@@ -127,7 +127,7 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// # Errors
     ///
-    /// As [`revoke_all`](Self::revoke_all). [`Error::Invalid`] also for a number above
+    /// The errors of [`revoke_all`](Self::revoke_all), and [`Error::Invalid`] for a number above
     /// [`MAX_INTEGER`].
     pub async fn revoke_issued_before(&self, sequence: u64, reason: &str) -> Result<u64, Error> {
         let caller = Caller::embedded(&self.secret);

@@ -39,8 +39,8 @@ impl<'a> Numeral<'a> {
 
     /// Parses a number that a string holds: the text of a JSON number without an exponent.
     ///
-    /// The program behind a permit reads the string with a function of its own, and many of these
-    /// stop at the `e`: `5e-4` is 5 for them.
+    /// The program behind a permit parses the string itself, and many parsers stop at the `e`: they
+    /// read `5e-4` as 5.
     pub(super) fn parse_in_string(text: &'a str) -> Option<Self> {
         match text.contains(['e', 'E']) {
             true => None,

@@ -68,8 +68,8 @@ impl ApiError {
         Self::unavailable("ANSWER_UNWRITABLE", "the answer cannot be written")
     }
 
-    /// The error for a response with the status of an error that was built without an error of the
-    /// API, such as that of an extractor of `axum`. `None` for the status of a success.
+    /// Returns the error for a response that was built elsewhere with an error status, such as the
+    /// response of an extractor of `axum`. Returns `None` for the status of a success.
     pub(super) fn from_status(status: StatusCode) -> Option<Self> {
         let (code, message) = if status.is_client_error() {
             ("BAD_REQUEST", "the server cannot read the request")

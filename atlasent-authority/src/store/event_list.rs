@@ -38,8 +38,8 @@ pub(super) struct EventList {
     fresh: VecDeque<Arc<SealedEvent>>,
     /// Whether a caller packs the oldest of the fresh events.
     is_packing: bool,
-    /// The hash of the last event that was removed: that before the oldest one. The chain begins
-    /// with zeros.
+    /// The hash of the event before the oldest one, which was removed last. It is all zeros if no
+    /// event was removed.
     removed: Hash,
     /// The sequence numbers of the events by type and agent. An event is filed under its type, and
     /// if it has an agent, also under the agent and under both. An empty text stands for any type
@@ -47,7 +47,7 @@ pub(super) struct EventList {
     places: HashMap<Cow<'static, str>, HashMap<Arc<str>, VecDeque<u64>>>,
 }
 
-/// An event in few bytes, without the hash of the event before, which stands there.
+/// An event in few bytes. The hash of the event before it is stored with that event alone.
 #[derive(Clone, Debug)]
 pub(super) struct PackedEvent {
     sequence: u64,
@@ -274,7 +274,7 @@ impl EventList {
 }
 
 impl PackedEvent {
-    /// Packs an event. `None` for an event whose hash is invalid. `buffer` is used meanwhile.
+    /// Packs an event. Returns `None` if its hash is invalid. `buffer` is scratch space.
     pub(super) fn new(event: &SealedEvent, buffer: &mut Vec<u8>) -> Option<Self> {
         Some(Self {
             sequence: event.sequence,

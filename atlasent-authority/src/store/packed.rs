@@ -107,10 +107,10 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Packs a text. `packed` is a buffer, whose contents do not matter.
+    /// Packs a text. `packed` is scratch space.
     pub(super) fn new(text: &str, packed: &mut Vec<u8>) -> Self {
         packed.clear();
-        // Without an early end, so that it is done for many bytes at a time.
+        // The fold has no early exit, so that the compiler can vectorize it.
         let is_control = |found, byte: &u8| found | (*byte < b' ');
         if text.as_bytes().iter().fold(false, is_control) {
             packed.push(RAW);
@@ -198,14 +198,14 @@ impl Packed {
     }
 }
 
-/// Splits a text at its first quote, which neither part has.
+/// Splits a text at its first quote. Neither part includes the quote.
 fn split_at_quote(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (before, from) = text.split_at_checked(memchr(b'"', text)?)?;
     Some((before, from.get(1..)?))
 }
 
-/// Splits the text behind an opening quote at the closing one. The rest of a text without one is
-/// the string.
+/// Splits the text after an opening quote at the closing one. Without a closing quote, the string
+/// is the whole text.
 fn split_string(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     let mut end = 0;
     while let Some(at) = text.get(end..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
@@ -214,7 +214,7 @@ fn split_string(text: &[u8]) -> (&[u8], Option<&[u8]>) {
             let after = text.get(end + 1..);
             return (text.get(..end).unwrap_or(text), after);
         }
-        // A backslash, and what it escapes.
+        // Skip a backslash and the character that it escapes.
         end += 2;
     }
     (text, None)

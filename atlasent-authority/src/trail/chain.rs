@@ -134,7 +134,7 @@ pub enum EventValue<'a> {
     List(Vec<Arc<str>>),
     /// A boolean.
     Flag(bool),
-    /// An integer. One above [`MAX_INTEGER`] is written as a text, since some verifiers round it.
+    /// An integer. Above [`MAX_INTEGER`], it is written as a string, since some verifiers round it.
     Count(u64),
 }
 

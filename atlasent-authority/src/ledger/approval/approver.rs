@@ -81,9 +81,9 @@ impl Approver {
 
     /// Creates the approver that the issuer of a signed approval names.
     ///
-    /// Issuers name people as they do, for example by the subject of a certificate: `CN=Ada,OU=QA`.
-    /// No policy can list such a principal, and its roles count. A role that no policy can list
-    /// makes its holder no approver, so it is left out. So are roles after the first 100.
+    /// Issuers choose the names, for example the subject of a certificate: `CN=Ada,OU=QA`. No
+    /// policy can list such a principal, but the principal can approve by a role. Roles that no
+    /// policy can list, and roles after the first 100, are left out.
     ///
     /// # Errors
     ///
@@ -142,8 +142,8 @@ pub(crate) fn check_name(kind: &'static str, name: &str) -> Result<(), InvalidAp
     Ok(())
 }
 
-/// Checks a principal that an issuer of signed approvals names. White space around it is allowed,
-/// since votes do not take it for another person.
+/// Checks a principal that an issuer of signed approvals names. White space around it is allowed:
+/// votes ignore it when they compare people.
 fn check_issued_principal(name: &str) -> Result<(), InvalidApprover> {
     check_length("principal", name)?;
     match name.contains(char::is_control) {

@@ -115,8 +115,8 @@ impl AskedQuestions {
         asked.map(|asked| asked.id)
     }
 
-    /// Returns the decisions that approved a question for any context, those that expire first
-    /// before the others. `any_context` is the [key](Question::any_context_key) of all of them.
+    /// Returns the decisions that approved a question for any context, the first to expire first.
+    /// `any_context` is the [key](Question::any_context_key) of all of them.
     #[must_use]
     pub fn grants(&self, any_context: &QuestionKey, now: Timestamp) -> Vec<EscalationId> {
         // The keys of the approvals begin with it, and no digest begins with another one.
@@ -135,8 +135,8 @@ impl AskedQuestions {
         self.0.values().filter(is_open).count()
     }
 
-    /// Returns how many decisions stand for the next time that a question is asked: rejections
-    /// whose time is not over, and approvals that are not used up.
+    /// Returns how many decisions still answer their question when it is asked again: rejections
+    /// that have not expired, and approvals that are not used up.
     #[must_use]
     pub fn decided(&self, now: Timestamp) -> usize {
         let stands = |asked: &&Asked| !asked.open && now < asked.until;

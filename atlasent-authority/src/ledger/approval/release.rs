@@ -18,7 +18,7 @@ use super::vote::asked;
 use super::{GrantedUse, Question};
 use crate::policy::ApprovalRule;
 
-/// What an approved decision releases: so many permits, until a time.
+/// What an approved decision releases: a number of permits, until a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     /// Until when.
@@ -73,7 +73,7 @@ impl ApprovalEntry {
         own.map(|vote| vote.approver.principal.as_str())
     }
 
-    /// Returns the release that stands for a question now, for any caller.
+    /// Returns the release if it covers a question now. Every caller may use it.
     fn release_for(&self, held: &HeldQuestion<'_>, now: Timestamp) -> Option<&Release> {
         let release = self.release.as_ref()?;
         let is_approved = self.state == ApprovalState::Approved;
@@ -83,8 +83,8 @@ impl ApprovalEntry {
         (is_approved && stands && is_left && fits).then_some(release)
     }
 
-    /// Returns whether the approvers decided on every rule that holds the question: in another
-    /// context, other policies may hold it as well, and their approvers did not decide.
+    /// Returns whether the approvers decided on every rule that holds the question. In another
+    /// context, further policies may hold it, whose approvers were not asked.
     fn covers(&self, held: &HeldQuestion<'_>) -> bool {
         !held.rules.is_empty() && held.rules.iter().all(|rule| self.rules.contains(rule))
     }

@@ -368,7 +368,7 @@ fn a_row_is_stored_whole() {
 }
 
 #[test]
-fn a_permit_records_the_artifact_of_a_signed_approval_and_the_decision_of_another_vote() {
+fn a_permit_records_the_artifact_of_a_signed_approval_and_the_decision_of_a_plain_vote() {
     let mut row = row(vec![rule("role:sre", "2")]);
     let artifact = ApprovalRecord::new("apr-1", "9f86d0", "bob", "svc", "k");
     let mut signed = vote("bob", "sre", true);
@@ -384,7 +384,7 @@ fn a_permit_records_the_artifact_of_a_signed_approval_and_the_decision_of_anothe
 }
 
 #[test]
-fn a_vote_of_an_earlier_release_is_one_without_an_artifact() {
+fn a_vote_that_an_earlier_version_stored_has_no_artifact() {
     let mut row = row(vec![rule("role:sre", "1")]);
     approve(&mut row, "alice").unwrap();
     let stored = serde_json::to_value(&row).unwrap();

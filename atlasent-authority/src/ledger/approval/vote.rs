@@ -16,7 +16,7 @@ use crate::trail::chain::format_time;
 /// One vote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vote {
-    /// The id of the vote. That of a signed approval is the approval's id.
+    /// The id of the vote: for a signed approval, the id of the approval.
     pub id: String,
     /// Who voted, with the roles at that time.
     pub approver: Approver,
@@ -31,7 +31,7 @@ pub struct Vote {
     /// What an approval grants beyond this one call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantedUse>,
-    /// The signed approval that is the vote. Unset for a vote that was cast at this authority.
+    /// The signed approval that counts as the vote. Unset for a vote cast at this authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<ApprovalRecord>,
     /// When it was cast.
@@ -39,11 +39,11 @@ pub struct Vote {
 }
 
 impl Vote {
-    /// Returns the vote as the permit that it releases records it (contract, part D).
+    /// Returns the record of the vote in the permit that it releases (contract, part D).
     ///
-    /// The record of a signed approval is that of the artifact, which its issuer can look up. A
-    /// vote that was cast here has no artifact: its record names the pending decision and what the
-    /// vote agrees to, and this authority vouches for the person.
+    /// A signed approval has the record of its artifact, which its issuer can look up. A vote that
+    /// was cast at this authority has no artifact: its record names the pending decision and what
+    /// the vote agrees to, and this authority vouches for the person.
     pub(super) fn record(&self, row: &ApprovalEntry) -> ApprovalRecord {
         self.artifact.clone().unwrap_or_else(|| {
             ApprovalRecord::new(
@@ -324,8 +324,8 @@ pub(super) fn asked<'a>(
         })
 }
 
-/// Returns whether two names are of one person or agent. Upper and lower case are the same here,
-/// and white space around a name does not count, since two spellings must not become two people.
+/// Returns whether two names are of one person or agent. Case and surrounding white space are
+/// ignored, so that two spellings never count as two people.
 fn is_same(one: &str, other: &str) -> bool {
     one.trim().to_lowercase() == other.trim().to_lowercase()
 }

@@ -93,17 +93,18 @@ impl ApprovalFilter {
 pub struct ApprovalPage {
     /// The decisions of the page.
     pub approvals: Vec<ApprovalEntry>,
-    /// How many decisions there are from this page on, as far as that is known without reading them
-    /// all: there can be ten thousand open ones, and more that are closed.
+    /// How many decisions there are from this page on. It is an estimate, because an exact count
+    /// would read all decisions, of which there can be ten thousand open ones and more closed ones.
     ///
-    /// On the last page, exactly the number of its decisions. Before it, the number of open
-    /// decisions of the organization, and at least one more than the page has. So it is an estimate
-    /// if the filter has conditions, if callers of `live` and `test` keys have open decisions, or
-    /// for decisions that are closed: [`next`](Self::next) alone tells whether there are more.
+    /// On the last page, it is exactly the number of its decisions. Before the last page, it is the
+    /// number of open decisions of the organization, whatever the filter and the environment are,
+    /// and at least one more than the page has. [`next`](Self::next) alone tells whether there are
+    /// more.
     pub total: u64,
-    /// The next page starts before this sequence number. Unset on the last page. A page may have
-    /// fewer decisions than asked for, or none, and be followed by others: it ends when it is
-    /// large, or after some thousand decisions that the filter does not pass.
+    /// The next page starts before this sequence number. Unset on the last page.
+    ///
+    /// A page before the last one may have fewer decisions than requested, or no decisions: it ends
+    /// when it is large, or after some thousand decisions that do not match the filter.
     pub next: Option<u64>,
 }
 

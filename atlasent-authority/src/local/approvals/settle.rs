@@ -15,12 +15,11 @@ const POLICIES_CHANGED: &str = "the policies of this action changed, so the ques
 /// no further step is named. Records the change, and returns whether there was one. The caller
 /// [keeps](keep) the decision then. `policies` are those in force, if they are known.
 ///
-/// The events name no API key: time or new policies cause them, whichever request or task finds
-/// that out.
+/// The events name no API key: time or new policies cause them, not the request or task that
+/// notices the change.
 ///
-/// A decision is not escalated after the time of its last step: the same question does not find it
-/// from then on, and opens a new one. A server that was down for so long may come too late for
-/// every step.
+/// A decision is not escalated after the time of its last step, because a repeated question then
+/// opens a new decision. A server that was down until then escalates it no more.
 pub(super) fn settle(
     row: &mut ApprovalEntry,
     policies: Option<&Policies>,

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::policy::{ApprovalRule, REDACTED, RedactedContext, redacts};
 
-/// The maximum length of what approvers see of one request, in bytes. A request with more is not
-/// held for approvers: people do not read that much, and a store would keep it for a month.
+/// The maximum length of what approvers see of one request, in bytes. A larger request is denied,
+/// not held: people do not read that much, and a store would keep it for a month.
 pub(super) const MAX_SHOWN: usize = 65_536;
 
 /// What approvers see of a request: canonical JSON, without the values that the policies redact.

@@ -34,7 +34,7 @@ struct SignedVote {
     approver: Approver,
     artifact: ApprovalRecord,
     nonce: Nonce,
-    /// The position in the quorum. Unset for an approval that came alone.
+    /// The position in the quorum. Unset for a single approval.
     entry: Option<usize>,
 }
 
@@ -45,10 +45,10 @@ enum Reference<'a> {
 }
 
 impl<'a> Reference<'a> {
-    /// Reads the member. `null` in it is the same as absent.
+    /// Reads the member. A `null` in it counts as absent.
     ///
-    /// Both at once are refused, since one of them would be ignored: an artifact could release
-    /// another decision than the one that the request names.
+    /// A member with both an id and an artifact is refused: the artifact could release another
+    /// decision than the one that the id names.
     fn read(approval: &'a Value) -> Result<Self, Reason> {
         let member = |name| approval.get(name).filter(|value| !value.is_null());
         let reference = match (member("approval_id"), member("artifact")) {
@@ -108,7 +108,7 @@ impl PresentedApprovals {
         Ok(presented)
     }
 
-    /// Adds a verified approval: the one at a position of a quorum, or one that came alone.
+    /// Adds a verified approval: the one at the position `entry` of a quorum, or a single one.
     fn add(
         &mut self,
         verified: Verified,
@@ -116,9 +116,9 @@ impl PresentedApprovals {
         rules: &[ApprovalRule],
     ) -> Result<(), String> {
         let mut roles = verified.reviewer_roles;
-        // Those that decide come first, since an approver has a limited number of roles.
+        // Roles that a rule lists come first, since an approver has a limited number of roles.
         roles.sort_by_key(|role| !is_listed(role, rules));
-        // A name of another form is refused as the members of an artifact are.
+        // An invalid name is refused like any invalid member of an artifact.
         let is_short = verified
             .approval_id
             .chars()
@@ -182,7 +182,8 @@ impl PresentedApprovals {
         open: impl FnOnce(&mut ApprovalEntry, &mut Changeset<'_>),
     ) -> Result<(), String> {
         let at = changeset.time();
-        // Time has passed since the verification, and a claim of an expired nonce is forgotten.
+        // An approval may have expired since it was verified. The claim of an expired nonce is
+        // forgotten, so such an approval could be replayed.
         let expired = |signed: &&SignedVote| signed.nonce.expires_at <= at;
         if let Some(signed) = self.votes.iter().find(expired) {
             return Err(in_quorum(signed.entry, Reason::Expired).to_string());
@@ -228,7 +229,7 @@ impl PresentedApprovals {
     }
 }
 
-/// Returns the reason for an approval: the one at a position of a quorum, or one that came alone.
+/// Returns the reason for the approval at the position `entry` of a quorum, or for a single one.
 fn in_quorum(entry: Option<usize>, reason: Reason) -> Reason {
     match entry {
         Some(index) => Reason::QuorumEntry {

@@ -210,8 +210,8 @@ impl<S: Store> LocalAuthority<S> {
     }
 
     /// Lets the approvers of the next step vote as well, for a caller. `by` must be an approver
-    /// that could vote; it is unset for a caller that opened the decision by hand. `to` are the
-    /// approvers of the next step of such a decision.
+    /// that could vote. It is unset for a caller that opened the decision by hand; `to` then names
+    /// the approvers of the next step.
     pub(crate) async fn escalate_approval_for(
         &self,
         caller: &Caller<'_>,

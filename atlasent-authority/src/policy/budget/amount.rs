@@ -1,4 +1,4 @@
-//! What a permit takes from a budget: one call, or a number of its request.
+//! What a permit takes from a budget: one call, or a number in its request.
 
 use atlasent::wire::{EvaluateRequest, WrittenNumbers};
 use serde_json::Value;
@@ -11,7 +11,7 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// The reason, for people, if the request has no such number. It quotes no value.
+    /// The reason, in words for people, if the request has no such number. It quotes no value.
     pub(crate) fn amount(&self, request: &EvaluateRequest) -> Result<Units, String> {
         let Counted::Value(path) = &self.counted else {
             return Ok(Units::ONE);
@@ -38,15 +38,15 @@ impl Budget {
 
 /// The value that a budget adds up, as it was written.
 enum WrittenValue {
-    /// The text of a JSON value that is no string.
+    /// The text of a JSON value other than a string.
     Json(String),
     /// The content of a string.
     Text(String),
 }
 
 impl WrittenValue {
-    /// Returns the number that the value is or holds. A string counts as the number that it holds,
-    /// as a `decimal` of a schema does.
+    /// Returns the number that the value is, or that it holds as a string. The `decimal` of a
+    /// schema is such a string.
     fn numeral(&self) -> Option<Numeral<'_>> {
         match self {
             Self::Json(text) => Numeral::parse(text),

@@ -1,8 +1,8 @@
-//! Budgets: how much the permits of a policy may add up to in a time (`@budget`).
+//! Budgets: how much the permits of a policy may add up to in a period (`@budget`).
 //!
-//! A budget is a sliding window, as a rate of a token is: `amount 1000/day per agent` lets the
-//! amounts of an agent's permits add up to 1,000 in any 24 hours. What is used up is in
-//! `ledger/budget.rs`. `parse.rs` reads the annotation, and `amount.rs` says what a request takes.
+//! A budget is a sliding window, like the rate of a token: `amount 1000/day per agent` lets the
+//! amounts of an agent's permits add up to 1,000 in any 24 hours. `parse.rs` reads the annotation,
+//! `amount.rs` computes what a request takes, and `ledger/budget.rs` keeps what is used up.
 
 mod amount;
 mod parse;
@@ -21,8 +21,8 @@ use parse::parse_all;
 /// The annotation of a budget.
 pub(super) const BUDGET: &str = "budget";
 
-/// A part of a budget: a number with at most four digits after the point, in ten-thousandths. So
-/// sums are exact.
+/// A part of a budget: a number with at most four digits after the point, in ten-thousandths, so
+/// that sums are exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Units(pub(crate) u64);
 
@@ -31,8 +31,8 @@ impl Units {
     /// One whole.
     pub(crate) const ONE: Self = Self(10_000);
 
-    /// Converts a number. Returns `None` for a negative one, and for one with more digits than four
-    /// after the point or some fifteen before it.
+    /// Converts a number. Returns `None` for a negative number, and for one with more than four
+    /// digits after the point or more than about fifteen before it.
     fn from_numeral(numeral: &Numeral<'_>) -> Option<Self> {
         let scaled = numeral.scaled(Self::DIGITS)?;
         u64::try_from(scaled).ok().map(Self)
@@ -121,7 +121,7 @@ impl fmt::Display for Budget {
 }
 
 impl Budget {
-    /// Returns what is counted, which tells the budgets of one policy apart, with unit and scope.
+    /// Returns what is counted. With unit and scope, it identifies a budget of the policy.
     pub(crate) fn counted(&self) -> String {
         self.counted.to_string()
     }

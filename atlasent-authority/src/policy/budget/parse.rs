@@ -20,7 +20,7 @@ const UNITS: [(&str, u32); 4] = [
     ("day", 86_400),
 ];
 
-/// Reads the budgets of a policy, or says for people why the text has none.
+/// Reads the budgets of a policy, or returns why the text is invalid, in words for people.
 pub(super) fn parse_all(policy: &Arc<str>, text: &str) -> Result<Vec<Budget>, String> {
     let mut budgets: Vec<Budget> = Vec::new();
     for item in text.split(',') {

@@ -33,7 +33,7 @@ fn a_budget_is_shown_as_it_is_written() {
 }
 
 #[test]
-fn what_is_no_budget_is_refused_with_what_to_write() {
+fn an_invalid_budget_is_refused_with_what_to_write() {
     for (text, says) in [
         ("", "`amount 1000/day per agent`"),
         ("amount", "is no budget"),
@@ -165,7 +165,7 @@ fn a_string_that_programs_read_differently_is_no_amount() {
             amount
         );
     }
-    // A number is read by all in the same way.
+    // Every program reads a JSON number in the same way.
     assert_eq!(
         taken("n", r#"{"n": 5e-4}"#, RequestOptions::default()).unwrap(),
         "0.0005"

@@ -48,8 +48,8 @@ impl Form {
         }
     }
 
-    /// The text of a field, at most `most` characters long. White space alone counts as nothing.
-    /// The end of a line, which browsers send as two characters, is one.
+    /// Returns the text of a field, at most `most` characters long. Returns `None` for white space
+    /// alone. A line break, which browsers send as two characters, counts as one.
     pub(super) fn text(&self, name: &str, most: usize) -> Result<Option<String>, ApiError> {
         // The form itself is bounded.
         let text = self.0.text(name, usize::MAX)?;

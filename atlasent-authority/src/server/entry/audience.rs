@@ -72,8 +72,8 @@ impl ErrorForm {
         }
     }
 
-    /// Returns the error for a response that was built without one. A page of the console explains
-    /// itself.
+    /// Returns the error of the API for a response that was built elsewhere. Returns `None` for
+    /// pages of the console, which explain the error themselves.
     pub(super) fn error_of(&self, response: &Response) -> Option<ApiError> {
         match self {
             Self::Json => ApiError::from_status(response.status()),

@@ -23,8 +23,8 @@ use crate::server::api_error::ApiError;
 /// The largest body, in bytes: 1 MiB (contract, part B).
 pub(crate) const MAX_BODY: usize = 1024 * 1024;
 
-/// Reads the bytes of a request's body, after checking that it is announced as plain JSON. Refuses
-/// a body that names another API key than `key`, the key in the `Authorization` header.
+/// Reads the bytes of a request's body, after checking that its headers announce plain JSON.
+/// Refuses a body with another API key than `key`, the key in the `Authorization` header.
 pub(crate) async fn read(request: Request, key: &ApiKey) -> Result<Vec<u8>, ApiError> {
     let (parts, body) = request.into_parts();
     check_type(&parts.headers)?;
@@ -237,8 +237,8 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiErro
     })
 }
 
-/// Refuses the JSON of a body that names another API key than the `Authorization` header. Only the
-/// header authenticates (contract, part B).
+/// Refuses a JSON body with another API key than the `Authorization` header. Only the header
+/// authenticates (contract, part B).
 pub(crate) fn check_key(json: &[u8], key: &ApiKey) -> Result<(), ApiError> {
     #[derive(Deserialize)]
     struct KeyBody {
@@ -261,8 +261,8 @@ pub(crate) fn check_key(json: &[u8], key: &ApiKey) -> Result<(), ApiError> {
     ))
 }
 
-/// Whether a JSON text can have a member `api_key`, in plain letters or with escapes. Most bodies
-/// have none, and need not be read for it.
+/// Returns whether a JSON text can have a member `api_key`, in plain letters or with escapes. Most
+/// bodies cannot have it, and are not parsed for it.
 fn may_name_key(json: &[u8]) -> bool {
     const NAME: &[u8] = b"\"api_key\"";
     json.contains(&b'\\') || json.windows(NAME.len()).any(|window| window == NAME)
@@ -275,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_names_the_key_of_the_header_or_none() {
+    fn a_body_has_the_key_of_the_header_or_no_key() {
         let key = "ask_test_0123456789";
         let key = ApiKey::parse_allow_weak(&SecretString::from(key)).unwrap();
         let check = |json: &str| check_key(json.as_bytes(), &key).map_err(|error| error.code);

@@ -8,16 +8,16 @@ use axum::http::request::Parts;
 
 use crate::server::api_error::ApiError;
 
-/// The text of the id in a path. Its endpoint checks its form: a text that is not an id names
-/// nothing, so that it gets the endpoint's 404.
+/// The text of the id in a path. The endpoint checks its form, and answers an invalid id with the
+/// 404 of an unknown one.
 #[derive(Debug)]
 pub(crate) struct PathId(pub(crate) String);
 
-/// An id that is not UTF-8. No id holds this character.
+/// Stands for an id that is not UTF-8. No valid id contains this character.
 const NOT_UTF8: &str = "\u{fffd}";
 
-/// Extracts the id. `axum`'s `Path` answers an id that is not UTF-8 with plain text, and errors of
-/// the API are JSON (contract, part B).
+/// Extracts the id. `axum`'s `Path` would answer an id that is not UTF-8 with plain text, but
+/// errors of the API are JSON (contract, part B).
 impl<S: Send + Sync> FromRequestParts<S> for PathId {
     type Rejection = ApiError;
 

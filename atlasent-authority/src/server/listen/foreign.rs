@@ -20,7 +20,7 @@ pub struct ConnectionSettings {
     pub connections: usize,
     /// How long a client may take to send the headers of a request. 10 seconds by default.
     pub header_timeout: Duration,
-    /// How long a client may take nothing of a response that waits for it. 10 seconds by default.
+    /// How long a client may read nothing of a response. 10 seconds by default.
     pub stall_timeout: Duration,
     /// How long requests may continue after the listener was told to stop. 10 seconds by default.
     pub shutdown_timeout: Duration,
@@ -44,9 +44,11 @@ impl From<&Settings> for ConnectionSettings {
 }
 
 /// Serves a router until `stop` resolves, then accepts no more connections and drains in-flight
-/// requests. For an endpoint beside that of a [`Server`](crate::server::Server), whose clients are
-/// no more trusted: a client can hold a limited number of connections, sends the headers of a
-/// request in time, and takes its responses.
+/// requests.
+///
+/// It is for an endpoint beside that of a [`Server`](crate::server::Server), with clients that are
+/// no more trusted. The number of connections is limited. A client that sends the headers of a
+/// request too slowly, or does not read its responses, is disconnected.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
-//! The rest of a request's body, when the response did not wait for it.
+//! The rest of a request's body, when the response is ready before the body was read.
 //!
-//! Without a word, hyper closes the connection of such a request, and the client's next request on
-//! it fails. Most of these bodies are small and arrive a moment after their headers.
+//! hyper closes the connection of such a request without telling the client, so the client's next
+//! request on it fails. Most of these bodies are small and arrive a moment after their headers.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,21 +18,22 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-/// How long the rest of a body is waited for.
+/// How long the server waits for the rest of a body.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// How many bytes of the rest are read.
 const MAX_REST: u64 = 1024 * 1024;
 
-/// Reads what an endpoint left of a body before the response is sent, so that the client can send
-/// its next request on the same connection. Tells the client to close the connection
-/// (RFC 9112, 9.6) if the rest is large or slow.
+/// Reads the part of a body that the endpoint did not read, before the response is sent, so that
+/// the client can send its next request on the same connection. If the rest is large or slow, the
+/// response tells the client that the connection closes (RFC 9112, section 9.6).
 pub(super) async fn read_rest(request: Request, next: Next) -> Response {
-    // Later versions send the bodies of requests apart.
+    // In HTTP/2, an unread body does not hold up the next request.
     if request.body().is_end_stream() || request.version() > Version::HTTP_11 {
         return next.run(request).await;
     }
-    // This client waits for a word before it sends its body (RFC 9110, 10.1.1).
+    // With `Expect`, the client waits for `100 Continue` before it sends its body (RFC 9110,
+    // section 10.1.1).
     let waits = request.headers().contains_key(header::EXPECT);
     let rest = Rest::default();
     let request = request.map(|body| {
@@ -57,7 +58,7 @@ pub(super) async fn read_rest(request: Request, next: Next) -> Response {
     response
 }
 
-/// Reads a body to its end, and tells whether it ended within the limits.
+/// Reads a body to its end. Returns whether it ended within the limits.
 async fn is_read(mut body: Body) -> bool {
     if body.size_hint().lower() > MAX_REST {
         return false;
@@ -74,10 +75,10 @@ async fn is_read(mut body: Body) -> bool {
     matches!(timeout(MAX_WAIT, reading).await, Ok(Some(())))
 }
 
-/// A body that was dropped before its end.
+/// Keeps a body that was dropped before its end.
 type Rest = Arc<Mutex<Option<Body>>>;
 
-/// A body that is given back if it is dropped before its end.
+/// A body that is put into `rest` if it is dropped before its end.
 struct LentBody {
     /// Unset after its end or an error.
     body: Option<Body>,

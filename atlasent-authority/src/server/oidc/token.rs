@@ -156,8 +156,7 @@ impl<'t> Token<'t> {
         }
     }
 
-    /// Returns the audiences. A member that is not a string counts as the audience of another
-    /// client.
+    /// Returns the audiences. A member that is not a string counts as an audience other than ours.
     fn audiences(&self) -> Vec<&str> {
         match self.claims.get("aud") {
             Some(Value::Array(audiences)) => audiences

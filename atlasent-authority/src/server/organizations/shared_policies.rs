@@ -1,8 +1,8 @@
-//! Sets of policies that several organizations have, kept in memory once.
+//! Keeps one copy in memory of a set of policies that several organizations have.
 //!
 //! Customers of a platform often start from one set. Two organizations share a set only if all
-//! names and texts of its files are the same: then every decision, digest, reason and place in an
-//! error is the same as well. Nothing in a set can change.
+//! names and texts of its files are the same. Then every decision, digest, reason and location in
+//! an error is the same too. A loaded set never changes.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -58,8 +58,8 @@ impl SharedPolicies {
     }
 }
 
-/// Returns the digest of the names and texts. The length of each keeps apart two lists whose texts
-/// joined are the same.
+/// Returns the digest of the names and texts. It includes the length of each, so that two lists
+/// with the same joined text have different digests.
 fn digest(builder: &PoliciesBuilder) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for (name, text) in builder.texts() {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_that_is_in_no_use_is_freed() {
+    fn an_unused_set_is_freed() {
         let shared = SharedPolicies::default();
         let first = shared.build(source("a.cedar", OPEN)).unwrap();
         let freed = Arc::downgrade(&first);

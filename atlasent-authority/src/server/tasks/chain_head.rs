@@ -38,7 +38,7 @@ pub(crate) async fn save<S: Store>(local: Option<&HeadFile>, app: &Arc<App<S>>) 
 }
 
 /// Saves the heads of `local` and of the organizations that were used, and returns the results. A
-/// file whose head the chain does not continue stays unchanged.
+/// file stays unchanged if its head is not part of the chain.
 async fn save_all<S: Store>(
     local: Option<&HeadFile>,
     app: &Arc<App<S>>,
@@ -57,7 +57,7 @@ async fn save_all<S: Store>(
     results
 }
 
-/// Logs the beginning of an organization's failures, a line a minute, and their end.
+/// Logs the failures of an organization, at most once a minute, and the first success after them.
 fn note(failing: &mut HashMap<OrgId, FailureLog>, org_id: OrgId, saved: Result<(), HeadFileError>) {
     match saved {
         Ok(()) => {

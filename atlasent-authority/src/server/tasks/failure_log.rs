@@ -1,12 +1,12 @@
-//! The log of something that a task repeats and that fails: one line when it begins to fail, at
-//! most one a minute while it does, and one when it succeeds again.
+//! Limits what a repeated task logs when it fails: one line at the first failure, at most one a
+//! minute while failures last, and one at the next success.
 
 use std::time::{Duration, Instant};
 
 /// The shortest time between two lines about a failure that lasts.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// What was logged of the failures of one repeated task.
+/// Decides which failures and successes of one repeated task are logged.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FailureLog {
     /// When a failure was last logged; `None` after a success.
@@ -20,7 +20,7 @@ impl FailureLog {
         self.failed_at(Instant::now())
     }
 
-    /// Notes a success. Returns whether to log it, which ends the failures in the log.
+    /// Notes a success. Returns whether to log it: it is the first one after logged failures.
     pub(super) fn succeeded(&mut self) -> bool {
         self.logged.take().is_some()
     }

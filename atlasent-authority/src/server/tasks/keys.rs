@@ -28,7 +28,8 @@ pub(super) async fn refresh_keys<S: Store>(app: Arc<App<S>>) {
     loop {
         rounds.next().await;
         match watched("the API keys", app.keys.refresh()).await {
-            // Only the round that reads such a record reports it.
+            // A record with a shared key is logged each time it is read, since only that round
+            // reports it.
             Some(Err(error @ ApiKeysError::SharedKey { .. })) => {
                 tracing::error!(target: "atlasent", %error, "an API key is refused");
             }
@@ -54,7 +55,7 @@ struct KeyEvents {
     recorded: u64,
     /// The keys of each organization that were recorded last, as a hash.
     by_org: HashMap<OrgId, u64>,
-    /// What was logged of failed attempts.
+    /// Limits the log of failed attempts.
     log: FailureLog,
 }
 

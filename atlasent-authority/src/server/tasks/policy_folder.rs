@@ -29,9 +29,9 @@ pub struct PolicyFolder {
     /// A listing that differs from `last_read`, and when it was first observed.
     pending: Option<(Option<Listing>, Instant)>,
     settle: Duration,
-    /// What was logged of attempts to record that the policies were read.
+    /// Limits the log of failed attempts to record that the policies were read.
     pub(super) recording: FailureLog,
-    /// The sets of policies that are in use elsewhere.
+    /// The sets of policies that organizations share.
     pub(super) shared: Arc<SharedPolicies>,
 }
 
@@ -59,8 +59,8 @@ impl PolicyFolder {
         Ok((Policies::from_dir(&folder.path)?, folder))
     }
 
-    /// Reads the policies of a folder, which may be in use elsewhere. Returns the folder to be
-    /// watched from then on, also if it does not hold valid policies now.
+    /// Reads the policies of a folder. Another organization may share the returned set. Also
+    /// returns the folder to watch from then on, even if its policies are invalid now.
     pub(in crate::server) fn read(
         path: PathBuf,
         shared: Arc<SharedPolicies>,

@@ -88,8 +88,8 @@ pub(super) async fn list<S: Store>(
     )))
 }
 
-/// Returns the state that a status of the contract stands for. `None` for `auto_approved`, which no
-/// decision of this server has: it approves nothing by itself.
+/// Returns the state for a status of the contract. Returns `None` for `auto_approved`: this server
+/// approves nothing by itself, so no decision has this status.
 fn state(word: &str) -> Result<Option<ApprovalState>, ApiError> {
     Ok(match EscalationStatus::from(word.to_owned()) {
         EscalationStatus::Pending => Some(ApprovalState::Pending),

@@ -1,4 +1,4 @@
-//! The proposed action of a decision, in JSON that every client reads as it was meant.
+//! The proposed action of a decision, in JSON that every client reads with the same values.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,16 @@ use serde_json::{Map, Number, Value};
 use crate::ledger::approval::ApprovalEntry;
 use crate::policy::{Numeral, redacts};
 
-/// The levels of the action that are JSON. Some clients read no answer of more than 128 levels, so
-/// what lies deeper is shown as its text.
+/// How many levels of the action are JSON. Deeper values are shown as their text, because some
+/// clients reject an answer with more than 128 levels.
 const MAX_LEVELS: usize = 32;
 
 /// Returns the action that a decision is about: what its approvers see.
 ///
-/// Where policies hold it, action, agent, resource and environment are those that were decided on,
-/// whatever else there is to see. A sealed action has no other members. An action that was proposed
-/// by hand has the members that its caller chose.
+/// For a request that policies hold, the action, agent, resource and environment are always the
+/// ones that the decision is about, even if the context has members with these names. A sealed
+/// action has no other members. An action that was proposed by hand has the members that its
+/// caller chose.
 pub(super) fn proposed_action(row: &ApprovalEntry) -> Map<String, Value> {
     let shown = row.shown.as_str();
     let shown = shown.and_then(|shown| members(shown, MAX_LEVELS));
@@ -25,7 +26,7 @@ pub(super) fn proposed_action(row: &ApprovalEntry) -> Map<String, Value> {
         (shown, _) => shown.unwrap_or_default(),
     };
     let question = &row.question;
-    // It may be a value of the context, which the policies can redact.
+    // The environment may come from the context, which the policies can redact.
     let environment = question.environment.as_deref();
     let environment = environment.filter(|_| !redacts(&row.rules, "environment"));
     let names = [
@@ -44,9 +45,9 @@ pub(super) fn proposed_action(row: &ApprovalEntry) -> Map<String, Value> {
 
 /// Returns a value as JSON that shows it exactly to every client.
 ///
-/// Many programs read each number as a 64-bit float. A number that a float does not hold becomes a
-/// string of its digits (RFC 7493, section 2.2): of `12345678901234567890123`, they would show
-/// 1.2345678901234568e22, and `1e400` is no number for them at all.
+/// Many programs read each number as a 64-bit float. They would show `12345678901234567890123` as
+/// 1.2345678901234568e22, and fail to read `1e400`. A number that a float cannot hold exactly
+/// therefore becomes a string of its digits (RFC 7493, section 2.2).
 fn exact(value: &RawValue, levels: usize) -> Value {
     let text = value.get();
     let json = match text.as_bytes().first() {
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_one_only_where_every_client_reads_its_value() {
+    fn a_number_that_a_float_rounds_is_shown_as_a_string() {
         for (text, value) in [
             ("7", json!(7)),
             ("-0.25", json!(-0.25)),
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_too_deep_is_shown_as_its_text() {
+    fn a_value_that_is_nested_too_deep_is_shown_as_its_text() {
         for depth in [MAX_LEVELS - 1, MAX_LEVELS, 126, 10_000] {
             let (open, close) = ("[".repeat(depth), "]".repeat(depth));
             let text = format!(r#"{{"a":{open}1{close},"b":2}}"#);
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_that_were_decided_on_are_there_whatever_else_there_is_to_see() {
+    fn the_context_never_replaces_the_names_that_were_decided_on() {
         let mut row = example(1);
         row.policy = Some("digest".to_owned());
         row.question.resource = Some("prod".to_owned());
