@@ -32,12 +32,12 @@ pub(crate) struct ServerAddress {
 impl ServerAddress {
     /// Creates a client for the server, with the API key in `ATLASENT_API_KEY`.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        built(self.builder()?)
+        build_client(self.builder()?)
     }
 
     /// Creates a client for the server, with a bearer token in place of the API key.
     pub(crate) fn client_with_token(&self, token: &str) -> Result<Client, Failure> {
-        built(self.builder()?.bearer_token(token))
+        build_client(self.builder()?.bearer_token(token))
     }
 
     fn builder(&self) -> Result<ClientBuilder, Failure> {
@@ -71,7 +71,7 @@ impl ServerAddress {
     }
 }
 
-fn built(client: ClientBuilder) -> Result<Client, Failure> {
+fn build_client(client: ClientBuilder) -> Result<Client, Failure> {
     client
         .build()
         .map_err(|error| Failure::misuse(with_cause(&error)))

@@ -32,7 +32,7 @@ impl ServerAccess {
                 quoted(name)
             ))
         })?;
-        // Most tools that print a token end it with a line break.
+        // Most tools print a line break after a token.
         self.address.client_with_token(token.trim())
     }
 

@@ -108,14 +108,14 @@ pub(super) fn run(arguments: &List) -> Result<Output, Failure> {
     found.truncate(limit);
     Ok(Output::new(match arguments.json {
         true => for_stdout(&json!({ "approvals": found }).to_string()),
-        false if found.is_empty() => nothing(arguments, environment.as_deref()),
+        false if found.is_empty() => format_empty_list(arguments, environment.as_deref()),
         false => found.iter().map(line).collect(),
     }))
 }
 
-/// Formats an empty list. It names the environment of the API key, if the server tells it: the
+/// Formats an empty list. It names the environment of the API key, if the server tells it, because
 /// decisions of the other environment are not listed.
-fn nothing(arguments: &List, environment: Option<&str>) -> String {
+fn format_empty_list(arguments: &List, environment: Option<&str>) -> String {
     let nothing = match arguments.status {
         Some(_) => "no such decision",
         None => "nothing waits for approval",

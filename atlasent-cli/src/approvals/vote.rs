@@ -36,8 +36,7 @@ pub(super) struct Approve {
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_positive_duration)]
     duration: Option<Duration>,
 
-    /// Approve that many calls, without `--for` for as long as the policy allows [default: no
-    /// limit]
+    /// Approve up to N calls, within `--for` or the policy's longest time [default: no limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     times: Option<u32>,
 }

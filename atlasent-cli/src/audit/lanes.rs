@@ -2,13 +2,14 @@
 //! by a list of signed heads.
 //!
 //! A tenant that outgrows one chain spreads its agents over several organizations, its lanes. Each
-//! lane has an order. The list fixes the order across lanes, by the order of its lines:
+//! chain orders the events of its lane. The order of the lines in the list fixes the order across
+//! lanes:
 //!
 //! ```text
-//! line   head              what the line proves
-//! 1      acme-1, event 40  events 1 to 40 of acme-1 are older than the line
-//! 2      acme-2, event 31  events from 32 of acme-2 are younger than the line, so than those 40
-//! 3      acme-1, event 90  events from 91 of acme-1 are younger than the 31 of acme-2
+//! line   head              what the lines prove
+//! 1      acme-1, event 40  events 1 to 40 of acme-1 happened before the line was written
+//! 2      acme-2, event 31  events 32 and later of acme-2 are newer than the 40 of acme-1
+//! 3      acme-1, event 90  events 91 and later of acme-1 are newer than the 31 of acme-2
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
@@ -39,9 +40,9 @@ Examples:
   atlasent audit lanes heads.jsonl lane-1.json lane-2.json --key keys.json --json | jq .chains
 
 Each bundle is verified as by `atlasent audit verify`. Several bundles of one organization have to follow each other.
-Each head has to be signed, and to be the hash of its event. Then what a head contains is older than every event after
-a head of the same or a later line. The order of the lines is not signed: keep the list where the servers cannot
-write.
+Each head has to be signed, and to match the hash of its event. Then all events up to a head are older than the events
+that follow a head in the same or a later line. The order of the lines is not signed: keep the list where the servers
+cannot write.
 
 Exit codes:
   0  all trails and all heads are verified
@@ -66,7 +67,7 @@ pub(super) struct Lanes {
     json: bool,
 }
 
-/// Verifies the bundles, the heads, and each head by its bundle, and reports.
+/// Verifies the bundles and the heads, compares each head with its bundle, and reports.
 pub(super) fn run(arguments: &Lanes) -> Result<Output, Failure> {
     let keys = VerificationKeys::read(&arguments.keys)?;
     let heads = read_heads(&arguments.heads)?;
@@ -74,11 +75,11 @@ pub(super) fn run(arguments: &Lanes) -> Result<Output, Failure> {
     let mut report = Report::default();
     for listed in &heads {
         if let Err(error) = listed.head.verify(&keys.trusted) {
-            report.find(listed.line, error);
+            report.add_finding(listed.line, error);
         }
         if !lanes.contains_key(&listed.head.org_id) {
             let org = &listed.head.org_id;
-            report.find(listed.line, format!("no bundle is of `{org}`"));
+            report.add_finding(listed.line, format!("no bundle belongs to `{org}`"));
         }
     }
     for (org_id, lane) in &lanes {
@@ -111,7 +112,7 @@ struct ListedHead {
     head: SignedHead,
 }
 
-/// Reads the list of heads. Empty lines do not count.
+/// Reads the list of heads. Empty lines are skipped.
 fn read_heads(path: &Path) -> Result<Vec<ListedHead>, Failure> {
     let failure = |why: String| Failure::misuse(format!("`{}`: {why}", path.display()));
     let mut text = String::new();
@@ -147,7 +148,7 @@ fn read_heads(path: &Path) -> Result<Vec<ListedHead>, Failure> {
 #[derive(Default)]
 struct Lane(Vec<CheckedTrail>);
 
-/// Verifies the bundles. Returns them by their organizations.
+/// Verifies the bundles. Returns them by organization.
 fn open_lanes(arguments: &Lanes) -> Result<BTreeMap<String, Lane>, Failure> {
     let mut lanes: BTreeMap<String, Lane> = BTreeMap::new();
     for path in &arguments.bundles {
@@ -190,7 +191,7 @@ impl Lane {
             let (last, first) = (&before.report().chain.last, &after.report().chain.first);
             let follows = match (last, first) {
                 (Some(last), Some(first)) => first.previous_hash == last.hash,
-                // A bundle without events breaks nothing.
+                // A bundle without events fits everywhere.
                 _ => true,
             };
             if !follows {
@@ -204,8 +205,8 @@ impl Lane {
         None
     }
 
-    /// Returns the hashes of the events with these sequence numbers, as far as the bundles have
-    /// them. The event before the first one is known by its hash.
+    /// Returns the hashes of the events of the heads, if the bundles have them. The first event
+    /// also names the hash of the event before it.
     fn hashes(&self, heads: &[&ListedHead]) -> Result<HashMap<u64, String>, Failure> {
         let mut hashes: HashMap<u64, String> = HashMap::new();
         let before = match self.first() {
@@ -240,22 +241,22 @@ fn compare_heads(
         let (org, sequence) = (&head.org_id, head.sequence);
         match hashes.get(&sequence) {
             Some(hash) if *hash == head.hash => {}
-            Some(_) => report.find(
+            Some(_) => report.add_finding(
                 line,
-                format!("event {sequence} of `{org}` is not the event of the head"),
+                format!("the head does not match event {sequence} of `{org}`"),
             ),
-            None => report.find(
+            None => report.add_finding(
                 line,
                 format!(
-                    "the bundles of `{org}` do not have event {sequence}, of which the head is"
+                    "the head is at event {sequence}, which the bundles of `{org}` do not contain"
                 ),
             ),
         }
         match highest {
-            Some(earlier) if earlier.head.sequence > sequence => report.find(
+            Some(earlier) if earlier.head.sequence > sequence => report.add_finding(
                 line,
                 format!(
-                    "the head is of event {sequence} of `{org}`, and that of line {} of event {}: \
+                    "the head is at event {sequence} of `{org}`, but the head in line {} is at event {}: \
                      the lines are not in the order in which the heads were taken",
                     earlier.line, earlier.head.sequence
                 ),
@@ -275,7 +276,7 @@ struct Report<'a> {
     findings: Vec<String>,
 }
 
-/// The chain of an organization, as far as the bundles have it.
+/// The part of an organization's chain that the bundles contain.
 #[derive(Serialize)]
 struct ChainJson<'a> {
     org_id: &'a str,
@@ -305,7 +306,7 @@ impl<'a> From<&'a ListedHead> for HeadJson<'a> {
 }
 
 impl Report<'_> {
-    fn find(&mut self, line: usize, finding: impl fmt::Display) {
+    fn add_finding(&mut self, line: usize, finding: impl fmt::Display) {
         self.findings.push(format!("line {line}: {finding}"));
     }
 

@@ -66,7 +66,7 @@ struct SecretTable {
 }
 
 impl ServerChoice {
-    /// Returns the server of the options, or else that of the table.
+    /// Returns the server that the options name, or else the one in the table.
     pub(super) fn new(
         words: &[OsString],
         url: Option<&str>,
@@ -74,11 +74,11 @@ impl ServerChoice {
     ) -> Result<Option<Self>, String> {
         let withheld = table.as_ref().map(ServerTable::env_sources);
         let withheld = withheld.unwrap_or_default();
-        let server = table.map(ServerTable::choice).transpose();
+        let server = table.map(ServerTable::into_choice).transpose();
         let server = server.map_err(|why| format!("`[server]`: {why}"))?;
         Ok(match (words, url, server) {
             ([], None, server) => server,
-            // The secrets of the file are for the server of the file.
+            // The secrets of the settings file are for the server of that file only.
             ([], Some(url), _) => Some(Self::Url {
                 url: url.to_owned(),
                 secret: None,
@@ -89,14 +89,14 @@ impl ServerChoice {
                     Some(Self::Command { secrets, .. }) => secrets,
                     _ => Vec::new(),
                 },
-                // Also those of a server that the command replaces.
+                // Includes the variables of a server that the command replaces.
                 withheld,
             }),
         })
     }
 
-    /// Returns how the server is reached, and the secret of a server over HTTP, which permits of
-    /// the authority release.
+    /// Returns how the server is reached, and the secret of a server over HTTP. Permits of the
+    /// authority release the secret.
     pub(crate) fn upstream(
         &self,
         authority: &dyn DynAuthority,
@@ -151,7 +151,7 @@ impl ServerChoice {
         }
     }
 
-    /// Returns the program of a server that is a command, for messages.
+    /// Returns the program of a server that is started by a command, for messages.
     pub(crate) fn program(&self) -> Option<String> {
         let Self::Command { words, .. } = self else {
             return None;
@@ -169,7 +169,7 @@ impl ServerTable {
         secrets.filter_map(|secret| secret.env.clone()).collect()
     }
 
-    fn choice(self) -> Result<ServerChoice, String> {
+    fn into_choice(self) -> Result<ServerChoice, String> {
         let withheld = self.env_sources();
         match (self.command, self.url) {
             (Some(words), None) if !words.is_empty() => {

@@ -54,10 +54,10 @@ use crate::serve::values::listen_address;
 /// How long a held call waits for people, unless the settings say otherwise.
 const WAIT: Duration = Duration::from_secs(600);
 
-/// What is wrong with a server without a name.
+/// The error for a server without a name.
 const NO_NAME: &str = "the server has no name: set `--name`, which is part of action names";
 
-/// What is wrong with a text that is no scope.
+/// The error for a text that is not a scope.
 const NO_SCOPE: &str = "a scope is one word of printable ASCII, such as `docs:read`";
 
 /// What is wrong with a text that is no origin.
@@ -78,7 +78,7 @@ pub(super) struct Settings {
     pub(super) limits: Limits,
 }
 
-/// A server, and its name in actions: what policies are written for.
+/// A server, and its name in actions. Policies are written for both.
 #[derive(Debug)]
 pub(crate) struct NamedServer {
     pub(crate) name: String,
@@ -127,7 +127,7 @@ struct RuleTable {
     resource: Option<String>,
     /// The scope that a token has to grant.
     scope: Option<String>,
-    /// What a caller needs to set an argument of a tool, by the argument.
+    /// What a caller needs to set an argument of a tool, by the name of the argument.
     #[serde(default)]
     require: BTreeMap<String, RequirementTable>,
 }
@@ -148,7 +148,7 @@ pub(super) struct ListenTable {
     pub(super) url: Option<String>,
     #[serde(default)]
     pub(super) authorization_servers: Vec<String>,
-    /// The scopes that clients without a token are told to ask for.
+    /// The scopes that clients without a token are told to request.
     #[serde(default)]
     pub(super) scopes: Vec<String>,
     /// The origins of web pages that may call.
@@ -164,7 +164,7 @@ pub(super) struct PathsTable {
     pub(super) arguments: Vec<String>,
 }
 
-/// The table `[limits]`. What it leaves out has the default of [`Limits`].
+/// The table `[limits]`. Missing limits have the defaults of [`Limits`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LimitsTable {
@@ -291,8 +291,8 @@ impl Settings {
 }
 
 impl NamedServer {
-    /// Reads the name and the server from the file of `--config`, if there is one. `name`, `words`
-    /// and `url` are options, which replace its values.
+    /// Reads the name and the server from the file of `--config`, if there is one. The options
+    /// `name`, `words` and `url` replace values of the file.
     pub(crate) fn load(
         config: Option<&Path>,
         name: Option<&str>,

@@ -79,7 +79,7 @@ pub(crate) struct HookArgs {
     #[arg(long)]
     keep_prompts: bool,
 
-    /// Record how a call ended, as the post-tool hook, instead of deciding on one
+    /// Run as the post-tool hook: record how a call ended, and decide on nothing
     #[arg(long, conflicts_with_all = ["wait", "keep_prompts"])]
     after: bool,
 }
@@ -131,7 +131,7 @@ pub(crate) fn run(arguments: &HookArgs) -> Result<Output, Failure> {
         let owned = arguments.clone();
         let late = |seconds: u64| format!("the receipt was not recorded within {seconds} s");
         let recorded = within(arguments.timeout, late, move || record(&owned));
-        // Agents read the exit code 2 of a hook after a tool as words for the model.
+        // After a tool, agents would show a hook's output to the model if it exited with code 2.
         return recorded.map(|()| Output::new("")).map_err(Failure::refused);
     }
     // Set as soon as it is known, so that each refusal has the words of the agent.
@@ -155,8 +155,8 @@ pub(crate) fn run(arguments: &HookArgs) -> Result<Output, Failure> {
     })
 }
 
-/// Runs `work` on a thread of its own. A panic is an error, and so is a missed deadline, for which
-/// `late` has the words. The thread is not waited for: the process ends.
+/// Runs `work` on a new thread. A panic is an error, and so is a missed deadline, whose message
+/// `late` returns. The thread is not joined, since the process ends.
 fn within<T: Send + 'static>(
     deadline: Duration,
     late: impl FnOnce(u64) -> String,
@@ -222,8 +222,8 @@ fn decide(arguments: &HookArgs, found: &OnceLock<HookFormat>) -> Result<Output, 
     }
 }
 
-/// Keeps what the hook after the tool needs to send the receipt. A call whose receipt cannot be
-/// kept runs all the same: the trail shows its permit as used and never ended.
+/// Keeps what the post-tool hook needs to send the receipt. A call whose receipt cannot be kept
+/// runs all the same: the trail then shows its permit as used, without an end.
 fn keep_receipt(arguments: &HookArgs, call: &HookCall, permit: &Permit<AuthorizedOperation>) {
     let (Some(id), Some(receipt)) = (call.id(), permit.defer_receipt()) else {
         return;
@@ -238,7 +238,7 @@ fn keep_receipt(arguments: &HookArgs, call: &HookCall, permit: &Permit<Authorize
     }
 }
 
-/// Records how the call on standard input ended, if the hook before it kept its receipt.
+/// Records how the call on standard input ended, if the pre-tool hook kept its receipt.
 fn record(arguments: &HookArgs) -> Result<(), String> {
     let input = standard_input()?;
     let end = HookEnd::parse(&input).map_err(|refusal| refusal.reason().to_owned())?;

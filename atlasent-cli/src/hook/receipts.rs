@@ -1,7 +1,7 @@
-//! The receipts that permitted tool calls still owe.
+//! The receipts of permitted tool calls that have not ended.
 //!
-//! A hook is a process of its own, and agents keep nothing for it. So the hook before a tool writes
-//! a file for the call, and the hook after the tool reads and removes it:
+//! Each hook is a separate process, and agents keep no data between them. So the pre-tool hook
+//! writes a file for the call, and the post-tool hook reads and removes it:
 //!
 //! ```text
 //! <data folder>/receipts/<key of the call>      {"receipt": {…}, "started_ms": 1767225600000}
@@ -23,14 +23,14 @@ use crate::data_dir;
 use crate::exit::Failure;
 use crate::files::read_at_most;
 
-/// The most calls whose end is waited for.
+/// The most receipts that are kept.
 const MAX_OWED: usize = 1_024;
-/// How long the end of a call is waited for.
+/// How long a receipt is kept.
 const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most bytes of a file.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// The folder of the receipts that are owed.
+/// The folder of the kept receipts.
 pub(super) struct OwedReceipts {
     folder: PathBuf,
 }
@@ -44,7 +44,7 @@ struct OwedReceipt {
 }
 
 impl OwedReceipts {
-    /// Opens the folder, which is created for its owner alone.
+    /// Opens the folder. A new one is readable by its owner only.
     pub(super) fn open(data: &Path) -> Result<Self, Failure> {
         let folder = data.join("receipts");
         data_dir::create_private(&folder)?;
@@ -87,7 +87,7 @@ impl OwedReceipts {
         remove_file(&self.path(id))
     }
 
-    /// Removes old files, and the oldest ones if there is no room for another one.
+    /// Removes expired files, and the oldest files if there is no room for another one.
     fn make_room(&self) -> io::Result<()> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.folder)? {

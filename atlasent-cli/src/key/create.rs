@@ -43,7 +43,7 @@ pub(super) struct Create {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// The environment: approvers see what keys of their own ask for
+    /// The environment: approvers see only requests made in it
     #[arg(long, value_name = "ENVIRONMENT", default_value = "test")]
     environment: EnvironmentArg,
 

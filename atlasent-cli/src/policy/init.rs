@@ -54,8 +54,8 @@ pub(crate) struct Init {
     name: Option<String>,
 }
 
-/// The agent that connects to a server over HTTP to ask for its tools.
-const ASKING: &str = "policy-init";
+/// The agent that connects to a server over HTTP to list its tools.
+const CONNECTING_AGENT: &str = "policy-init";
 
 /// The files of the set that belongs to no server.
 const EXAMPLE: [(&str, &str); 6] = [
@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: &Init) -> Result<Output, Failure> {
                 "`--name` is that of a server: set `--mcp` or `--config`, too",
             ));
         }
-        _ => of_server(arguments)?,
+        _ => policies_for_server(arguments)?,
     };
     refuse_policies(directory, &files)?;
     let write_failure = |path: &Path, error: &io::Error| {
@@ -107,7 +107,7 @@ pub(crate) fn run(arguments: &Init) -> Result<Output, Failure> {
             }
         }
     }
-    let use_them = command_of_use(arguments);
+    let use_them = next_command(arguments);
     Ok(Output::new(report(
         directory, &written, &warnings, use_them,
     )))
@@ -121,8 +121,9 @@ fn example() -> Vec<StarterFile> {
     EXAMPLE.map(file).into()
 }
 
-/// Returns the set for the tools of a server, and what it does not cover.
-fn of_server(arguments: &Init) -> Result<(Vec<StarterFile>, Vec<String>), Failure> {
+/// Returns the starter policies for the tools of a server, and warnings about what they do not
+/// cover.
+fn policies_for_server(arguments: &Init) -> Result<(Vec<StarterFile>, Vec<String>), Failure> {
     let (words, url) = match &arguments.mcp {
         None => (Vec::new(), None),
         Some(url) if is_url(url) => (Vec::new(), Some(&**url)),
@@ -159,7 +160,7 @@ fn command_words(command: &str) -> Result<Vec<OsString>, Failure> {
     }
 }
 
-/// Returns how a server is reached. Its credentials need a permit, as those of a guard do. No
+/// Returns how a server is reached. As in a guard, sending its credentials needs a permit. No
 /// policies are written yet, so an authority of this process grants the permit to connect, and
 /// nothing else.
 async fn connection(
@@ -168,7 +169,7 @@ async fn connection(
 ) -> Result<(Upstream, Option<DescribeCredentials>), Failure> {
     // The name of a server has letters, digits, `-` and `_` only.
     let policy = format!(
-        r#"permit (principal == Agent::"{ASKING}", action == Action::"mcp.{}:connect", resource);"#,
+        r#"permit (principal == Agent::"{CONNECTING_AGENT}", action == Action::"mcp.{}:connect", resource);"#,
         mapping.server()
     );
     let policies = Policies::parse(&policy).map_err(Failure::misuse)?;
@@ -179,7 +180,7 @@ async fn connection(
     let Some(secret) = secret else {
         return Ok((upstream, None));
     };
-    let caller = Caller::configured(ASKING).map_err(Failure::misuse)?;
+    let caller = Caller::configured(CONNECTING_AGENT).map_err(Failure::misuse)?;
     let credentials = DescribeCredentials {
         gate,
         caller,
@@ -238,8 +239,8 @@ fn remove_written(written: &[PathBuf], directory: &Path, is_new: bool) {
     }
 }
 
-/// Returns the command that decides by the set: a guard in front of the server, or `serve`.
-fn command_of_use(arguments: &Init) -> String {
+/// Returns the command that uses the written policies: a guard for the server, or `serve`.
+fn next_command(arguments: &Init) -> String {
     let policies = shell_argument(&arguments.directory.to_string_lossy());
     if arguments.config.is_none() && arguments.mcp.is_none() {
         return format!("atlasent serve --policies {policies}");
@@ -255,7 +256,7 @@ fn command_of_use(arguments: &Init) -> String {
         }
         let words = shlex::split(server).unwrap_or_default();
         let words = shlex::try_join(words.iter().map(String::as_str));
-        // A command that cannot be quoted stands as it was given.
+        // A command that cannot be quoted is shown as it was given.
         format!(" -- {}", words.as_deref().unwrap_or(server))
     });
     let [config, name, server] = [config, name, server].map(Option::unwrap_or_default);
@@ -266,7 +267,7 @@ fn report(
     directory: &Path,
     written: &[PathBuf],
     warnings: &[String],
-    command_of_use: String,
+    next_command: String,
 ) -> String {
     let wrote = written
         .iter()
@@ -280,7 +281,7 @@ fn report(
             "atlasent policy test {}",
             shell_argument(&directory.join("tests.json").to_string_lossy())
         ),
-        command_of_use,
+        next_command,
     ];
     let next = next.iter().map(|command| format!("  {command}"));
     let warnings = warnings.iter().map(|warning| format!("note: {warning}"));

@@ -96,7 +96,8 @@ impl Tenant {
     }
 }
 
-/// Four heads of two lanes, whose chains then go on, with the bundles of both.
+/// Returns a tenant with four heads of two lanes, and the bundles of both. Lane 0 goes on after the
+/// last head.
 fn tenant() -> (Tenant, [PathBuf; 2]) {
     let mut tenant = Tenant::new();
     for (lane, events) in [(0, 3), (1, 1), (0, 2), (1, 4)] {
@@ -136,7 +137,7 @@ fn the_heads_of_several_chains_are_verified_by_their_bundles() {
 }
 
 #[test]
-fn a_head_that_nobody_signed_is_found() {
+fn a_head_with_an_invalid_signature_is_found() {
     let (tenant, bundles) = tenant();
     let mut list = tenant.list.clone();
     list[1] = list[1].replace("acme-2", "acme-1");
@@ -148,21 +149,21 @@ fn a_head_that_nobody_signed_is_found() {
 }
 
 #[test]
-fn lines_in_another_order_than_the_heads_were_taken_are_found() {
+fn lines_in_the_wrong_order_are_found() {
     let (tenant, bundles) = tenant();
     let mut list = tenant.list.clone();
     list.swap(0, 2);
     assert_eq!(
         tenant.findings(&list, &bundles),
         [
-            "line 3: the head is of event 4 of `acme-1`, and that of line 1 of event 6: the lines are \
-             not in the order in which the heads were taken"
+            "line 3: the head is at event 4 of `acme-1`, but the head in line 1 is at event 6: the \
+             lines are not in the order in which the heads were taken"
         ]
     );
 }
 
 #[test]
-fn a_chain_that_was_written_anew_is_found() {
+fn a_rewritten_chain_is_found() {
     let (mut tenant, [first, _]) = tenant();
     let list = tenant.list.clone();
     // Another chain of the same organization and the same key, as long as the first one.
@@ -173,14 +174,14 @@ fn a_chain_that_was_written_anew_is_found() {
     assert_eq!(
         findings,
         [
-            "line 2: event 2 of `acme-2` is not the event of the head",
-            "line 4: event 6 of `acme-2` is not the event of the head"
+            "line 2: the head does not match event 2 of `acme-2`",
+            "line 4: the head does not match event 6 of `acme-2`"
         ]
     );
 }
 
 #[test]
-fn a_missing_bundle_and_one_that_ends_too_early_are_found() {
+fn a_missing_bundle_and_a_bundle_that_ends_too_early_are_found() {
     let mut tenant = Tenant::new();
     tenant.act(0, 1);
     let early = tenant.export(0, "early.json");
@@ -190,14 +191,14 @@ fn a_missing_bundle_and_one_that_ends_too_early_are_found() {
     assert_eq!(
         findings,
         [
-            "line 3: no bundle is of `acme-2`",
-            "line 2: the bundles of `acme-1` do not have event 3, of which the head is"
+            "line 3: no bundle belongs to `acme-2`",
+            "line 2: the head is at event 3, which the bundles of `acme-1` do not contain"
         ]
     );
 }
 
 #[test]
-fn a_bundle_that_does_not_verify_and_a_line_that_is_no_head_are_refused() {
+fn a_bundle_that_does_not_verify_and_a_line_without_a_head_are_refused() {
     let (tenant, [first, second]) = tenant();
     let text = fs::read_to_string(&first).unwrap();
     let changed = tenant.file("changed.json", &text.replacen("deploy", "delete", 1));

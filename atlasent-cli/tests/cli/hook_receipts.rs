@@ -1,4 +1,4 @@
-//! `atlasent hook --after`: the trail has how each tool call ended, and nothing is blocked.
+//! `atlasent hook --after`: records on the trail how each tool call ended, and blocks nothing.
 
 use atlasent_tests::server::{Reply, Request, Server};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ fn before(id: &str) -> String {
     input("PreToolUse", id, &json!({}))
 }
 
-/// The number of calls whose end is waited for.
+/// Returns the number of kept receipts.
 fn owed(stage: &TempDir) -> usize {
     let folder = std::fs::read_dir(path(stage, "data/receipts"));
     folder.map_or(0, Iterator::count)
@@ -59,9 +59,9 @@ fn a_call_that_ended_has_a_receipt_with_the_hash_of_its_result() {
     );
     let failed = events(&stage, "permit.failed");
     assert_eq!(failed.len(), 1);
-    // The words of a tool may hold values of a customer.
+    // An error of a tool may contain values of a customer.
     assert!(!failed[0].to_string().contains("hunter2"), "{failed:?}");
-    // The same end once more, and that of a call without a permit, record nothing.
+    // A repeated end, and the end of a call without a permit, record nothing.
     for end in [done, input("PostToolUse", "toolu_3", &json!({}))] {
         assert_eq!(hook(&stage, &["--after"], &end).prints(), "");
     }
@@ -69,7 +69,7 @@ fn a_call_that_ended_has_a_receipt_with_the_hash_of_its_result() {
 }
 
 #[test]
-fn a_call_that_is_blocked_owes_no_receipt_and_one_without_an_id_runs_without_one() {
+fn a_blocked_call_and_a_call_without_an_id_owe_no_receipt() {
     let stage = stage();
     let push = input(
         "PreToolUse",
@@ -103,7 +103,7 @@ fn a_receipt_that_cannot_be_kept_blocks_no_call() {
 }
 
 #[test]
-fn what_is_no_end_of_a_call_is_refused_without_an_answer_that_allows_or_blocks() {
+fn an_input_that_is_not_the_end_of_a_call_is_refused_without_a_decision() {
     let stage = stage();
     let twice =
         r#"{"hook_event_name":"PostToolUse","session_id":"s","session_id":"s","tool_use_id":"t"}"#;
@@ -121,13 +121,13 @@ fn what_is_no_end_of_a_call_is_refused_without_an_answer_that_allows_or_blocks()
             "{end}: {refused}"
         );
     }
-    // Without `--after`, an end is no call that could be decided on.
+    // Without `--after`, the hook decides on calls, and an end is not a call.
     let end = input("PostToolUse", "toolu_1", &json!({}));
     assert_eq!(hook(&stage, &[], &end).run().code, 2);
 }
 
 #[test]
-fn a_receipt_that_no_server_took_is_kept_for_another_attempt() {
+fn a_receipt_that_the_server_did_not_take_is_kept_for_another_attempt() {
     let stage = stage();
     hook(&stage, &[], &before("toolu_1")).prints();
     let data = path(&stage, "data");

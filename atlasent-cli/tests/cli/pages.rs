@@ -1,5 +1,4 @@
-//! The commands in the READMEs and in `docs/`: each has the options and values that it is shown
-//! with.
+//! The commands in the READMEs and in `docs/`: the command line accepts each as it is shown.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Connections to a guard that listens, whose clients do not send what they begin.
+//! Connections to a listening guard whose clients begin a request and do not finish it.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -42,7 +42,7 @@ fn a_connection_without_the_whole_head_of_a_request_is_closed() {
         stream.write_all(begun.as_bytes()).unwrap();
         (begun, stream)
     });
-    // Each has 10 seconds, at the same time.
+    // All connections are closed after the same 10 seconds.
     for (begun, mut stream) in open {
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))

@@ -9,7 +9,7 @@ use super::support::{EVERYTHING, Stage, atlasent, here, output, peers};
 /// Runs the client, and returns what it printed.
 fn transcript(peers: &Path, server: &[String]) -> String {
     let mut command = Command::new(peers.join("venv/bin/python"));
-    // The folder of the script stays as it is.
+    // `-B` writes no `__pycache__` beside the script.
     command
         .arg("-B")
         .arg(here("peers/everything.py"))

@@ -88,7 +88,7 @@ fn an_error_of_the_settings_names_the_file_the_line_and_the_key() {
 }
 
 #[test]
-fn paths_that_would_confine_nothing_are_an_error() {
+fn path_rules_that_confine_nothing_are_an_error() {
     let stage = Stage::new(EVERYTHING);
     let file = stage.path("guard.toml");
     for (paths, word) in [
@@ -253,7 +253,7 @@ fn a_server_that_is_asked_for_its_tools_inherits_no_key() {
 }
 
 #[test]
-fn a_field_that_the_file_requires_more_for_is_hidden_and_refused_when_it_is_sent() {
+fn a_field_that_the_file_protects_is_hidden_and_refused_when_it_is_sent() {
     for (required, policies, is_met) in [
         (
             "{ scope = \"tool:fake:write:force\" }",
@@ -312,10 +312,10 @@ fn a_field_that_the_file_requires_more_for_is_hidden_and_refused_when_it_is_sent
 }
 
 #[test]
-fn the_file_sets_limits_and_one_that_cannot_be_used_starts_no_server() {
+fn the_file_sets_limits_and_an_invalid_limit_starts_no_server() {
     let stage = Stage::new(EVERYTHING);
     let file = stage.path("guard.toml");
-    // Calls are never answered by this server.
+    // This server never answers calls.
     let arguments = [
         stage.guard("fake"),
         ["--config", &file].map(str::to_owned).to_vec(),

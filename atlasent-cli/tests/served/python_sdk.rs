@@ -65,7 +65,7 @@ macro_rules! promises {
         $(
             #[test]
             fn $name() {
-                keep(stringify!($name));
+                run_promise(stringify!($name));
             }
         )*
 
@@ -101,7 +101,7 @@ fn each_promise_of_the_script_has_a_test() {
 
 /// Runs a function of the script against a server of its own.
 #[track_caller]
-fn keep(promise: &str) {
+fn run_promise(promise: &str) {
     let Some(python) = python() else { return };
     let data = tempfile::tempdir().unwrap();
     let policies = data.path().join("policies");

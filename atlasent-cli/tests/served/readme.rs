@@ -1,4 +1,5 @@
-//! The commands below "Release the hold" in the README, as they are written, in three terminals.
+//! Runs the commands below "Release the hold" in the README, as they are written, in three
+//! terminals.
 
 use std::env;
 use std::fs;
@@ -41,7 +42,7 @@ fn blocks() -> Vec<&'static str> {
         .collect()
 }
 
-/// Returns a new terminal in a folder, which runs a script and knows the command `atlasent`.
+/// Returns a shell that runs a script in a folder, with `atlasent` on its `PATH`.
 fn terminal(folder: &Path, script: &str) -> Command {
     let installed = Path::new(env!("CARGO_BIN_EXE_atlasent")).parent().unwrap();
     let others = env::var("PATH").unwrap();
@@ -62,7 +63,7 @@ fn run(folder: &Path, script: &str) -> String {
     stdout
 }
 
-/// Lists what waits for approval until something does. Returns its id.
+/// Lists pending decisions until there is one. Returns its id.
 fn waiting_id(folder: &Path, list: &str) -> String {
     for _ in 0..600 {
         let listed = run(folder, list);
