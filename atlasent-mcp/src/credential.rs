@@ -30,9 +30,10 @@ use secrecy::{ExposeSecret, SecretString};
 ///     .for_action("ticket.close")
 ///     .build(reqwest::Client::builder())?;
 ///
-/// let permit = authority.protect("support-bot", AnyAction::new("ticket.close")?).await?;
-/// let request = reqwest::Request::new(reqwest::Method::POST, "https://tickets.example/7/close".parse()?);
-/// let response = tickets.send(&permit, request).await?;
+/// let permit = authority.protect("support-bot", AnyAction::new("ticket.close")?).await?; let
+/// request = reqwest::Request::new(reqwest::Method::POST,
+/// "https://tickets.example/7/close".parse()?); let response = tickets.send(&permit,
+/// request).await?;
 /// # Ok(()) }
 /// ```
 pub struct HostCredential {
@@ -46,8 +47,8 @@ pub struct HostSecret {
     header: HeaderName,
     value: SecretString,
     issuer: Option<IssuerId>,
-    /// The names of the actions whose permits release it. Empty in a guard, where each permit is
-    /// that of the message which carries the secret.
+    /// The names of the actions whose permits release the secret. Empty in a guard, where each
+    /// message carries the secret under its own permit.
     actions: Vec<String>,
 }
 
@@ -139,8 +140,8 @@ impl HostSecret {
         Ok(self)
     }
 
-    /// Accepts the permits for an action, by its name. A second call accepts those for another
-    /// action, too.
+    /// Accepts the permits for an action, by its name. A second call also accepts the permits for
+    /// another action.
     #[must_use]
     pub fn for_action(mut self, name: impl Into<String>) -> Self {
         self.actions.push(name.into());
@@ -176,8 +177,8 @@ impl HostSecret {
         })
     }
 
-    /// Releases the secret, if the permit is active, of the named authority, and for one of the
-    /// actions, where they are named.
+    /// Releases the secret. The permit has to be active, granted by the named authority, and for
+    /// one of the named actions, if there are any.
     pub(crate) fn release<A>(&self, permit: &Permit<A>) -> Result<SecretHeader, CredentialError> {
         let Some(issuer) = self.issuer else {
             return Err(CredentialError::Invalid(

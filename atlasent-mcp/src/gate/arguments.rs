@@ -13,8 +13,8 @@ use crate::refusal::Refusal;
 use crate::schema::{ArgumentError, CompiledTool, Requirement};
 use crate::tool::{Tool, ToolError};
 
-/// The name under which policies see the chain of a delegated token. An authority refuses a context
-/// with such a key, and its error names no argument.
+/// The context key under which policies see the chain of a delegated token. An argument with this
+/// name is refused here, with an error that names it; the error of an authority would not.
 const ACTORS: &str = "actors";
 
 type Tools = BTreeMap<String, Arc<CompiledTool>>;
@@ -36,9 +36,9 @@ impl Gate {
     /// Sets the tools of the server. From then on, a call of another tool is refused, and so are
     /// arguments that do not fit their tool's schema. A second call replaces the tools.
     ///
-    /// Without this call, arguments are not checked. A tool that is the same as before keeps its
-    /// compiled schema. A tool whose schema cannot be used is left out, so its calls are refused;
-    /// the result lists why. No reference to another document is resolved.
+    /// Without this call, arguments are not checked. An unchanged tool keeps its compiled schema. A
+    /// tool whose schema cannot be used is left out, so its calls are refused; the result lists the
+    /// reasons. References to other documents are not resolved.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! Requests to a client that a server puts into another message.
 //!
-//! A server asks its client by a request, which is decided on by itself, or within what it sends
-//! anyway. All forms of the second kind are read here, so that none of them passes without a
-//! permit:
+//! A server asks its client with a request of its own, which needs a permit, or within another
+//! message. This module finds the requests within other messages, so that each of them needs a
+//! permit too:
 //!
 //! ```text
 //! {"inputRequests": {"a": {"method": "elicitation/create", "params": {…}}}}   a result, or a task
@@ -26,13 +26,13 @@ use crate::refusal::Refusal;
 /// The JSON-RPC code of an error that asks a person to open URLs.
 const URL_ELICITATION_REQUIRED: f64 = -32042.0;
 
-/// The most requests within one message. Each is asked about.
+/// The most requests within one message. The authority is asked about each of them.
 const MAX_ASKED: usize = 64;
 
-/// The method that such an error stands for.
+/// The method of the request that [`URL_ELICITATION_REQUIRED`] stands for.
 const ELICIT: &str = "elicitation/create";
 
-/// A result, an error, or the params of a notification, as far as it asks for something.
+/// The members of a result, an error, or the params of a notification that hold requests.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Asking<'a> {
@@ -65,8 +65,8 @@ struct ErrorData<'a> {
     elicitations: Option<Vec<&'a RawValue>>,
 }
 
-/// Whether a result, an error, or the params of a notification may ask the client for something.
-/// Most do not, and a large one is not read for it.
+/// Returns whether a result, an error, or the params of a notification may ask the client for
+/// something. Most do not, and are not parsed for it.
 pub(crate) fn may_ask(body: &str) -> bool {
     // The name of a member may be written with escapes.
     ["inputRequests", "elicitations", "-32042", "\\u"]
@@ -80,8 +80,8 @@ impl Gate {
     ///
     /// # Errors
     ///
-    /// [`Refusal`] if one of them must not be asked, is no request to a client, or cannot be read,
-    /// and the refusal of the caller, if there is none to ask for.
+    /// [`Refusal`] if one of the requests is not permitted, is not for clients, or cannot be read.
+    /// If `caller` is a refusal, and there are requests, that refusal.
     pub(crate) async fn authorize_inputs(
         &self,
         body: &str,
@@ -100,7 +100,8 @@ impl Gate {
         let caller = caller.map_err(Clone::clone)?;
         for operation in asked {
             let clearance = self.authorize(&operation, caller, &Silent).await?;
-            // What the person or the model answers goes to the server with the next request.
+            // The answer of the person or the model is not known here: the client sends it to the
+            // server in its next request.
             clearance.completed("");
         }
         Ok(())
@@ -124,7 +125,7 @@ fn collect<'a>(body: &'a str, found: &mut Vec<Operation>) -> Result<Asking<'a>, 
     let asking: Asking<'a> = serde_json::from_str(body).map_err(|_| unreadable())?;
     for request in requests(asking.input_requests)?.values() {
         let operation = Operation::parse(&request.method, request.params)?;
-        // Another one would be a request of the server in the name of the agent.
+        // A request of another kind would let the server act in the name of the agent.
         if operation.kind() != Kind::Client {
             return Err(Refusal::unmapped(&operation));
         }
@@ -153,8 +154,8 @@ fn collect<'a>(body: &'a str, found: &mut Vec<Operation>) -> Result<Asking<'a>, 
     Ok(asking)
 }
 
-/// Reads the requests of a result. No member is repeated in them: two readers would ask for two
-/// different things.
+/// Reads the requests of a result. A repeated member is refused, because two readers could take it
+/// for two different requests.
 fn requests(json: Option<&RawValue>) -> Result<BTreeMap<String, Request<'_>>, Refusal> {
     let Some(json) = json.map(RawValue::get) else {
         return Ok(BTreeMap::new());
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_as_a_request_to_a_client_is_refused() {
+    fn a_message_that_is_not_a_valid_request_to_a_client_is_refused() {
         for body in [
             r#"{"inputRequests":[{"method":"roots/list"}]}"#,
             r#"{"inputRequests":{"a":{"method":7}}}"#,
@@ -235,7 +236,7 @@ mod tests {
             r#"{"inputRequests":{"a":{"method":"roots/list","method":"elicitation/create"}}}"#,
             r#"{"code":-32042,"data":{"elicitations":[]},"data":{"elicitations":[{}]}}"#,
             r#"{"inputRequests":{"a":{"method":"elicitation/create","params":[]}}}"#,
-            // Requests that are not for clients would get a permit of the agent's.
+            // Requests that are not for clients would use up a permit of the agent.
             r#"{"inputRequests":{"a":{"method":"tools/call","params":{"name":"pay"}}}}"#,
             r#"{"inputRequests":{"a":{"method":"tasks/get","params":{"taskId":"1"}}}}"#,
             r#"{"inputRequests":{"a":{"method":"acme/deploy"}}}"#,

@@ -21,17 +21,18 @@ use crate::operation::{Kind, Operation};
 use crate::refusal::Refusal;
 use crate::schema::Requirement;
 
-/// A list that a server answers with.
+/// A kind of list that a server returns.
 #[derive(Debug)]
 pub(crate) struct List {
     method: &'static str,
     /// The member of the result that holds the items.
     pub(crate) member: &'static str,
-    /// What names an item, and the method that uses one. Unset for a list that is not filtered.
+    /// The member that names an item, and the method that uses an item. Unset for a list that is
+    /// not filtered.
     items: Option<(&'static str, &'static str)>,
 }
 
-/// All lists of the protocol. A template names no resource, so all templates are shown.
+/// All lists of the protocol. Templates are not filtered, because they name no single resource.
 static LISTS: [List; 6] = [
     List::new("tools/list", "tools", Some(("name", "tools/call"))),
     List::new("prompts/list", "prompts", Some(("name", "prompts/get"))),
@@ -201,8 +202,8 @@ impl Gate {
         Ok(visible.collect())
     }
 
-    /// Returns an item as the caller sees it. `None` for a tool that the caller cannot call in any
-    /// case.
+    /// Returns an item as the caller sees it, or `None` for a tool that the caller cannot call with
+    /// any arguments.
     fn shown(&self, item: Item, allowed: &BTreeSet<Requirement>, caller: &Caller) -> Option<Value> {
         let Item {
             mut item,

@@ -194,8 +194,8 @@ impl Gate {
     /// Returns `None` for an operation that needs no scope or is not mapped, and for a caller
     /// without a token.
     ///
-    /// [`authorize`](Self::authorize) refuses such an operation. A transport that can ask clients
-    /// for another token, as HTTP does with the status 403, asks for this scope.
+    /// [`authorize`](Self::authorize) refuses such an operation. A transport can tell the client
+    /// which scope its token lacks, as HTTP does with the status 403.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -218,7 +218,7 @@ impl Gate {
             return None;
         }
         let scope = self.lacking_scope(operation, caller)?;
-        // Another scope does not help an operation that is refused for another reason.
+        // With another scope, an operation without an action would still be refused.
         self.action(operation).is_ok().then_some(scope)
     }
 
@@ -237,8 +237,8 @@ impl Gate {
         Ok(AuthorizedOperation::new(mapped, operation.clone()))
     }
 
-    /// Refuses a caller whose token does not grant the scope of an operation, before the arguments
-    /// are looked at. The request for the permit checks the scope once more.
+    /// Refuses a caller whose token does not grant the scope of an operation. It is called before
+    /// the arguments are checked. The request for the permit checks the scope once more.
     #[cfg(feature = "ati")]
     fn require_scope(&self, operation: &Operation, caller: &Caller) -> Result<(), Refusal> {
         match self.lacking_scope(operation, caller) {

@@ -23,15 +23,15 @@ const NO_CREDENTIALS: &str = "NO_CREDENTIALS";
 /// The credentials of a server in one session.
 #[derive(Debug)]
 pub(crate) struct Credentials {
-    /// Unset for a server that asks for none.
+    /// Unset for a server without credentials.
     secret: Option<GuardedSecret>,
     /// The caller of the client's last message, in whose name the session is connected.
     caller: Mutex<Option<Caller>>,
     /// Notified when the client sends a message.
     heard: Notify,
-    /// The permit to be connected.
+    /// The permit to connect.
     permit: Mutex<Option<Permit>>,
-    /// Held while the authority is asked, so that it is asked once.
+    /// Held while the authority is asked, so that concurrent messages ask it once.
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -59,13 +59,13 @@ impl Credentials {
         self.heard.notify_waiters();
     }
 
-    /// Resolves when the client sends its next message, counted from when the future is enabled.
+    /// Resolves when the client sends its next message after the future was enabled.
     pub(crate) fn next_message(&self) -> tokio::sync::futures::Notified<'_> {
         self.heard.notified()
     }
 
-    /// Puts the credentials on one HTTP request, if the server asks for any: under the permit of
-    /// its message, or under the permit to be connected.
+    /// Puts the credentials of the server, if it has any, on one HTTP request: under the permit of
+    /// the request's message, or else under the permit to connect.
     pub(crate) async fn put<A>(
         &self,
         request: &mut Request,
@@ -77,8 +77,8 @@ impl Credentials {
         }
     }
 
-    /// Refuses a message for which the credentials would not be released. Connects the session for
-    /// a message that has no permit of its own.
+    /// Refuses a message for which the credentials would not be released. For a message without a
+    /// permit of its own, obtains the permit to connect.
     pub(crate) async fn check<A>(&self, permit: Option<&Permit<A>>) -> Result<(), Refusal> {
         self.release(permit).await.map(drop)
     }

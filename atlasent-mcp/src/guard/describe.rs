@@ -23,7 +23,7 @@ const END: Duration = Duration::from_secs(5);
 /// The JSON-RPC code for a method that is not known.
 const METHOD_NOT_FOUND: i64 = -32601;
 
-/// What a server says that it has, as it says it.
+/// The tools and prompts of a server, as it lists them.
 #[derive(Clone, Debug, Default)]
 pub struct ServerDescription {
     /// The items of `tools/list`.
@@ -32,15 +32,16 @@ pub struct ServerDescription {
     pub prompts: Vec<Value>,
 }
 
-/// The credentials of a server over HTTP, and who asks the server with them.
+/// The credentials of a server over HTTP, and the caller in whose name they are sent.
 ///
 /// As in a [guard](super::Guard::with_secret), they are sent under a permit for the action
 /// `mcp.<server>:connect`, which the authority of the gate has to allow the caller.
 #[derive(Debug)]
 pub struct DescribeCredentials {
-    /// Its mapping names the server, and its authority is that of the secret.
+    /// The gate, whose mapping names the server, and whose authority grants the permits that
+    /// release the secret.
     pub gate: Gate,
-    /// Who asks.
+    /// The caller, who needs the permit to connect.
     pub caller: Caller,
     /// The secret of the server.
     pub secret: HostSecret,
@@ -75,23 +76,23 @@ pub enum DescribeError {
         /// The error, as JSON.
         error: String,
     },
-    /// The answer is not what the protocol says.
-    #[error("its answer to `{0}` is not that of the protocol")]
+    /// The answer does not follow the protocol.
+    #[error("its answer to `{0}` does not follow the protocol")]
     Unreadable(&'static str),
     /// The list has no end.
     #[error("its answers to `{0}` have more than 64 pages, or more than 16 MiB")]
     Endless(&'static str),
 }
 
-/// Starts a server or connects to it, asks it for its tools and prompts, and ends the session.
+/// Starts a server or connects to it, lists its tools and prompts, and ends the session.
 ///
 /// `credentials` are for a server over HTTP. A command has its secrets in its
 /// [environment](super::ServerCommand::secrets).
 ///
 /// # Errors
 ///
-/// [`DescribeError`] if the server does not start, cannot be reached, ends, or does not answer as
-/// the protocol says.
+/// [`DescribeError`] if the server does not start, cannot be reached, ends, or does not follow the
+/// protocol in its answers.
 pub async fn describe(
     server: &Upstream,
     credentials: Option<DescribeCredentials>,
@@ -328,7 +329,7 @@ mod tests {
                     r#""result":{"capabilities":{"tools":{}}}"#,
                     r#""result":{"tools":{}}"#,
                 ]),
-                "its answer to `tools/list` is not that of the protocol",
+                "its answer to `tools/list` does not follow the protocol",
             ),
         ] {
             assert_eq!(described(&script).await.unwrap_err(), error);

@@ -1,4 +1,4 @@
-//! How much the sides of a guard may use at a time: [`Limits`].
+//! [`Limits`]: how much the clients and the server of a guard may use at a time.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::Upstream;
 const COUNTS: RangeInclusive<usize> = 1..=65_536;
 /// The values that the bytes of a stream may have: at most 1 GiB.
 const BYTES: RangeInclusive<usize> = 1..=1024 * 1024 * 1024;
-/// The shortest time after which a session may end: idle sessions are looked for once a minute.
+/// The shortest `session_idle`, because the guard looks for idle sessions once a minute.
 const SHORTEST_IDLE: Duration = Duration::from_secs(60);
 
 /// How much the clients and the server of a guard may use at a time.
@@ -25,18 +25,18 @@ const SHORTEST_IDLE: Duration = Duration::from_secs(60);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most sessions of an HTTP endpoint. Unset, it is 256 in front of a command, each session
-    /// of which is a process, and 4,096 in front of a server over HTTP.
+    /// The most sessions of an HTTP endpoint. The default is 256 for a server that is started by a
+    /// command, since each session is a process, and 4,096 for a server over HTTP.
     pub sessions: Option<usize>,
-    /// The most sessions of one agent, whatever number of clients and delegates it has. Unset, it
-    /// is 64 in front of a command, and 512 in front of a server over HTTP. It is never more than
-    /// `sessions`.
+    /// The most sessions of one agent, with all of its clients and delegates. The default is 64 for
+    /// a server that is started by a command, and 512 for a server over HTTP. A value above
+    /// `sessions` counts as `sessions`.
     pub sessions_per_agent: Option<usize>,
-    /// How long a session over HTTP that nothing uses is kept: 30 minutes by default.
+    /// How long an idle session over HTTP is kept: 30 minutes by default.
     pub session_idle: Duration,
-    /// The most requests of the client of a session that have no response yet: 256 by default.
+    /// The most requests of the client without a response, in one session: 256 by default.
     pub requests: usize,
-    /// The most requests of the server in a session that have no response yet: 64 by default.
+    /// The most requests of the server without a response, in one session: 64 by default.
     pub server_requests: usize,
     /// The most messages of a stream that are kept for a client that resumes it: 1,024 by default.
     pub resumable_messages: usize,
@@ -67,7 +67,7 @@ pub struct LimitError {
     allowed: String,
 }
 
-/// How much may be used at a time: by all, and by one agent.
+/// How much may be used at a time: by all agents, and by one agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SlotLimits {
     pub(super) all: usize,
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_that_would_stop_everything_or_nothing_is_refused_by_its_name() {
+    fn a_limit_that_is_zero_or_too_large_is_refused_by_its_name() {
         assert_eq!(Limits::default().check(), Ok(()));
         let sessions = |all, of_agent| Limits {
             sessions: all,

@@ -19,13 +19,13 @@ pub(crate) const CHANNEL: usize = 4;
 pub(crate) struct ToServer {
     pub(crate) message: Message,
     /// The permit of the message, which releases the credentials of the server for it. A message
-    /// that needs no permit goes out under the permit to be connected.
+    /// that needs no permit is sent under the permit to connect.
     pub(crate) permit: Option<Box<Permit<AuthorizedOperation>>>,
     pub(crate) handover: Handover,
 }
 
 impl ToServer {
-    /// A message that needs no permit of its own, and that nothing withdraws.
+    /// Creates a message that needs no permit of its own and is never withdrawn.
     pub(crate) fn without_permit(message: Message) -> Self {
         Self {
             message,
@@ -34,8 +34,8 @@ impl ToServer {
         }
     }
 
-    /// Begins to send the message: from now on, the session cannot withdraw it. A server that does
-    /// not read keeps messages waiting for any time, so the connection calls this last.
+    /// Begins to send the message. From then on, the session cannot withdraw it. A message may wait
+    /// long for a server that does not read, so the connection calls this right before it sends.
     pub(crate) fn begin(&self) -> Result<(), NotSent> {
         if !self.handover.decide() {
             return Err(NotSent::Withdrawn);
@@ -61,7 +61,7 @@ pub(crate) enum NotSent {
 }
 
 impl NotSent {
-    /// Returns what the session is told of a message. It knows of those that it withdrew.
+    /// Returns the report to the session, or `None` for a message that the session itself withdrew.
     pub(crate) fn report(self, message: &Message) -> Option<FromServer> {
         let id = message.kind().id().cloned();
         let reason = "the permit of the request expired before the server took it".to_owned();
@@ -72,12 +72,13 @@ impl NotSent {
     }
 }
 
-/// Whether a message is sent or withdrawn, which the first of connection and session decides.
+/// Decides once whether a message is sent by the connection or withdrawn by the session: the first
+/// of the two that calls [`decide`](Self::decide) wins.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handover(Arc<AtomicBool>);
 
 impl Handover {
-    /// Decides. Returns `false` if the other side did before.
+    /// Decides. Returns `false` if the other side decided before.
     pub(crate) fn decide(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }

@@ -120,11 +120,12 @@ impl Guard {
         self
     }
 
-    /// Sets the credentials of a server that is reached over HTTP. Each message carries them under
-    /// its own permit; a request that needs none, such as `initialize` or the stream of a session,
-    /// under a permit for the action `mcp.<server>:connect`, which is obtained again when it has
-    /// expired. The secret needs no [`for_action`](HostSecret::for_action): no message carries it
-    /// under the permit of another one.
+    /// Sets the credentials of a server that is reached over HTTP.
+    ///
+    /// Each message carries them under its own permit. A request that needs no permit, such as
+    /// `initialize` or the stream of a session, carries them under a permit for the action
+    /// `mcp.<server>:connect`, which is renewed when it expires. The secret needs no
+    /// [`for_action`](HostSecret::for_action), because a message never uses the permit of another.
     #[must_use]
     pub fn with_secret(mut self, secret: HostSecret) -> Self {
         self.secret = Some(Arc::new(secret));
@@ -164,7 +165,7 @@ impl Guard {
 
     /// Returns the scope that a request of the client needs and that the token of its caller lacks.
     pub(crate) fn missing_scope(&self, message: &Message, caller: &Caller) -> Option<String> {
-        // Without a token, the message is not read twice.
+        // The message of a caller without a token is not parsed for a scope.
         caller.claims()?;
         let operation = operation(message).ok()?;
         match operation.is_for_server() {
@@ -186,9 +187,9 @@ impl Guard {
         self.gate.authorize(&operation, caller, &Silent).await
     }
 
-    /// Refuses the call of a tool that the session's server does not list as it is recorded, or
-    /// with a path that is not allowed. Both are checked before the authority is asked and again
-    /// before the call is forwarded, since people may have taken minutes to decide.
+    /// Refuses the call of a tool whose definition, in this session, is not the recorded one, and a
+    /// call with a path that is not allowed. This is checked before the authority is asked, and
+    /// again before the call is forwarded, since people may take minutes to decide.
     pub(crate) fn check_tool(
         &self,
         operation: &Operation,

@@ -2,11 +2,11 @@
 //!
 //! A policy that allows `context.path like "/srv/files/public/*"` is no use if the path is
 //! `/srv/files/public/../private/key`, or goes through a symbolic link. The guard does not rewrite
-//! the path, since what is decided on is what is forwarded. It refuses a path that is written in
-//! any other way than the file system knows it, and says how to write it:
+//! the path, because the forwarded call has to be the one that was decided on. It refuses a path
+//! that is not in the file system's own form, and says how to write it:
 //!
 //! ```text
-//! root /srv/files                     the file system knows it as
+//! root /srv/files                     form in the file system
 //! /srv/files/public/a.txt             the same                      passes
 //! /srv/files/public/new.txt           does not exist yet            passes: its folder is the same
 //! /srv/files/public/../private/key    /srv/files/private/key        refused
@@ -16,13 +16,13 @@
 //! public/a.txt                        depends on where it is read   refused
 //! ```
 //!
-//! A server may look for a name that does not exist in another Unicode form: the reference server
-//! for files does, and some file systems ignore the case. So `gescha\u{308}ft/key` would be decided
-//! on, and `gesch\u{e4}ft/key` would be read. A new name therefore has to differ from its
-//! neighbours in more than case and Unicode form.
+//! If a name does not exist, a server may try it in another Unicode form, as the reference server
+//! for files does. Some file systems also ignore the case. So the guard would decide on
+//! `gescha\u{308}ft/key`, and the server would read `gesch\u{e4}ft/key`. A new name therefore has
+//! to differ from its neighbours in more than case and Unicode form.
 //!
-//! A link that is put in place between the decision and the call is not seen: whoever can do that
-//! has the files already.
+//! The guard does not notice a link that is created between the decision and the call. An attacker
+//! who can create it already has access to the files.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -95,7 +95,7 @@ impl PathRules {
         &self.root
     }
 
-    /// Returns an argument of the rules that none of all tools has: it would confine nothing.
+    /// Returns an argument of the rules that no tool has, and that would therefore confine nothing.
     pub(crate) fn unknown_argument(&self, tools: &[Tool]) -> Option<&str> {
         let unknown = self
             .arguments
@@ -136,19 +136,19 @@ impl PathRules {
         if !path.is_absolute() {
             return refuse(format!("is relative: write it from `{root}` on"));
         }
-        let known = match resolve(path) {
-            Ok(known) => known,
+        let resolved = match resolve(path) {
+            Ok(resolved) => resolved,
             Err(error) => return refuse(format!("cannot be resolved ({})", error.kind())),
         };
-        if !known.path.starts_with(&self.root) {
+        if !resolved.path.starts_with(&self.root) {
             return refuse(format!("is not below `{root}`"));
         }
         // Compared as texts: `Path` takes `/a//b/.` and `/a/b` for the same.
-        if known.path.to_str() != Some(text) {
-            let known = known.path.to_string_lossy();
-            return refuse(format!("has to be written as `{}`", shown(&known)));
+        if resolved.path.to_str() != Some(text) {
+            let written = resolved.path.to_string_lossy();
+            return refuse(format!("has to be written as `{}`", shown(&written)));
         }
-        let Some(new) = known.new else {
+        let Some(new) = resolved.new else {
             return Ok(());
         };
         match new.look_alike(MAX_ENTRIES) {
@@ -162,24 +162,24 @@ impl PathRules {
     }
 }
 
-/// A path as the file system knows it.
-struct Known {
+/// A path in the file system's own form.
+struct ResolvedPath {
     path: PathBuf,
     /// The first part that does not exist.
-    new: Option<New>,
+    new: Option<NewName>,
 }
 
-/// A name that does not exist in a folder that does.
-struct New {
+/// A name that does not exist in an existing folder.
+struct NewName {
     folder: PathBuf,
     name: OsString,
 }
 
-impl New {
+impl NewName {
     /// Returns an entry of the folder that a server or a file system may take for the new name. A
     /// folder with more than `at_most` entries is an error.
     fn look_alike(&self, at_most: usize) -> io::Result<Option<OsString>> {
-        let wanted = form(&self.name);
+        let wanted = caseless_form(&self.name);
         for (position, entry) in self.folder.read_dir()?.enumerate() {
             if position == at_most {
                 return Err(io::Error::other(format!(
@@ -187,7 +187,7 @@ impl New {
                 )));
             }
             let entry = entry?.file_name();
-            if form(&entry) == wanted {
+            if caseless_form(&entry) == wanted {
                 return Ok(Some(entry));
             }
         }
@@ -195,16 +195,16 @@ impl New {
     }
 }
 
-/// Returns a form that names share if they differ in case or Unicode form only (compatibility
+/// Returns a form that is equal for names that differ only in case or Unicode form (compatibility
 /// caseless matching, Unicode Standard, 3.13).
-fn form(name: &OsStr) -> String {
+fn caseless_form(name: &OsStr) -> String {
     let composed: String = name.to_string_lossy().nfkc().collect();
     // To lower case first: `ẞ` has no other upper case, and `ß` has `SS`.
     composed.to_lowercase().to_uppercase().nfkc().collect()
 }
 
-/// Returns a path as the file system knows it. The last parts need not exist.
-fn resolve(path: &Path) -> io::Result<Known> {
+/// Returns a path in the file system's own form. The last parts need not exist.
+fn resolve(path: &Path) -> io::Result<ResolvedPath> {
     let mut missing: Vec<&OsStr> = Vec::new();
     let mut existing = path;
     loop {
@@ -212,11 +212,11 @@ fn resolve(path: &Path) -> io::Result<Known> {
             Ok(folder) => {
                 let mut path = folder.clone();
                 path.extend(missing.iter().rev());
-                let new = missing.last().map(|name| New {
+                let new = missing.last().map(|name| NewName {
                     folder,
                     name: name.to_os_string(),
                 });
-                return Ok(Known { path, new });
+                return Ok(ResolvedPath { path, new });
             }
             // A dangling link exists: what it would create is elsewhere.
             Err(error) if error.kind() != io::ErrorKind::NotFound || existing.is_symlink() => {
@@ -368,7 +368,7 @@ mod tests {
     #[test]
     fn a_folder_with_too_many_entries_takes_no_new_name() {
         let files = files();
-        let new = New {
+        let new = NewName {
             folder: files.root.clone(),
             name: "new".into(),
         };
@@ -422,14 +422,14 @@ mod tests {
     proptest! {
         #[test]
         fn names_that_differ_in_unicode_form_only_share_a_form(name in "\\PC{1,12}") {
-            let shared = form(OsStr::new(&name));
+            let shared = caseless_form(OsStr::new(&name));
             for other in [
                 name.nfc().collect::<String>(),
                 name.nfd().collect(),
                 name.nfkc().collect(),
                 name.nfkd().collect(),
             ] {
-                prop_assert_eq!(&form(OsStr::new(&other)), &shared);
+                prop_assert_eq!(&caseless_form(OsStr::new(&other)), &shared);
             }
         }
 

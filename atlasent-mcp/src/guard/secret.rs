@@ -62,10 +62,10 @@ impl SecretSource {
     }
 }
 
-/// Keeps other processes of the same user from reading the environment and the memory of this one,
-/// where its keys are, and disables core dumps. A server that the guard starts could otherwise read
-/// them in `/proc`. Processes that may trace all others, such as those of root, still can. On
-/// systems other than Linux, it does nothing.
+/// Prevents other processes of the same user from reading the environment and the memory of this
+/// process, which hold its keys, and disables core dumps. Otherwise, a server that the guard starts
+/// could read them in `/proc`. Processes that may trace all others, such as those of root, still
+/// can. On systems other than Linux, the function does nothing.
 pub fn forbid_inspection() {
     #[cfg(target_os = "linux")]
     {

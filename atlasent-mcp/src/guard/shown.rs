@@ -39,8 +39,8 @@ impl Guard {
         refused_request(id, refusal)
     }
 
-    /// Returns the response for the client: lists show what the caller could use, and requests that
-    /// the server puts into a response are decided on like those that it sends.
+    /// Returns the response for the client. A list shows only what the caller could use. Each
+    /// request to the client within a response needs a permit.
     pub(super) async fn shown(
         &self,
         method: &str,

@@ -15,7 +15,7 @@ use super::session::Session;
 use super::{Guard, Upstream};
 use crate::Caller;
 
-/// How long a client has to read what was answered before the stop.
+/// How long a client has, after the stop, to read the answers.
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// Serves one client on a pair of streams, such as standard input and output, until the client
@@ -57,7 +57,7 @@ pub async fn serve(
         };
         tokio::pin!(stop);
         tokio::select! {
-            // The client closed its side. What it sent is still answered.
+            // After the client closed its side, its requests are still answered.
             () = read => stop.await,
             () = &mut stop => {}
         }
@@ -79,8 +79,8 @@ pub async fn serve(
         end,
     };
     let ended = server.serve(session, client).await;
-    // What the session answered is written. A client that does not read it keeps no guard that has
-    // to stop.
+    // The answers are still written. A client that does not read them cannot keep the guard from
+    // stopping.
     let stopped = async {
         let _ = (&mut reading).await;
         sleep(FLUSH).await;

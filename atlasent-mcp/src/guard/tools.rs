@@ -19,25 +19,25 @@ const TOOL_CHANGED: &str = "TOOL_CHANGED";
 /// The code of a refusal because the server does not list the tool.
 const NO_SUCH_TOOL: &str = "NO_SUCH_TOOL";
 
-/// The tools that the guard has seen in all sessions. A server may show some clients more of them.
+/// The tools that the guard has seen in all sessions. A server may show some clients more tools
+/// than others.
 ///
-/// The names are those of recorded tools, so a server cannot make the maps grow without bound.
+/// Only recorded tools are in it, so a server cannot make it grow without bound.
 #[derive(Debug, Default)]
 pub(super) struct KnownTools(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     seen: BTreeSet<String>,
-    /// The digests of the changed definitions that the log tells of.
+    /// The digests of the changed definitions that were logged.
     reported: BTreeMap<String, String>,
 }
 
-/// The recorded tools that the server of one session lists, with the digests of the definitions
-/// that it gives them.
+/// The recorded tools that the server of one session lists, with the digests of their definitions
+/// in this session.
 ///
-/// Each session has a process or a connection of its own, so two sessions may see two definitions
-/// of one tool: a server that was started before an update lists the old one. What one session
-/// lists says nothing about the tools of another.
+/// Each session has its own process or connection, so two sessions may see two definitions of one
+/// tool: a server that was started before an update still lists the old one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ListedTools(Arc<Mutex<BTreeMap<String, String>>>);
 
@@ -62,13 +62,13 @@ impl KnownTools {
 }
 
 impl ListedTools {
-    /// Replaces all tools by the recorded ones of these.
+    /// Replaces all tools by the recorded ones among `tools`.
     fn replace(&self, tools: &[(String, Value)], checks: &[PinCheck]) {
         let recorded = recorded_digests(tools, checks);
         *self.digests() = recorded;
     }
 
-    /// Adds the recorded ones of tools, and replaces the digests of those that it has.
+    /// Adds the recorded ones among `tools`, and replaces the digests of tools that it already has.
     pub(super) fn add(&self, tools: &[(String, Value)], checks: &[PinCheck]) {
         let recorded = recorded_digests(tools, checks);
         self.digests().extend(recorded);
@@ -80,7 +80,8 @@ impl ListedTools {
 }
 
 impl Guard {
-    /// Whether the server of a session lists a tool with a definition that is not the recorded one.
+    /// Returns whether the server of a session lists a tool whose definition is not the recorded
+    /// one.
     pub(super) fn has_changed_tools(&self, listed: &ListedTools) -> bool {
         let digests = listed.digests();
         let mut checks = digests
@@ -89,7 +90,7 @@ impl Guard {
         checks.any(|check| check == PinCheck::Changed)
     }
 
-    /// Refuses a tool that the server of a session does not list as it is recorded.
+    /// Refuses a tool unless the server of the session lists it with the recorded definition.
     pub(super) fn check_listed(&self, tool: &str, listed: &ListedTools) -> Result<(), Refusal> {
         let digests = listed.digests();
         let digest = digests.get(tool);
@@ -120,7 +121,7 @@ impl Guard {
         let recorded = tools.into_iter().zip(checks);
         let recorded = recorded.filter(|(_, check)| *check != PinCheck::NoRoom);
         state.seen.extend(recorded.map(|((name, _), _)| name));
-        // A changed tool has rules and no calls: its recorded definition stays.
+        // A changed tool keeps its recorded definition, although its calls are refused.
         let mut usable = Vec::new();
         for definition in self.pins.definitions(&state.seen) {
             match Tool::from_json(&definition) {

@@ -23,7 +23,7 @@ pub struct HookCall {
     server: Server,
     /// The call, under the name that the tool's server gives it.
     operation: Operation,
-    /// The id of the call, by which its end is found. Unset if the agent does not tell it.
+    /// The id of the call, which the post-tool hook repeats. Unset if the agent sends no id.
     id: Option<CallId>,
 }
 
@@ -186,8 +186,8 @@ impl HookCall {
         &self.operation
     }
 
-    /// Returns the id of the call, by which the hook after the tool names it, or `None` if the
-    /// agent does not tell one.
+    /// Returns the id of the call, which the post-tool hook repeats, or `None` if the agent sends
+    /// no id.
     #[must_use]
     pub fn id(&self) -> Option<&CallId> {
         self.id.as_ref()

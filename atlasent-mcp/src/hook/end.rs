@@ -1,4 +1,4 @@
-//! How a tool call ended, as agents tell it to their post-tool hooks.
+//! How a tool call ended, from the input of post-tool hooks.
 
 use std::time::Duration;
 
@@ -13,10 +13,11 @@ use super::call::{malformed, read};
 use crate::operation::shown;
 use crate::refusal::Refusal;
 
-/// Names one tool call in the hooks before and after it: its session, and its id there.
+/// Identifies one tool call in its pre-tool and post-tool hooks, by its session and its id in the
+/// session.
 ///
-/// Claude Code tells both, and so do Codex and the hook `preToolUse` of Cursor where they have a
-/// `tool_use_id`. Gemini CLI tells no id of a call.
+/// Claude Code sends both. Codex and the hook `preToolUse` of Cursor send both in inputs with a
+/// `tool_use_id`. Gemini CLI sends no id of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CallId(ResultHash);
 
@@ -35,12 +36,12 @@ impl CallId {
         let ids: Ids = serde_json::from_str(input).ok()?;
         let session = ids.session_id.or(ids.conversation_id)?;
         let call = ids.tool_use_id?;
-        // Two parts of other lengths never give the same text.
+        // In a JSON array, two different pairs never have the same text.
         let text = json!([session, call]).to_string();
         (!session.is_empty() && !call.is_empty()).then(|| Self(ResultHash::of(text)))
     }
 
-    /// Returns a name for files and maps: 64 hexadecimal digits, which say nothing of the session.
+    /// Returns a key for files and maps: 64 hexadecimal digits that do not reveal the session.
     #[must_use]
     pub fn key(&self) -> &str {
         self.0.as_str()
@@ -84,8 +85,8 @@ impl HookEnd {
     ///
     /// # Errors
     ///
-    /// [`Refusal`] if the input is not an object in which each member stands once, at any depth, if
-    /// the event is another one, or if the input does not name the session and the call.
+    /// [`Refusal`] if the input is not a JSON object, repeats a member at any depth, is of another
+    /// event, or does not name the session and the call.
     pub fn parse(input: &str) -> Result<Self, Refusal> {
         Context::parse(input)
             .map_err(|_| malformed("is not an object in which each member stands once"))?;

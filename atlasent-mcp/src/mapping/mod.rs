@@ -213,8 +213,8 @@ impl Mapping {
         Some(self.tool_scope(tool))
     }
 
-    /// Returns the scopes that the operations of the mapping need. A pattern stands for the tools
-    /// that no rule names.
+    /// Returns the scopes that the operations of the mapping need. A pattern covers the tools
+    /// without a rule.
     #[cfg(feature = "guard")]
     pub(crate) fn scopes(&self) -> BTreeSet<String> {
         let tools = self.tools.iter().map(|(tool, rule)| match &rule.scope {

@@ -13,15 +13,14 @@
 //! | `initialize`, `ping`, `server/discover`, `resources/unsubscribe`, `subscriptions/listen`, the known notifications | [`Lifecycle`](Kind::Lifecycle) | | |
 //! | every other method | [`Unknown`](Kind::Unknown) | | the params |
 //!
-//! "The params" are all members of `params` but those that carry the protocol itself: `_meta`, the
-//! `cursor` of a list, and the `task` of `tools/call`, `sampling/createMessage` and
-//! `elicitation/create`, which changes how a result is delivered and nothing about the call. A call
-//! as a task is the same operation. Of a method that this version does not know, only `_meta` is
-//! left out.
+//! "The params" are all members of `params` except those that belong to the protocol itself:
+//! `_meta`, the `cursor` of a list, and the `task` of `tools/call`, `sampling/createMessage` and
+//! `elicitation/create`. A `task` only changes how a result is delivered, so a call as a task is
+//! the same operation. For a method that this version does not know, only `_meta` is left out.
 //!
 //! `inputResponses` and `requestState` of a call or a prompt answer what the server asked for in an
-//! earlier result. The server acts on them, so they are decided on as members of the context beside
-//! the arguments. An argument with one of these names is refused.
+//! earlier result. The server acts on them, so they are members of the context, beside the
+//! arguments. An argument with one of these names is refused.
 
 mod params;
 
@@ -120,10 +119,10 @@ impl Operation {
     ///
     /// # Errors
     ///
-    /// [`OperationError`] if `params` are no object, repeat a member at any depth, lack what the
-    /// method needs or hold it with another type, or if those of `tools/call` or `prompts/get` have
-    /// a member that the protocol does not know: a server could read it, and no policy saw it. The
-    /// same holds for a member of a `task`.
+    /// [`OperationError`] if `params` is not an object, repeats a member at any depth, or lacks a
+    /// member that the method needs, or has it with another type. Also if the `params` of
+    /// `tools/call` or `prompts/get`, or a `task`, have a member that the protocol does not know:
+    /// a server could act on it, although no policy saw it.
     pub fn parse(method: &str, params: Option<&RawValue>) -> Result<Self, OperationError> {
         let params = Params::parse(method, params)?;
         let kind = match method {
@@ -163,8 +162,8 @@ impl Operation {
     ///
     /// # Errors
     ///
-    /// [`OperationError`] if the name is empty, or the arguments are not the text of a JSON object
-    /// without repeated members, or if one is called `inputResponses` or `requestState`.
+    /// [`OperationError`] if the name is empty, if the arguments are not the text of a JSON object
+    /// without repeated members, or if an argument is called `inputResponses` or `requestState`.
     pub fn tool(name: &str, arguments: &str) -> Result<Self, OperationError> {
         let error = |what: String| OperationError::new("tools/call", what);
         if name.is_empty() {
@@ -201,15 +200,14 @@ impl Operation {
     }
 
     /// Returns the text of a JSON object, as it was written: the arguments of a tool or a prompt,
-    /// and the members of `params` that are decided on for all other methods.
+    /// or, for all other methods, the members of `params` that are decided on.
     #[must_use]
     pub fn arguments(&self) -> &str {
         &self.arguments
     }
 
     /// Returns the context that an authority decides on: [`arguments`](Self::arguments), with the
-    /// text of each number, and what a call or a prompt answers (`inputResponses` and
-    /// `requestState`).
+    /// text of each number, and the `inputResponses` and `requestState` of a call or a prompt.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
@@ -219,14 +217,14 @@ impl Operation {
     pub(crate) fn argument_values(&self) -> Map<String, Value> {
         let mut values = self.context.as_object().clone();
         if matches!(self.kind, Kind::Tool | Kind::Prompt) {
-            // No argument has one of these names.
+            // `ANSWERS` are not arguments: an argument with one of these names was refused.
             values.retain(|name, _| !ANSWERS.contains(&&**name));
         }
         values
     }
 
-    /// Returns whether a server may ask this of its client. Anything else would be a request of the
-    /// server in the name of the agent.
+    /// Returns whether a server may send this operation to its client. With any other one, the
+    /// server would act in the name of the agent.
     #[cfg(any(feature = "guard", feature = "rmcp"))]
     pub(crate) fn is_for_client(&self) -> bool {
         match self.kind {
@@ -236,7 +234,7 @@ impl Operation {
         }
     }
 
-    /// Returns whether a client may ask this of a server.
+    /// Returns whether a client may send this operation to a server.
     #[cfg(any(feature = "guard", feature = "rmcp"))]
     pub(crate) fn is_for_server(&self) -> bool {
         self.kind != Kind::Client

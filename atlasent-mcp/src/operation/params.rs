@@ -10,10 +10,10 @@ use serde_json::value::RawValue;
 
 use super::{Kind, Operation, OperationError, cause, shown};
 
-/// The member of every message that carries the protocol itself, and is not decided on.
+/// The member of every message that belongs to the protocol itself, and is not decided on.
 const META: &str = "_meta";
 
-/// The methods with a `cursor`, which chooses a page of what is decided on.
+/// The methods with a `cursor`, which only chooses a page, and is not decided on.
 const PAGED: [&str; 7] = [
     "prompts/list",
     "resources/directory/read",
@@ -24,14 +24,14 @@ const PAGED: [&str; 7] = [
     "tools/list",
 ];
 
-/// The methods with a `task`, which says how the result is delivered.
+/// The methods with a `task`, which only says how the result is delivered, and is not decided on.
 const AS_TASK: [&str; 3] = ["elicitation/create", "sampling/createMessage", "tools/call"];
 
 /// The members of a `task`.
 const OF_TASK: [&str; 2] = ["pollInterval", "ttl"];
 
-/// The members of a request that answers what its server asked for. The server acts on them, so
-/// they are decided on beside the arguments, and no argument has one of these names.
+/// The members of a request that answer what the server asked for. The server acts on them, so they
+/// are decided on beside the arguments. An argument with one of these names is refused.
 pub(super) const ANSWERS: [&str; 2] = ["inputResponses", "requestState"];
 
 /// The `params` of a message.
@@ -90,7 +90,7 @@ impl<'a> Params<'a> {
         })
     }
 
-    /// Returns the context of arguments, with what the request answers.
+    /// Returns the context: the arguments, and the members that answer the server.
     fn with_answers(&self, arguments: &str, context: Context) -> Result<Context, OperationError> {
         let answers = ANSWERS
             .into_iter()
@@ -143,8 +143,8 @@ impl<'a> Params<'a> {
         })
     }
 
-    /// Whether a member is decided on. Those of the protocol are not, for the methods that it
-    /// defines them for: of another method, the server may read them as anything.
+    /// Returns whether a member is decided on. A member of the protocol is not, but only for the
+    /// methods that it is defined for: with another method, the server may act on it.
     fn is_decided_on(&self, member: &str) -> bool {
         match member {
             META => false,
@@ -154,7 +154,7 @@ impl<'a> Params<'a> {
         }
     }
 
-    /// Checks that a `task` that is not decided on holds what the protocol defines and no more.
+    /// Checks that a `task` that is not decided on has only the members that the protocol defines.
     fn check_task(&self) -> Result<(), OperationError> {
         if self.is_decided_on("task") {
             return Ok(());
@@ -203,7 +203,7 @@ impl<'a> Params<'a> {
     }
 }
 
-/// Refuses arguments with a name that the context has for another part of the message.
+/// Refuses an argument whose name the context uses for another part of the message.
 pub(super) fn check_names(method: &str, arguments: &Context) -> Result<(), OperationError> {
     let taken = ANSWERS
         .into_iter()

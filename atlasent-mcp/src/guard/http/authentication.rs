@@ -52,8 +52,8 @@ pub struct ProtectedResource {
     pub url: Url,
     /// The URLs of the authorization servers that issue tokens for it.
     pub authorization_servers: Vec<String>,
-    /// The scopes that clients without a token are told to ask for. If it is empty, the metadata
-    /// lists all scopes of the mapping, with `tool:<server>:*` for the tools that no rule names.
+    /// The scopes that clients without a token are told to request. If the list is empty, the
+    /// metadata lists all scopes of the mapping, with `tool:<server>:*` for tools without a rule.
     pub scopes: Vec<String>,
 }
 
@@ -94,8 +94,8 @@ impl Authentication {
         caller.ok_or(Unauthenticated::InvalidToken)
     }
 
-    /// Returns the challenge of a request without a valid token. `scope` is that of the request, if
-    /// it is known.
+    /// Returns the challenge of a request without a valid token. `scope` is the scope that the
+    /// request needs, if it is known.
     pub(super) fn challenge(
         &self,
         why: Unauthenticated,
@@ -114,8 +114,8 @@ impl Authentication {
 
     /// Returns the challenge of a request whose token lacks a scope.
     ///
-    /// It names the scopes of the token, too: some clients ask for exactly the named scopes, and
-    /// their next token would grant this request and no other one.
+    /// It also names the scopes that the token has. Some clients request exactly the named scopes,
+    /// so without these, their next token would grant this request alone.
     pub(super) fn scope_challenge(&self, scope: &str, caller: &Caller) -> Option<HeaderValue> {
         let Self::Token { resource, .. } = self else {
             return None;
@@ -140,7 +140,8 @@ impl Authentication {
 
     /// Returns the metadata of the endpoint (RFC 9728, section 2).
     ///
-    /// Everyone can read it, so it names no tool that only the server's list names.
+    /// Everyone can read it, so it names only the tools of the mapping, not those that the server
+    /// lists.
     pub(super) fn metadata(&self, mapping: &Mapping) -> Option<Value> {
         let Self::Token { resource, .. } = self else {
             return None;
@@ -168,8 +169,8 @@ impl ProtectedResource {
         self.url.as_str()
     }
 
-    /// Writes a challenge (RFC 6750, section 3, and RFC 9728, section 5.1). A text that is no scope
-    /// is left out.
+    /// Writes a challenge (RFC 6750, section 3, and RFC 9728, section 5.1). Invalid scopes are left
+    /// out.
     fn challenge<'a>(
         &self,
         error: Option<&str>,

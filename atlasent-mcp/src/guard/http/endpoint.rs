@@ -39,13 +39,13 @@ const PATH: &str = "/mcp";
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a session has to take a message.
 const TAKEN_TIMEOUT: Duration = Duration::from_secs(15);
-/// The most bytes of the messages of clients: in all, and of one agent. A message counts from the
-/// head of its request on until the server has it.
+/// The most bytes of the messages of clients: of all agents, and of one agent. A message counts
+/// from when the head of its request arrives until the server has the message.
 const MESSAGES: SlotLimits = SlotLimits {
     all: 512 * 1024 * 1024,
     of_agent: 64 * 1024 * 1024,
 };
-/// The bytes that a smaller message counts for.
+/// The bytes that a message counts for at least.
 const SMALLEST: usize = 4 * 1024;
 /// How long requests without a session may still run after the stop.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -87,7 +87,7 @@ pub type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
 struct Shared {
     guard: Arc<Guard>,
     sessions: Arc<Sessions>,
-    /// The bytes of the messages that the guard has.
+    /// Counts the bytes of the messages that the guard holds.
     messages: Arc<Slots>,
     settings: EndpointSettings,
     /// Whether requests of the versions without sessions can be forwarded.
@@ -97,7 +97,7 @@ struct Shared {
 /// Why a request gets an HTTP error.
 enum Rejection {
     Status(StatusCode, &'static str),
-    /// A request without a caller, and the scope that it needs, if its head tells it.
+    /// A request without a caller, and the scope that the request needs, if its headers tell.
     Unauthenticated(Unauthenticated, Option<String>),
     MissingScope(MissingScope),
     Malformed(Malformed),
@@ -115,9 +115,9 @@ impl Endpoint {
         }
     }
 
-    /// Serves on `/mcp` until `stop` resolves, and then ends all sessions. Connections are not
-    /// limited: an endpoint that other machines reach needs a proxy that limits them, or
-    /// [`serve_with`](Self::serve_with).
+    /// Serves on `/mcp` until `stop` resolves, and then ends all sessions. The number of
+    /// connections is not limited. An endpoint that other machines reach needs a proxy that limits
+    /// them, or [`serve_with`](Self::serve_with).
     ///
     /// # Errors
     ///
@@ -135,8 +135,9 @@ impl Endpoint {
         .await
     }
 
-    /// Serves on `/mcp` as [`serve`](Self::serve) does, with a listener of the program's own.
-    /// `serve` gets the router, and drains its requests when the future that it also gets resolves.
+    /// Serves on `/mcp` as [`serve`](Self::serve) does, with a listener of the program. The
+    /// function `serve` gets the router and a future. When the future resolves, it has to drain the
+    /// requests.
     ///
     /// # Errors
     ///
@@ -254,8 +255,8 @@ impl Shared {
             room.send(from);
             return Ok(StatusCode::ACCEPTED.into_response());
         };
-        // Nothing waits between the two, so a client that breaks off leaves no stream behind whose
-        // request was not sent.
+        // There is no await point between opening the stream and sending the request. So a client
+        // that breaks off cannot leave a stream without a request.
         let outbox = session.open_stream(&id).map_err(|none| match none {
             NoStream::IdInUse => Rejection::Malformed(Malformed::id_in_use(&id)),
             NoStream::Over => gone(),
@@ -271,7 +272,7 @@ impl Shared {
         Ok(response)
     }
 
-    /// Reads the message of a request. Its bytes count as long as the guard has it.
+    /// Reads the message of a request. Its bytes count against the limit until the guard drops it.
     async fn read(&self, body: Body, caller: &Caller) -> Result<Message, Rejection> {
         let most = body.size_hint().upper();
         let most = most.map_or(Ok(MAX_MESSAGE_BYTES), usize::try_from);

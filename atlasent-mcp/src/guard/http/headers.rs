@@ -25,7 +25,7 @@ pub(crate) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// The first version of the protocol without sessions.
 pub(crate) const FIRST_WITHOUT_SESSIONS: &str = "2026-07-28";
 
-/// The start of a name that a header holds in Base64 (SEP-2243).
+/// The prefix of a header value that holds a name in Base64 (SEP-2243).
 const ENCODED: &str = "=?base64?";
 
 /// The members of `params` that headers repeat.
@@ -118,8 +118,8 @@ pub(super) fn check(message: &Message, headers: &HeaderMap) -> Result<(), &'stat
     }
 }
 
-/// Reads what a request asks for from its headers alone. Returns `None` if they do not tell it, or
-/// tell it in Base64.
+/// Reads the operation of a request from its headers alone. Returns `None` if they do not name it,
+/// or name it in Base64.
 pub(super) fn operation(headers: &HeaderMap) -> Option<Operation> {
     let method = only(headers, &METHOD)?;
     let member = match method {

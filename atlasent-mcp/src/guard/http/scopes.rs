@@ -1,21 +1,22 @@
 //! Requests whose token lacks a scope.
 //!
-//! The authorization chapter of the protocol answers such a request with 403 and a challenge, so
-//! that the client gets a token with the scope and sends the request again ("Scope Challenge
-//! Handling"). A model never has to see this refusal. All other refusals are tool errors in a 200:
+//! By the protocol's chapter on authorization ("Scope Challenge Handling"), such a request gets 403
+//! and a challenge, so that the client can get a token with the scope and send the request again.
+//! The model does not see this refusal. All other refusals are tool errors with status 200:
 //!
 //! | refusal | status | why |
 //! |---|---|---|
 //! | the token lacks the scope of a tool, a resource, a prompt or another method | 403 | another token helps |
-//! | the policies deny, hold or escalate; a rate is used up; the arguments are invalid; a tool changed | 200 | no token helps: clients would log in again and again, and hide the reason from the model |
-//! | a field needs a scope that hides it | 200 | a challenge would name a field that the caller may not know of |
-//! | the operation is not mapped | 200 | no token helps |
+//! | the policies deny, hold or escalate; a rate is used up; the arguments are invalid; a tool changed | 200 | another token does not help: after a 403, clients would log in again and again, and hide the reason from the model |
+//! | a field needs a scope that the token lacks | 200 | a challenge would reveal that the hidden field exists |
+//! | the operation is not mapped | 200 | another token does not help |
 //!
-//! The body of a 403 is the response that stdio has: a tool error with structured content, or a
-//! JSON-RPC error. A client that cannot get another token shows it, so that a model reads why.
+//! The body of a 403 is the response that a client over stdio would get: a tool error with
+//! structured content, or a JSON-RPC error. A client that cannot get another token shows it to the
+//! model.
 //!
-//! The scope is checked before the message reaches a session, because a session has no status. The
-//! session checks it again with everything else.
+//! The scope is checked before the message reaches a session, because a session cannot set the HTTP
+//! status. The session checks the scope again.
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -62,8 +63,8 @@ impl MissingScope {
     }
 }
 
-/// Returns the scope that a request needs, if its headers tell it: the body of a request without a
-/// caller is not read.
+/// Returns the scope that a request needs, if its headers tell. The body is not read, since the
+/// request has no caller.
 pub(super) fn scope_of_head(mapping: &Mapping, headers: &HeaderMap) -> Option<String> {
     let operation = headers::operation(headers)?;
     mapping.list_action(&operation)?;

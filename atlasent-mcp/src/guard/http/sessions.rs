@@ -64,7 +64,7 @@ struct Streams {
     common: Arc<Outbox>,
     by_request: HashMap<RequestId, Arc<Outbox>>,
     finished: VecDeque<Arc<Outbox>>,
-    /// Whether the session is over, so that nothing comes on a stream any more.
+    /// Whether the session is over. Its streams then get no more messages.
     is_over: bool,
 }
 
@@ -85,7 +85,7 @@ impl Streams {
 /// Why a request has no stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoStream {
-    /// A request with its id is open.
+    /// Another open request has the same id.
     IdInUse,
     /// The session is over.
     Over,

@@ -1,5 +1,5 @@
-//! How much of something an endpoint has at a time, in all and of each agent: sessions, and bytes
-//! of messages.
+//! Limits how much of something an endpoint holds at a time, for all agents and for each agent: its
+//! sessions, and the bytes of messages.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use atlasent::Agent;
 
 use crate::guard::limits::SlotLimits;
 
-/// What is taken of a limited number, such as that of open sessions.
+/// Counts what is taken of a limited amount, such as the open sessions.
 #[derive(Debug)]
 pub(super) struct Slots {
     limits: SlotLimits,
@@ -21,7 +21,7 @@ struct Taken {
     by_agent: HashMap<Agent, usize>,
 }
 
-/// An amount that is taken, and free again when the slot is dropped.
+/// An amount that is taken until the slot is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     slots: Arc<Slots>,
@@ -82,7 +82,7 @@ impl Slots {
 }
 
 impl Slot {
-    /// Gives back what is above an amount.
+    /// Reduces the slot to an amount, and gives back the rest.
     pub(super) fn shrink(&mut self, amount: usize) {
         let unused = self.amount.saturating_sub(amount);
         self.amount -= unused;
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_amount_is_taken_as_a_whole_and_what_is_not_used_of_it_is_free() {
+    fn an_amount_is_taken_as_a_whole_and_its_unused_part_is_given_back() {
         let slots = Slots::new(SlotLimits {
             all: 100,
             of_agent: 60,

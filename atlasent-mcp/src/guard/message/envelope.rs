@@ -26,7 +26,7 @@ impl<'a> Envelope<'a> {
                 "a batch of messages is not supported: send one message at a time",
             ));
         }
-        // An error of `serde` about a value of another type quotes the whole value.
+        // For a value of another type, `serde` would put the whole value into its error.
         if !text.starts_with('{') {
             return Err(match serde_json::from_str::<IgnoredAny>(text) {
                 Ok(_) => Malformed::invalid("a message is an object"),

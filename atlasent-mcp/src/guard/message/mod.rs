@@ -60,7 +60,7 @@ pub struct Message {
     kind: Kind,
     /// The bytes of `params`, `result` or `error` in the text.
     body: Option<Range<usize>>,
-    /// What is released when the message is gone.
+    /// A value that is dropped with the last clone of the message.
     held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -131,8 +131,8 @@ impl Message {
         })
     }
 
-    /// Keeps a value until the last clone of the message is dropped, such as the bytes that the
-    /// message takes of a limit, wherever it waits.
+    /// Keeps a value until the last clone of the message is dropped, such as the share of a limit
+    /// that the message uses while it waits.
     pub(crate) fn holding(mut self, value: impl Any + Send + Sync) -> Self {
         self.held = Some(Arc::new(value));
         self
@@ -197,8 +197,8 @@ impl fmt::Debug for Message {
     }
 }
 
-/// Why a text is no message. The error repeats nothing of the text but the names of the members of
-/// JSON-RPC, and an id.
+/// Why a text is not a valid message. Of the text, the error repeats only an id and the names of
+/// JSON-RPC members.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Malformed {

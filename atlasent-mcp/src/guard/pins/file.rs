@@ -31,8 +31,8 @@ pub enum PinError {
         /// The error of the system.
         source: io::Error,
     },
-    /// The file holds something else than pins. The guard does not replace it, because then a
-    /// damaged file would make it accept new definitions.
+    /// The file does not hold pins. The guard does not replace it, because it would then accept the
+    /// current definitions as new.
     #[error("`{path}` does not hold pins ({why}): restore it, or delete it to pin all tools anew")]
     Unreadable {
         /// The path of the file.
@@ -52,7 +52,7 @@ pub enum PinError {
         bytes: usize,
     },
     /// The name of the server cannot be the name of a file.
-    #[error("the server name `{0}` is not one of letters, digits, `-` and `_`, at most 64")]
+    #[error("the server name `{0}` is invalid: use at most 64 letters, digits, `-` and `_`")]
     Name(String),
 }
 
@@ -74,7 +74,7 @@ impl Pins {
             return Ok(tools);
         }
         let file = PinFile { tools };
-        // Without spaces, the size follows from that of the definitions.
+        // Written without spaces, so that the size follows from the size of the definitions.
         let text = serde_json::to_vec(&file).map_err(|error| failed(error.into()))?;
         if text.len() as u64 > MAX_FILE_BYTES {
             return Err(PinError::TooLarge {

@@ -1,10 +1,10 @@
-//! The definitions of a server's tools, as they were when each was first seen.
+//! Records the definition of each of a server's tools when it is first seen, and finds changes.
 //!
-//! Models read descriptions, and people approve tools by them. A server that changes what a tool is
-//! after it was approved (a "rug pull") is found here: the guard records the SHA-256 of each tool's
-//! canonical JSON at first sight, in one file a server. A tool with another definition is hidden
-//! and its calls are refused, until a person accepts the change. A tool that disappears keeps its
-//! pin, so it cannot come back as something else.
+//! Models read descriptions, and people approve tools by them. A server can change a tool after it
+//! was approved (a "rug pull"). So the guard records the SHA-256 of each tool's canonical JSON at
+//! first sight, in one file per server. A tool with another definition is hidden and its calls are
+//! refused, until a person accepts the change. A tool that disappears keeps its pin, so it cannot
+//! come back as a different tool.
 //!
 //! ```text
 //! <folder>/<server>.json
@@ -12,9 +12,8 @@
 //!                          "changed": {"sha256": "…", "definition": {…}, "seen": "2026-…Z"}}}}
 //! ```
 //!
-//! The file is replaced as a whole, and changes of several guards wait for each other. What a
-//! server lists cannot make it grow without bound: a tool beyond the limits is not recorded, and a
-//! tool that is not recorded is refused.
+//! The file is replaced as a whole, and guards that change it wait for each other. Its size is
+//! bounded: a tool beyond the limits is not recorded, and calls of unrecorded tools are refused.
 
 mod file;
 mod tool;
@@ -44,9 +43,9 @@ pub struct Pins {
 /// How a tool compares with its pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinCheck {
-    /// The definition is the recorded one, or was recorded just now.
+    /// The definition is the recorded one, or has just been recorded.
     Same,
-    /// The definition is another one.
+    /// The definition differs from the recorded one.
     Changed,
     /// The tool is not recorded: it is beyond [`MAX_TOOLS`], [`MAX_DEFINITION_BYTES`] or
     /// [`MAX_TOTAL_BYTES`].
@@ -133,8 +132,8 @@ impl Pins {
             .collect()
     }
 
-    /// Accepts the changed definition of a tool, if it is the one with this digest. Returns whether
-    /// it was.
+    /// Accepts the changed definition of a tool if it has this digest. Returns whether it was
+    /// accepted.
     ///
     /// # Errors
     ///

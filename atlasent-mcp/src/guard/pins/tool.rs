@@ -44,14 +44,14 @@ pub struct ChangedTool {
 }
 
 impl PinnedTool {
-    /// The bytes of its definitions.
+    /// Returns the bytes of its definitions.
     pub(super) fn bytes(&self) -> usize {
         let changed = self.changed.as_ref();
         size(&self.definition) + changed.map_or(0, |changed| size(&changed.definition))
     }
 }
 
-/// The bytes of a definition as compact JSON.
+/// Returns the bytes of a definition as compact JSON.
 fn size(definition: &Value) -> usize {
     definition.to_string().len()
 }

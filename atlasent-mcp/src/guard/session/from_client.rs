@@ -198,7 +198,7 @@ impl Session {
         match self.open.cancel(&id) {
             Some(true) => self.forward(message),
             Some(false) => {
-                // Nothing that waits here was sent yet, so what is decided on is withdrawn.
+                // The messages in this queue are unsent, so a decided one is the withdrawn one.
                 self.to_server.retain(|next| !next.handover.is_decided());
                 tracing::debug!(%id, "cancelled before the server had it");
             }

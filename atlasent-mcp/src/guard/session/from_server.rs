@@ -118,13 +118,14 @@ impl Session {
         self.respond(&id, message.to_shared_text());
     }
 
-    /// Sends a response to the client, now that it is checked.
+    /// Sends a checked response to the client.
     pub(super) fn on_filtered(&mut self, id: &RequestId, text: Arc<str>) {
         // A request that was cancelled in the meantime has no response.
         let Some(open) = self.open.get_mut(id) else {
             return;
         };
-        // A result with escapes is checked, too, since one may hide the name of a member.
+        // This response may be the one to `initialize`: a result with escapes is checked as well,
+        // since an escape may hide the name of a member.
         let response = match &*open.method {
             "initialize" => Message::parse(&text).ok(),
             _ => None,

@@ -124,7 +124,7 @@ impl Session {
         } = server;
         // Set when the client is gone: until then, its open requests may still end.
         let mut drain: Option<Instant> = None;
-        // Whether all messages of a client that is gone were read, and whether no more are taken.
+        // Whether all messages of a client that is gone were read, and whether the session ends.
         let (mut is_read, mut is_ending) = (false, false);
         let mut has_started = false;
         let ended = loop {

@@ -33,7 +33,7 @@ pub(super) struct Open {
 pub(super) enum Stage {
     /// Waits for the list of tools.
     WaitingForTools,
-    /// The authority is being asked, or a person is waited for.
+    /// The authority is being asked, or a person has to decide.
     Asking(AbortHandle),
     /// The server has it, or the connection to the server is about to send it.
     Running {
@@ -100,7 +100,8 @@ impl Requests {
                 task.abort();
                 false
             }
-            // Dropping the clearance records the call as cancelled. It may still be withdrawn.
+            // Dropping the clearance records the call as cancelled. If the connection has not begun
+            // to send the call, it is withdrawn.
             Stage::Running { handover, .. } => !handover.decide(),
         };
         if self.cancelled.len() == MAX_CANCELLED {

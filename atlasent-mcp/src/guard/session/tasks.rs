@@ -24,7 +24,8 @@ pub(super) enum Done {
         about: Option<RequestId>,
         answer: Box<(Message, Result<Clearance, Refusal>)>,
     },
-    /// The requests within a notification of the server were decided on. Unset if it is dropped.
+    /// The requests within a notification of the server were decided on. `None` drops the
+    /// notification.
     Notified(Option<ToClient>),
     /// The response for the client.
     Filtered { id: RequestId, text: Arc<str> },

@@ -21,7 +21,7 @@ use crate::guard::{MAX_LIST_BYTES, MAX_PAGES};
 /// How long the server has to answer one page of the list.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a session knows of the tools.
+/// The tools of a session's server.
 pub(super) struct ToolList {
     state: State,
     /// What the server lists.
@@ -88,7 +88,7 @@ impl ToolList {
         matches!(id, RequestId::Text(text) if text.starts_with(&self.own_ids))
     }
 
-    /// Returns what the server lists, which later lists change.
+    /// Returns the tools that the server lists. Later lists change them.
     pub(super) fn listed(&self) -> &ListedTools {
         &self.listed
     }
