@@ -103,7 +103,7 @@ impl Tool {
             Requirement::Action(action) => (REQUIRES_ACTION, action),
         };
         match part {
-            // The schema stays where references expect it.
+            // The keyword is added in place, so that references to the schema stay valid.
             Some(Value::Object(part)) if !part.contains_key(keyword) => {
                 part.insert(keyword.to_owned(), name.as_str().into());
             }

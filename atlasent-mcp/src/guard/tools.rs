@@ -189,7 +189,7 @@ mod tests {
     use crate::{Gate, Mapping};
 
     #[test]
-    fn a_server_with_ever_new_tools_makes_the_guard_grow_up_to_a_number() {
+    fn a_server_with_ever_new_tools_cannot_make_the_guard_grow_without_bound() {
         let folder = tempfile::tempdir().unwrap();
         let authority = Arc::new(MockAuthority::new());
         let gate = Gate::builder(authority, Mapping::standard("fake").unwrap()).build();

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_that_is_of_no_end_is_refused() {
+    fn an_input_that_is_not_the_end_of_a_call_is_refused() {
         let ids = r#","session_id":"s","tool_use_id":"t""#;
         for (event, members) in [
             ("PreToolUse", ids),

@@ -1,4 +1,4 @@
-//! Messages as operations.
+//! Tests that messages are read as the right operations.
 
 use super::*;
 
@@ -201,7 +201,7 @@ fn all_params_but_those_of_the_protocol_are_decided_on() {
 }
 
 #[test]
-fn what_answers_the_server_is_decided_on_beside_the_arguments() {
+fn answers_to_the_server_are_decided_on_beside_the_arguments() {
     for method in ["tools/call", "prompts/get"] {
         for (params, context, arguments) in [
             (
@@ -222,7 +222,7 @@ fn what_answers_the_server_is_decided_on_beside_the_arguments() {
             assert_eq!(Value::Object(operation.argument_values()), values);
         }
     }
-    // Two messages have one context in no way.
+    // No two different messages have the same context.
     let arguments = r#"{"inputResponses":{}}"#;
     let params = format!(r#"{{"name":"t","arguments":{arguments}}}"#);
     assert!(why("tools/call", &params).contains("`inputResponses`"));
@@ -230,7 +230,7 @@ fn what_answers_the_server_is_decided_on_beside_the_arguments() {
 }
 
 #[test]
-fn a_task_that_is_not_that_of_the_protocol_is_refused() {
+fn a_malformed_task_is_refused() {
     for task in [
         r#""staging""#,
         "null",
@@ -255,7 +255,7 @@ fn a_task_that_is_not_that_of_the_protocol_is_refused() {
 
 #[cfg(any(feature = "guard", feature = "rmcp"))]
 #[test]
-fn a_side_is_asked_for_what_it_does_and_for_nothing_else() {
+fn each_side_is_asked_only_for_operations_that_are_its_own() {
     for (method, params, is_for_client, is_for_server) in [
         ("tools/call", r#"{"name":"t"}"#, false, true),
         ("prompts/get", r#"{"name":"t"}"#, false, true),
@@ -303,7 +303,7 @@ fn no_error_and_no_debug_output_shows_a_value() {
 
 proptest::proptest! {
     #[test]
-    fn what_is_decided_on_is_what_a_reader_of_the_text_reads(
+    fn the_context_has_the_values_that_a_reader_of_the_text_reads(
         arguments in "\\{\"a\":[\\[\\]{},:\"ab0-9. e\\\\u-]{0,24}\\}"
     ) {
         let text = format!(r#"{{"name":"t","arguments":{arguments}}}"#);

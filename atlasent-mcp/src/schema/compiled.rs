@@ -27,17 +27,17 @@ pub(crate) struct CompiledTool {
     schema: Value,
     validator: Validator,
     requirements: BTreeSet<Requirement>,
-    /// What a caller sees and has to fit, by the requirements that the caller meets.
+    /// The tool as callers may use it, by the requirements that they meet.
     variants: Mutex<BTreeMap<BTreeSet<Requirement>, Arc<Variant>>>,
 }
 
-/// A tool for the callers who meet the same requirements.
+/// A tool, as the callers who meet the same requirements may use it.
 #[derive(Debug)]
 struct Variant {
-    /// The schema that they see. `None` if no arguments of theirs fit.
+    /// The schema that these callers see. `None` if they cannot call the tool with any arguments.
     shown: Option<Value>,
-    /// What the arguments have to fit beside the tool's own schema. Both are the reason why they
-    /// cannot be used.
+    /// The schemas that their arguments have to fit, beside the tool's own, or why these cannot be
+    /// compiled.
     enforced: Result<[Validator; 2], String>,
 }
 
@@ -82,8 +82,8 @@ impl CompiledTool {
         &self.requirements
     }
 
-    /// Returns the schema that a caller sees who meets these requirements. `None` if the caller
-    /// cannot call the tool in any case.
+    /// Returns the schema that a caller sees who meets these requirements. Returns `None` if the
+    /// caller cannot call the tool with any arguments.
     pub(crate) fn shown(&self, met: &BTreeSet<Requirement>) -> Option<Value> {
         self.variant(met).shown.clone()
     }
@@ -120,7 +120,7 @@ impl CompiledTool {
         }
     }
 
-    /// Checks that arguments fit what is enforced.
+    /// Checks that arguments fit the enforced schemas.
     fn fits(&self, arguments: &Value, met: &BTreeSet<Requirement>) -> Result<(), String> {
         let variant = self.variant(met);
         let mut validators = variant.enforced.as_ref().map_err(Clone::clone)?.iter();

@@ -1,4 +1,4 @@
-//! The schemas within a schema, and which of them a reference names.
+//! The schemas within a schema, and the targets of references among them.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,22 +10,22 @@ pub(super) type Object = Map<String, Value>;
 /// The keywords that refer to another schema.
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 
-/// The keywords whose schemas only test a value. No part of an argument can be left out of them.
+/// The keywords whose schemas only test a value. Leaving a part out of them would change the test.
 const TESTS: [&str; 5] = ["if", "not", "contains", "propertyNames", "contentSchema"];
 
 /// The value that the schemas of a keyword apply to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// The value of the schema that the keyword stands in, always or in some cases.
+    /// The value of the schema that contains the keyword, always or in some cases.
     Same,
     /// A part of that value.
     Part,
-    /// No value: the schemas are there to be referred to.
+    /// No value: other schemas refer to these.
     Named,
 }
 
-/// Returns the value that the schemas of a keyword apply to. `None` for all keywords without
-/// schemas, and for those that only test.
+/// Returns the value that the schemas of a keyword apply to. Returns `None` for keywords without
+/// schemas, and for keywords that only test.
 pub(super) fn place(keyword: &str) -> Option<Place> {
     Some(match keyword {
         "allOf" | "anyOf" | "oneOf" | "then" | "else" | "dependentSchemas" | "dependencies" => {
@@ -69,12 +69,12 @@ pub(super) fn schemas_of<'a>(
     }
 }
 
-/// Returns what tells a schema from all others of its document.
+/// Returns the address of a schema, which identifies it within its document.
 pub(super) fn address(object: &Object) -> usize {
     std::ptr::from_ref(object).addr()
 }
 
-/// A schema with all schemas in it.
+/// A schema, and all schemas within it.
 #[derive(Debug)]
 pub(super) struct Document<'a> {
     root: &'a Value,
@@ -132,8 +132,8 @@ impl<'a> Document<'a> {
         self.schemas.iter().rev().copied()
     }
 
-    /// Returns the schemas that an object refers to. `None` if it refers to something that is no
-    /// schema of this document, or that cannot be told.
+    /// Returns the schemas that an object refers to. Returns `None` if one of its references does
+    /// not name a schema of this document.
     pub(super) fn referred(&self, object: &'a Object) -> Option<Vec<&'a Object>> {
         let mut found = Vec::new();
         for reference in REFERENCES.iter().filter_map(|keyword| object.get(*keyword)) {
@@ -156,7 +156,7 @@ impl<'a> Document<'a> {
         Some(found)
     }
 
-    /// Returns the schemas that apply to the same value as an object, or may.
+    /// Returns the schemas that apply, or may apply, to the same value as an object.
     pub(super) fn in_place(&self, object: &'a Object) -> Vec<&'a Object> {
         let mut found: Vec<_> = object
             .iter()
@@ -168,12 +168,12 @@ impl<'a> Document<'a> {
         found
     }
 
-    /// Whether a schema comes back to itself without a step into the value: no value is ever
-    /// checked to the end by it.
+    /// Returns whether a schema refers to itself for the same value. Checking a value by such a
+    /// schema would never end.
     pub(super) fn is_endless(&self) -> bool {
         let mut done = HashSet::new();
         for start in self.inner_first() {
-            // The schemas on the way, each with those that are still to be entered.
+            // The path of schemas from `start`, each with the schemas that are still to be visited.
             let mut way = vec![(address(start), self.tested(start))];
             let mut on_way = HashSet::from([address(start)]);
             if done.contains(&address(start)) {

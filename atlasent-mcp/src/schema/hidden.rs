@@ -1,16 +1,16 @@
-//! Which schemas of a document one caller may not use.
+//! Finds the schemas of a document that one caller may not use: the hidden ones.
 //!
-//! A schema is hidden if no value could fit it that the caller may send:
+//! A schema is hidden if no value that the caller may send could fit it:
 //!
 //! - It requires something that the caller does not have, or refers to a hidden schema.
 //! - A part of its `allOf`, or each part of its `anyOf` or `oneOf`, is hidden.
 //! - It lists a field as `required` that the caller may not set.
-//! - What the caller does not have is required in a place that this module cannot leave out: a test
-//!   (`if`, `not`, `contains`, `propertyNames`), or a keyword that it does not know. A reference
-//!   that names no schema of the document hides, too.
+//! - It requires something that the caller does not have in a place that cannot be left out: a test
+//!   (`if`, `not`, `contains`, `propertyNames`), or an unknown keyword.
+//! - It has a reference that does not name a schema of the document.
 //!
-//! A field is one that the caller may not set if a schema for the object declares it hidden, in
-//! whichever branch, and no other one declares it open.
+//! The caller may not set a field if a schema for the object hides it, in any branch, and no other
+//! schema declares it open.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -20,14 +20,14 @@ use serde_json::Value;
 use super::document::{Document, Object, address, place, schemas_of};
 use super::restrict::{Meets, requires_more};
 
-/// The keywords with values that are no schemas.
+/// The keywords with values that are not schemas.
 const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
 
 /// The most steps for one caller and one tool. A schema that needs more is hidden as a whole, so
 /// that no server keeps a guard busy.
 const MAX_STEPS: usize = 200_000;
 
-/// A schema, and whether it is one of a hidden branch.
+/// A schema, and whether it belongs to a hidden branch.
 pub(super) type Member<'a> = (&'a Object, bool);
 
 /// The hidden schemas of a document.
@@ -46,8 +46,8 @@ impl<'a> Hidden<'a> {
             hidden: HashSet::new(),
             steps: Cell::new(0),
         };
-        // What hides a schema may stand anywhere in the document, so all are visited until a round
-        // finds no more.
+        // A hidden schema can hide others anywhere in the document, so all schemas are visited
+        // until a round finds no more.
         loop {
             let before = hidden.hidden.len();
             for schema in document.inner_first() {

@@ -29,10 +29,10 @@
 //! ```
 //!
 //! Arguments have to fit the tool's schema as it is *and* the enforced ones, so hiding a part never
-//! admits anything. A field that one branch hides (`anyOf`, `then`, …) is hidden in all branches
-//! that do not declare it open. A caller who may not set a required field does not see what
-//! requires it: the object, the branch, or the whole tool. What stands where nothing can be left
-//! out, such as in `not` or `if`, hides the schema around it.
+//! admits more arguments. A field that one branch hides (`anyOf`, `then`, …) is hidden in all
+//! branches that do not declare it open. A caller who may not set a required field does not see the
+//! object, the branch, or the whole tool that requires it. A requirement in a place that cannot be
+//! left out, such as `not` or `if`, hides the schema around it.
 
 mod compiled;
 mod document;

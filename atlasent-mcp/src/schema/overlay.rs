@@ -1,20 +1,21 @@
-//! A schema that accepts no hidden field, whichever branch of the tool's schema a value is read as.
+//! Makes a schema that refuses hidden fields, whichever branch of the tool's schema applies.
 //!
-//! A branch that does not apply says nothing of a field, and the server may read the value as that
-//! branch all the same:
+//! A branch that does not apply does not refuse its hidden field, but the server may still act on
+//! the field:
 //!
 //! ```text
 //! {"if": A, "then": {"properties": {"force": {"x-atlasent-requires": "a"}}}}
 //! {"anyOf": [{"properties": {"force": {"x-atlasent-requires": "a"}}}, {"type": "object"}]}
 //! ```
 //!
-//! So the overlay gathers, for each place in the arguments, all schemas that may apply to it. A
-//! field that one of them hides, and that none declares open, is `false` there. Schemas contain
-//! themselves, so each set of schemas becomes one named schema, and a set that comes back is
-//! referred to:
+//! So the overlay gathers, for each place in the arguments, the set of all schemas that may apply
+//! to it. A field that one of them hides, and that none declares open, is `false` there. Each set
+//! becomes one named schema, and a repeated set becomes a reference to it, because schemas can
+//! contain themselves:
 //!
 //! ```text
-//! {"$ref": "#/$defs/0", "$defs": {"0": {"properties": {"force": false, "next": {"$ref": "#/$defs/0"}}}}}
+//! {"$ref": "#/$defs/0", "$defs": {"0": {"properties": {"force": false, "next": {"$ref":
+//! "#/$defs/0"}}}}}
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,7 @@ use serde_json::{Map, Value, json};
 use super::document::{Object, address};
 use super::hidden::{Hidden, Member};
 
-/// The most named schemas. What needs more is refused as a whole.
+/// The most named schemas. A schema that needs more refuses all arguments.
 const MAX_SETS: usize = 4_096;
 
 /// The keywords for the fields that `properties` does not name.
@@ -61,13 +62,13 @@ pub(super) fn overlay(hidden: &Hidden<'_>) -> Value {
 
 struct Overlay<'h, 'a> {
     hidden: &'h Hidden<'a>,
-    /// The numbers of the sets, by the addresses of their schemas.
+    /// The numbers of the sets, by the addresses of the schemas in them.
     known: BTreeMap<Vec<(usize, bool)>, usize>,
     sets: Vec<Vec<Member<'a>>>,
 }
 
 impl<'a> Overlay<'_, 'a> {
-    /// Returns the schema of all schemas of one set.
+    /// Returns one schema for all schemas of a set.
     fn schema(&mut self, set: &[Member<'a>]) -> Value {
         let members = self.hidden.closure(set);
         let mut schema = Map::new();
@@ -142,9 +143,9 @@ impl<'a> Overlay<'_, 'a> {
         let parts = keywords.iter().filter_map(|keyword| schema.get(*keyword));
         let parts = parts.filter(|part| match part {
             Value::Object(_) => true,
-            // `true` of a hidden branch hides nothing, and `false` declares nothing.
+            // `true` in a hidden branch hides no named field, and `false` declares no field.
             Value::Bool(is_open) => *is_open && !is_hidden,
-            // An array of `items` is that of each place.
+            // An array has a schema for each position, which `own_items` reads.
             _ => false,
         });
         parts
@@ -152,8 +153,8 @@ impl<'a> Overlay<'_, 'a> {
             .collect()
     }
 
-    /// Returns `false` if a part is declared and hidden wherever it is, and else what its schemas
-    /// hide within it.
+    /// Returns `false` if every schema that declares a part hides it. Otherwise, returns a schema
+    /// that refuses what is hidden within the part.
     fn together(&mut self, declared: &[(&'a Value, bool)], implied: &[(&'a Value, bool)]) -> Value {
         if !declared.is_empty() && declared.iter().all(|(_, is_hidden)| *is_hidden) {
             return Value::Bool(false);

@@ -11,8 +11,8 @@
 //! enforced  {"properties": {"path": {…}, "force": false}, "oneOf": [{"const": "copy"}, false]}
 //! ```
 //!
-//! `hidden.rs` says which parts are hidden, and `overlay.rs` makes a second schema, for the fields
-//! that only some branch of the schema hides. The arguments have to fit both.
+//! `hidden.rs` finds the hidden parts. `overlay.rs` makes a second enforced schema, for the fields
+//! that only some branches hide. The arguments have to fit both enforced schemas.
 
 use std::collections::BTreeSet;
 
@@ -67,7 +67,7 @@ fn of_part(
 /// Whether a caller meets a requirement.
 pub(super) type Meets<'a> = &'a dyn Fn(&Requirement) -> bool;
 
-/// Whether one part requires what the caller does not have.
+/// Returns whether a part of a schema requires something that the caller does not have.
 pub(super) fn requires_more(object: &Object, meets: Meets<'_>) -> bool {
     of_part(object).any(|required| !required.is_ok_and(|required| meets(&required)))
 }
@@ -75,7 +75,7 @@ pub(super) fn requires_more(object: &Object, meets: Meets<'_>) -> bool {
 /// A schema as one caller may use it.
 #[derive(Debug)]
 pub(super) struct Restricted {
-    /// The schema that the caller sees. `None` if no arguments of the caller can fit it.
+    /// The schema that the caller sees. `None` if the caller cannot call with any arguments.
     pub(super) shown: Option<Value>,
     /// The schemas that the arguments of the caller have to fit beside the tool's own.
     pub(super) enforced: [Value; 2],
@@ -120,8 +120,8 @@ fn enforced(hidden: &Hidden<'_>, schema: &Value) -> Value {
     Value::Object(members.collect())
 }
 
-/// Returns a schema without its hidden parts. `above` are the fields of the same value that the
-/// schemas around it hide.
+/// Returns a schema without its hidden parts. `above` are the fields that the surrounding schemas
+/// of the same value hide.
 fn shown<'a>(hidden: &Hidden<'a>, schema: &'a Value, above: &BTreeSet<&'a str>) -> Value {
     let Value::Object(object) = schema else {
         return schema.clone();

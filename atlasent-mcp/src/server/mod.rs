@@ -70,11 +70,12 @@ use message::{ProgressNotifications, tool_names};
 ///
 /// # What is covered
 ///
-/// Every request from the client, also those of tasks, skills and methods that only the server
-/// knows, and notifications other than those of the protocol. Of requests from the server to the
-/// client, those within a result or an error are covered here (`InputRequiredResult`, a task that
-/// needs input, the error -32042). Those that a server sends through its `Peer` are covered by
-/// [`GuardedTransport`].
+/// - Every request from the client, including tasks, skills and methods that only the server knows.
+/// - Notifications from the client other than those of the protocol.
+/// - Requests to the client within a result or an error: `InputRequiredResult`, a task that needs
+///   input, the error -32042.
+///
+/// The requests that a server sends through its `Peer` are covered by [`GuardedTransport`].
 ///
 /// # `#[protect]` on tools
 ///
@@ -161,7 +162,7 @@ impl<S: Service<RoleServer>> GuardedServer<S> {
             Ok(result) => serde_json::to_string(result),
             Err(error) => serde_json::to_string(error),
         };
-        // What cannot be written cannot be sent, either.
+        // A result that cannot be serialized cannot be sent either.
         let text = text.unwrap_or_default();
         match &result {
             Ok(ServerResult::CallToolResult(result)) if result.is_error == Some(true) => {

@@ -1,8 +1,8 @@
-//! Requests from a server to its client: sampling, elicitation and roots, also those within a
+//! Requests from a server to its client: sampling, elicitation and roots, including those within a
 //! notification of a task.
 //!
-//! A server sends them through its `Peer`, which nothing can wrap. All of them pass the transport,
-//! so the gate stands there. Notifications that the protocol does not know are dropped.
+//! A server sends them through its `Peer`, which cannot be wrapped. So the transport, which all of
+//! them pass, asks the gate. Notifications that the protocol does not know are dropped.
 //!
 //! ```text
 //! server ── request ──► GuardedTransport::send ── authorized? ── yes ──► client
@@ -121,7 +121,7 @@ impl<T> GuardedTransport<T> {
         let (decides, notification) = (self.decides.clone(), notification.clone());
         tokio::spawn(async move {
             match gate.authorize_inputs(&params, Ok(&caller)).await {
-                // The receiver is gone only if the connection is.
+                // Sending fails only after the connection has ended.
                 Ok(()) => drop(decides.send(Decided::Notification(Box::new(notification)))),
                 Err(refusal) => tracing::warn!(
                     target: "atlasent_mcp",
@@ -183,7 +183,7 @@ impl<T: Transport<RoleServer> + 'static> Transport<RoleServer> for GuardedTransp
                 let id = request.id.clone();
                 let task = tokio::spawn(async move {
                     let clearance = decide(&gate, &caller, &request.request).await;
-                    // The receiver is gone only if the connection is.
+                    // Sending fails only after the connection has ended.
                     let _ = decides.send(Decided::Request(Box::new(DecidedRequest {
                         id: request.id,
                         request: request.request,

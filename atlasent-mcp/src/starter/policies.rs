@@ -3,8 +3,8 @@
 use super::types::quoted;
 use super::{Effect, Starter, StarterTool};
 
-/// Two groups, and an agent of each to start with. A client of `atlasent guard` without a token is
-/// `mcp-client`, which may read.
+/// Two groups with example agents. `mcp-client`, which may read, is the agent of `atlasent guard`
+/// for clients without a token.
 pub(super) const ENTITIES: &str = r#"[
   { "uid": { "type": "Agent", "id": "mcp-client" }, "attrs": {}, "parents": [{ "type": "Group", "id": "tool-readers" }] },
   { "uid": { "type": "Agent", "id": "reader-agent" }, "attrs": {}, "parents": [{ "type": "Group", "id": "tool-readers" }] },
@@ -43,8 +43,9 @@ pub(super) fn text(starter: &Starter) -> String {
     let methods = list(methods.iter().map(|name| (name.as_str(), "")));
     text.push_str(&format!(
         "
-// What the protocol offers besides tools. Sampling, elicitation and roots are requests of the server
-// to the agent's side: they are denied until a policy permits them and the schema declares them.
+// What the protocol offers besides tools. Sampling, elicitation and roots are requests of the
+// server to the agent's side: they are denied until a policy permits them and the schema declares
+// them.
 @id(\"{server}-protocol\")
 {}",
         rule("permit", "tool-readers", &methods)

@@ -1,13 +1,14 @@
 //! JSON Schema as types of a Cedar schema, with sample values.
 //!
-//! Cedar's types are fewer: a set has one type of members, a record has known keys, and nothing is
-//! "any value". What does not fit is named with the reason, and left out by the caller.
+//! Cedar has fewer types: a set has one type of members, a record has known keys, and there is no
+//! type for "any value". A schema without a matching type is returned as an error with the reason,
+//! and left out by the caller.
 //!
-//! The Cedar project's `cedar-policy-mcp-schema-generator` is not used. Its schema is for requests
-//! that it makes itself: the arguments below `context.input`, texts of an `enum` as entities, all
-//! in one namespace. Requests here have the arguments as their context, and actions of another
-//! name. It also pins one version of `cedar-policy-core` exactly (0.7.0: 4.14.0), which would stand
-//! beside the version of the authority's own engine.
+//! The Cedar project's `cedar-policy-mcp-schema-generator` is not used, because its schema fits
+//! only requests that it makes itself: with the arguments below `context.input`, with the texts of
+//! an `enum` as entities, and all in one namespace. Requests here have the arguments as their
+//! context, and other action names. It also pins one version of `cedar-policy-core` exactly (0.7.0:
+//! 4.14.0), beside the version that the authority's engine uses.
 
 use std::cell::Cell;
 

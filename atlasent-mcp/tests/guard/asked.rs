@@ -1,4 +1,4 @@
-//! What a server asks of a client, and of the agent's rights, in whichever form.
+//! Requests of a server to its client, in every form, and in the name of the agent.
 
 use std::sync::Arc;
 
@@ -78,8 +78,7 @@ async fn a_server_asks_for_nothing_in_the_name_of_the_agent() {
     let heard = heard(&mut client).await;
     assert_eq!(heard.len(), 1, "{heard:?}");
     assert_eq!(heard[0]["id"], 1);
-    // No budget is drained, no hold is raised, and the trail shows no call that the agent did not
-    // make.
+    // The server uses no budget of the agent, opens no hold, and adds no call to the trail.
     assert_eq!(asked(&authority), ["mcp.fake.write"]);
     let refused = stage.noted("got ");
     for number in 0..methods.len() {
@@ -90,7 +89,7 @@ async fn a_server_asks_for_nothing_in_the_name_of_the_agent() {
 }
 
 #[tokio::test]
-async fn a_server_may_ask_for_a_task_and_whether_the_client_is_there() {
+async fn a_server_may_ask_for_a_task_and_ping_the_client() {
     let stage = Stage::new("");
     stage.says(&[
         json!({"jsonrpc": "2.0", "id": "s1", "method": "ping"}),
@@ -247,7 +246,7 @@ async fn a_response_never_asks_for_a_request_of_the_agent() {
 }
 
 #[tokio::test]
-async fn what_a_client_answers_is_a_part_of_what_is_decided_on() {
+async fn the_answers_of_a_client_are_part_of_what_is_decided_on() {
     let stage = Stage::new("");
     let authority = Arc::new(generous());
     let mut client = stage.client(Arc::clone(&authority));

@@ -1,9 +1,9 @@
-//! A server over streamable HTTP that counts each call that it runs, and misbehaves as it is told,
-//! as `fake_server.py` does on stdio.
+//! A server over streamable HTTP that counts each call that it runs, and plays the fault that the
+//! test names. `fake_server.py` does the same on stdio.
 //!
-//! A fault of the form `KIND@PLACE` happens when the message `PLACE` arrives. `tools/call+` is the
-//! moment after the tool ran, and `GET` and `DELETE` are the requests of a session. The server
-//! writes HTTP by hand, so that it can break off anywhere.
+//! A fault of the form `KIND@PLACE` happens when the message `PLACE` arrives. The place
+//! `tools/call+` is the moment after the tool ran. `GET` and `DELETE` are the requests of a
+//! session. The server writes HTTP by hand, so that it can break off anywhere.
 
 use std::collections::HashMap;
 use std::fmt::{Display, Write as _};
@@ -39,9 +39,9 @@ pub(crate) struct HttpServer {
     place: String,
     /// The number of sessions that were opened.
     sessions: AtomicU64,
-    /// The number of sessions that were lost: those that were opened first.
+    /// The number of lost sessions. The sessions that were opened first are lost first.
     lost: AtomicU64,
-    /// The answer that a resumed stream brings.
+    /// The answer that a resumed stream gets.
     kept: Mutex<Option<Value>>,
     /// The number of times that a proxy answered in the place of the server.
     away: AtomicU64,
@@ -65,11 +65,12 @@ struct Reply {
 enum Then {
     /// The connection serves the next request.
     Keeps,
-    /// The same, and the answer comes when the test says so.
+    /// The server sends the answer when the test tells it, and the connection serves the next
+    /// request.
     Waits,
     /// The connection ends.
     Cuts,
-    /// Nothing comes any more.
+    /// The connection stays open, and the server sends nothing more.
     Hangs,
     /// The server ends, with all of its connections.
     Dies,

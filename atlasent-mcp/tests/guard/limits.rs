@@ -1,4 +1,4 @@
-//! Limits that are set.
+//! Limits that a program sets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn limited(guard: Guard, limits: Limits) -> Arc<Guard> {
 }
 
 #[tokio::test]
-async fn an_agent_opens_as_many_sessions_as_are_set() {
+async fn an_agent_opens_no_more_sessions_than_the_limit() {
     let stage = Stage::new("");
     let limits = Limits {
         sessions_per_agent: Some(1),
@@ -35,7 +35,7 @@ async fn an_agent_opens_as_many_sessions_as_are_set() {
 }
 
 #[tokio::test]
-async fn a_client_has_as_many_open_requests_as_are_set() {
+async fn a_client_has_no_more_open_requests_than_the_limit() {
     let stage = Stage::new("");
     let limits = Limits {
         requests: 1,

@@ -1,4 +1,4 @@
-//! A guard that listens, and its clients over streamable HTTP.
+//! A listening guard, and its clients over streamable HTTP.
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ pub(crate) const NO_RESPONSE: i64 = 0;
 /// The origin of a web page that may call.
 pub(crate) const ORIGIN_OF_PAGE: &str = "https://app.example";
 
-/// A guard that listens until this is dropped.
+/// A listening guard, which stops when this is dropped.
 pub(crate) struct Listening {
     pub(crate) address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -33,7 +33,7 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// Starts a guard whose requests are all of one caller.
+    /// Starts a guard that takes all requests for those of one caller.
     pub(crate) async fn open(guard: Arc<Guard>, upstream: Upstream) -> Self {
         let caller = Caller::configured("tester").unwrap();
         Self::start(guard, upstream, Authentication::Configured(caller)).await
@@ -62,7 +62,7 @@ impl Listening {
         }
     }
 
-    /// Stops the guard, which has to end.
+    /// Stops the guard, and asserts that it ends.
     pub(crate) async fn stop(self) {
         drop(self.stop);
         let ended = tokio::time::timeout(PATIENCE, self.serving).await;
@@ -180,8 +180,8 @@ impl Messages {
         }
     }
 
-    /// Returns the id of the next event, and its message. `None` at the end, which is also that of
-    /// the connection.
+    /// Returns the id of the next event, and its message. Returns `None` when the stream or its
+    /// connection ends.
     pub(crate) async fn next(&mut self) -> Option<(String, Value)> {
         loop {
             if self.is_stream
@@ -206,7 +206,7 @@ impl Messages {
         }
     }
 
-    /// Returns what comes until the end.
+    /// Returns the remaining events.
     pub(crate) async fn rest(mut self) -> Vec<(String, Value)> {
         let mut all = Vec::new();
         while let Some(next) = self.next().await {
@@ -216,9 +216,9 @@ impl Messages {
     }
 }
 
-/// Speaks HTTP for a client that writes and reads lines, so that a test of a client on stdio is one
-/// of a client over HTTP, too. The lines end with the session. Requests that are sent at the same
-/// time may overtake each other.
+/// Translates between lines and HTTP, so that a test for a client on stdio also tests a client over
+/// HTTP. The lines end with the session. Requests that are sent at the same time may overtake each
+/// other.
 #[derive(Clone)]
 pub(crate) struct LineClient {
     session: Session,

@@ -105,7 +105,7 @@ async fn a_token_without_the_scope_of_a_request_gets_403_that_names_it_and_nothi
 }
 
 #[tokio::test]
-async fn a_refusal_that_no_token_changes_is_a_tool_error() {
+async fn a_refusal_that_another_token_would_not_change_is_a_tool_error() {
     let stage = Stage::new("");
     // The policies allow `write` and `read` alone.
     let guard = Listening::start(guard(&stage), stage.upstream(), by_token(Vec::new())).await;

@@ -23,7 +23,7 @@ fn a_tool_is_pinned_at_first_sight_and_refused_when_it_changes() {
         check(&pins, "Sends mail, and reads ~/.ssh"),
         PinCheck::Changed
     );
-    // A guard that starts later knows as much, and the first definition still counts.
+    // A guard that starts later compares with the same first definition.
     let later = Pins::open(folder.path(), "mail").unwrap();
     assert_eq!(
         check(&later, "Sends mail, and reads ~/.ssh"),
@@ -33,7 +33,7 @@ fn a_tool_is_pinned_at_first_sight_and_refused_when_it_changes() {
 }
 
 #[test]
-fn the_order_of_members_is_no_change() {
+fn another_order_of_members_is_not_a_change() {
     let one: Value = serde_json::from_str(r#"{"a":{"c":1,"b":[{"y":1,"x":2}]},"n":"t"}"#).unwrap();
     let other: Value =
         serde_json::from_str(r#"{"n":"t","a":{"b":[{"x":2,"y":1}],"c":1}}"#).unwrap();
@@ -67,7 +67,7 @@ fn named(name: &str, bytes: usize) -> (String, Value) {
 }
 
 #[test]
-fn a_server_with_ever_new_tools_is_recorded_up_to_a_number() {
+fn tools_beyond_the_limit_are_not_recorded() {
     let folder = tempfile::tempdir().unwrap();
     let pins = Pins::open(folder.path(), "mail").unwrap();
     for round in 0..3 {

@@ -1,4 +1,4 @@
-//! Schemas of callers who lack something.
+//! Schemas for callers who do not meet a requirement.
 
 use serde_json::json;
 
@@ -27,7 +27,7 @@ fn fits(schema: &Value, arguments: &Value) -> bool {
 }
 
 #[test]
-fn a_hidden_field_is_gone_from_what_is_shown_and_false_in_what_is_enforced() {
+fn a_hidden_field_is_left_out_when_shown_and_false_when_enforced() {
     let schema = json!({
         "properties": {
             "path": {"type": "string"},
@@ -170,7 +170,7 @@ fn parts_of_every_kind_are_hidden_in_a_branch() {
 }
 
 #[test]
-fn what_cannot_be_left_out_hides_the_whole() {
+fn a_requirement_in_a_place_that_cannot_be_left_out_hides_the_schema_around_it() {
     let part = json!({"properties": {"force": {"x-atlasent-requires": "a"}}});
     for schema in [
         json!({"not": part}),
@@ -241,7 +241,7 @@ fn a_schema_that_contains_itself_is_followed_to_any_depth_and_ends() {
 }
 
 #[test]
-fn no_schema_keeps_a_guard_busy() {
+fn a_schema_that_needs_too_many_steps_is_hidden_as_a_whole() {
     let itself: Vec<Value> = (0..30).map(|_| json!({"$ref": "#"})).collect();
     let wide: Vec<Value> = (0..2_000)
         .map(|n| json!({"properties": {format!("f{n}"): {"x-atlasent-requires": "a"}, "next": {"$ref": "#"}}}))
@@ -273,7 +273,7 @@ fn no_schema_keeps_a_guard_busy() {
 }
 
 #[test]
-fn a_requirement_that_is_no_text_is_an_error() {
+fn a_requirement_that_is_not_a_string_is_an_error() {
     for value in [json!(7), json!(""), json!(["a"]), json!(null)] {
         assert!(
             requirements(&json!({"properties": {"a": {"x-atlasent-requires": value}}})).is_err()

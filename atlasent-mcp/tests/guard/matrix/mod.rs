@@ -1,10 +1,10 @@
 //! Each fault of the authority, the server and the client, at each message, with stdio and HTTP on
 //! both sides of the guard.
 //!
-//! In every cell the server counts what it runs, and the authority counts the permits that were
-//! used up. No cell has more runs than permits, and no cell leaves a client waiting: it is
-//! answered, its stream ends, or it stops to wait for a server that hangs. The guard of every cell
-//! ends when it is told to.
+//! In every cell of the matrix, the server counts what it runs, and the authority counts the
+//! permits that were used up. No cell has more runs than permits. No client waits forever: it gets
+//! an answer, its stream ends, or it gives up on a server that hangs. Every guard ends when it is
+//! told to.
 
 mod authority;
 mod client;
@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 
 use super::support::{Client, PATIENCE, SILENCE, Stage};
 
-/// The most cells that run at a time: each may have a process of its own.
+/// The most cells that run at a time, since each may start a process.
 const SIDE_BY_SIDE: usize = 12;
 
 const WRITE: &str = "mcp.fake.write";
@@ -43,8 +43,8 @@ const OF_SERVER: [(&str, &str); 3] = [
     ("roots/list", "mcp.fake:roots/list"),
 ];
 
-/// How far a call came when something happens to it: the fault of the server or the call of the
-/// authority that holds it there, and whether the tool ran by then.
+/// The moments at which something happens to a call: a name, the fault of the server or the call of
+/// the authority that holds the call there, and how often the tool has run by then.
 const MOMENTS: [(&str, &str, usize); 5] = [
     ("while the tools are listed", "hang@tools/list", 0),
     ("before the decision", "evaluate", 0),
@@ -63,7 +63,7 @@ fn authority_at(fault: &str) -> Arc<MockAuthority> {
     })
 }
 
-/// Waits until so many calls came to a moment.
+/// Waits until `count` calls have reached a moment.
 async fn reaches(fault: &str, stage: &Stage, authority: &MockAuthority, count: usize) {
     until(fault, || match fault.split_once('@') {
         None if fault == "evaluate" => authority.calls().len() >= count,
@@ -86,7 +86,7 @@ async fn until(what: &str, happened: impl Fn() -> bool) {
     assert!(waiting.await.is_ok(), "this does not happen: {what}");
 }
 
-/// What is on the two sides of the guard.
+/// The transports between client and guard, and between guard and server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sides {
     Stdio,
@@ -191,7 +191,7 @@ enum Leaves {
     Cancels,
     /// It closes its side, or ends its session.
     Closes,
-    /// It breaks off.
+    /// Its connection breaks.
     Dies,
     /// It stays, and the guard is stopped.
     IsLeft,

@@ -1,4 +1,4 @@
-//! Faults of the server: what it runs was permitted, and a client is not left waiting.
+//! Faults of the server: it runs only permitted calls, and no client waits forever.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use super::{
 };
 use crate::support::{PATIENCE, SILENCE, Stage};
 
-/// The faults of a server on every transport.
+/// The faults that a server can have on every transport.
 const KINDS: [&str; 7] = [
     "error", "garbage", "null", "others", "close", "kill", "hang",
 ];
-/// The faults of a server over HTTP alone.
+/// The faults that only a server over HTTP can have.
 const OF_HTTP: [&str; 18] = [
     "cut-in-head",
     "cut-after-head",
@@ -50,7 +50,7 @@ const PLACES: [(&str, &str); 9] = [
     ("prompts/get", "prompts/get"),
     ("ping", "tools/call"),
 ];
-/// The requests of a session over HTTP, which carry no message.
+/// The HTTP requests of a session that carry no message.
 const REQUESTS_OF_HTTP: [(&str, &str); 2] = [("GET", "tools/call"), ("DELETE", "tools/call")];
 
 /// Whether a response says that the request was run.

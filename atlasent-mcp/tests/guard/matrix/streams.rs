@@ -21,7 +21,7 @@ use crate::support::{PATIENCE, SILENCE, Stage, holding};
 
 const READ: &str = "mcp.fake.read";
 
-/// Starts a server, and a guard before it that listens.
+/// Starts a server, and a listening guard in front of it.
 pub(super) async fn listen(
     sides: Sides,
     stage: &Stage,
@@ -115,8 +115,9 @@ async fn a_client_that_comes_back_reads_on_and_the_call_runs_once() {
     assert_eq!(run(cells).await, 2 * 3 * 3);
 }
 
-/// `has_head` says whether the client got the head of the response before its connection broke, and
-/// `again` is the id of the request that it posts then.
+/// Breaks the connection of a client in a call, and lets it post a request again. `has_head` tells
+/// whether the client got the head of the response before, and `again` is the id of the request
+/// that it posts.
 async fn posts_again(
     sides: Sides,
     (moment, fault, expected): (&str, &str, usize),
@@ -180,8 +181,8 @@ async fn a_call_that_is_posted_again_runs_again_only_with_another_permit() {
     assert_eq!(run(cells).await, 2 * 2 * (5 * 2 + 1));
 }
 
-/// The part of a request that a client sends before it breaks off: its name, and its length for the
-/// lengths of the head and of the whole request.
+/// The part of a request that a client sends before it breaks off: its name, and a function that
+/// computes its length from the lengths of the head and of the whole request.
 type Part = (&'static str, fn(usize, usize) -> usize);
 
 async fn breaks_off(sides: Sides, (part, length): Part) {
@@ -241,10 +242,10 @@ async fn a_call_that_is_not_sent_to_its_end_is_not_decided_on() {
     assert_eq!(run(cells.into_iter().flatten()).await, 2 * 4);
 }
 
-/// One session leaves while both wait for a person with the same id.
+/// Lets one of two sessions leave, while each waits for a person with the same request id.
 async fn leaves_the_other(sides: Sides, way: Leaves) {
     let cell = format!("{sides:?}, {way:?}");
-    // Longer than the requests of a session that ended may still run.
+    // People take longer than the requests of an ended session may still run.
     let mut people = holding(Duration::from_secs(3));
     people.authority =
         (people.authority).hold_for_approval(READ, "ask a person", ScriptedApproval::approve());
