@@ -100,7 +100,8 @@ pub(crate) fn waiting(escalation_id: &str, approval_url: Option<&str>, at_most: 
     );
 }
 
-/// Emits the closing event of an execution. `duration` is called if anything listens.
+/// Emits the closing event of an execution. `duration` is called only if a subscriber is
+/// interested.
 pub(crate) fn executed(
     record: &PermitRecord,
     outcome: &'static str,

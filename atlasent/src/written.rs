@@ -200,8 +200,8 @@ fn is_of_number(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')
 }
 
-/// Returns whether the text is a JSON number that would be written differently after it was read:
-/// by `serde_json`, or in canonical JSON, which spells a float without a text as Python does.
+/// Returns whether the text is a JSON number that would change if it were read and written again:
+/// by `serde_json`, or as canonical JSON, which writes a float without a known text as Python does.
 fn is_respelled(text: &str) -> bool {
     const SURE_DIGITS: usize = 18;
     let starts_as_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());

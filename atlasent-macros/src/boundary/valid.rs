@@ -164,8 +164,8 @@ fn take_open(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> bool {
 
 /// Returns the type of the parameter by which callers pass a permit: `Permit<A>`, by value.
 ///
-/// A parameter with a `#[cfg]` does not count: where its condition is false, callers pass no
-/// permit.
+/// A parameter with a `#[cfg]` does not count, because callers pass no permit when its condition is
+/// false.
 fn permit_type(function: &Function) -> Option<&Type> {
     let mut permits = permit_parameters(function);
     permits
@@ -173,7 +173,7 @@ fn permit_type(function: &Function) -> Option<&Type> {
         .map(|parameter| &*parameter.ty)
 }
 
-/// Whether an attribute can compile a parameter out.
+/// Returns whether an attribute can remove a parameter from the compiled code.
 fn is_cfg(attr: &Attribute) -> bool {
     attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr")
 }

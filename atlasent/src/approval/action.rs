@@ -112,8 +112,8 @@ impl ActionBinding {
     }
 }
 
-/// Takes action, agent, resource, amount, context and environment of a request. An amount counts as
-/// its [text](crate::wire::RequestOptions::written_amount), if that is known.
+/// Binds the action, agent, resource, amount, context and environment of a request. The amount is
+/// bound as its [text](crate::wire::RequestOptions::written_amount), if the text is known.
 impl From<&EvaluateRequest> for ActionBinding {
     fn from(request: &EvaluateRequest) -> Self {
         let mut action = Self::new(&*request.action_type, request.actor_id.as_str())

@@ -82,10 +82,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets a bearer token, which is sent in place of an API key: that of a person, from the OpenID
-    /// Connect issuer that the server accepts. Such a caller sees and decides what waits for
-    /// approvers, and does nothing else. `ATLASENT_API_KEY` is not read then. The client does not
-    /// renew the token. A second call replaces the token.
+    /// Sets a bearer token, which is sent in place of an API key: the token of a person, from an
+    /// OpenID Connect issuer that the server accepts. With it, the client can list, read and decide
+    /// pending decisions, and nothing else. `ATLASENT_API_KEY` is then not read. The client does
+    /// not renew the token. A second call replaces the token.
     ///
     /// [`build`](Self::build) rejects a token beside an [`api_key`](Self::api_key).
     pub fn bearer_token(mut self, token: impl Into<String>) -> Self {
@@ -131,10 +131,10 @@ impl ClientBuilder {
     /// use std::time::Duration;
     /// use atlasent::Client;
     ///
-    /// let builder = || Client::builder().api_key("ask_test_0123456789");
-    /// let minute = Duration::from_secs(60);
-    /// assert!(builder().timeout(minute).build().is_ok()); // three attempts of a minute each, and the waits
-    /// assert!(builder().timeout(minute).deadline(minute / 2).build().is_err());
+    /// let builder = || Client::builder().api_key("ask_test_0123456789"); let minute =
+    /// Duration::from_secs(60); assert!(builder().timeout(minute).build().is_ok()); // three
+    /// attempts of a minute each, and the waits assert!(builder().timeout(minute).deadline(minute /
+    /// 2).build().is_err());
     /// ```
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
@@ -259,7 +259,8 @@ impl ClientBuilder {
     /// use atlasent::Client;
     ///
     /// # fn f() -> Result<(), Box<dyn std::error::Error>> {
-    /// let http = reqwest::Client::builder().proxy(reqwest::Proxy::https("http://proxy.example.com:3128")?);
+    /// let http =
+    /// reqwest::Client::builder().proxy(reqwest::Proxy::https("http://proxy.example.com:3128")?);
     /// let client = Client::builder().api_key("ask_test_0123456789").http_client(http).build()?;
     /// # Ok(()) }
     /// ```

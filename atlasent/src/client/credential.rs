@@ -10,7 +10,7 @@ use crate::text::redact::excerpt;
 const PREFIXES: [&str; 2] = ["ask_live_", "ask_test_"];
 /// The number of characters of an invalid key that an error shows (contract, part A).
 const SHOWN: usize = 8;
-/// The longest bearer token, in bytes. Servers read headers of some 16 KiB.
+/// The longest bearer token, in bytes. Many servers accept at most 16 KiB of headers.
 const LONGEST_TOKEN: usize = 8 * 1024;
 
 /// An API key, `ask_live_…` or `ask_test_…`, or a bearer token. Its memory is zeroed when it is
@@ -89,8 +89,8 @@ impl Credential {
         self.secret.expose_secret()
     }
 
-    /// Returns the API key, for the bodies that repeat it (contract, part A). A bearer token is in
-    /// the header alone.
+    /// Returns the API key, for the bodies that repeat it (contract, part A). Returns `None` for a
+    /// bearer token, which is sent only in the header.
     pub(crate) fn as_api_key(&self) -> Option<&str> {
         (self.kind == Kind::ApiKey).then(|| self.expose())
     }
@@ -104,8 +104,8 @@ impl Credential {
             .unwrap_or(key)
     }
 
-    /// Replaces the credential in a text, since a server may echo it. `None` if the text does not
-    /// contain it.
+    /// Replaces the credential in a text, since a server may echo it. Returns `None` if the text
+    /// does not contain it.
     pub(crate) fn scrubbed(&self, text: &str) -> Option<String> {
         text.contains(self.expose())
             .then(|| text.replace(self.expose(), self.kind.hidden()))

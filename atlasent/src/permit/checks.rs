@@ -64,8 +64,8 @@ impl<A> Permit<A> {
         Err(refuse(&self.record, why.to_owned(), OTHER_ISSUER, None))
     }
 
-    /// Refuses a permit for another action, by the name that the authority verified. For code that
-    /// takes permits of any action type and serves some actions alone.
+    /// Refuses a permit for another action. It compares the name that the authority verified. Code
+    /// that takes permits of any type, and serves only some actions, calls this.
     ///
     /// ```
     /// use atlasent::{AnyAction, AuthorityExt, testing::MockAuthority};

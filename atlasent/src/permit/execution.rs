@@ -110,7 +110,7 @@ impl Drop for Execution {
             (None, true) => ReceiptOutcome::Failed,
             (None, false) => ReceiptOutcome::Cancelled,
         };
-        // The event and the receipt have the same duration. Without them, no clock is read.
+        // The event and the receipt have the same duration. The clock is read only for one of them.
         let duration = OnceCell::new();
         let duration = || *duration.get_or_init(|| self.started.elapsed());
         trace::executed(&self.record, outcome.as_str(), duration);

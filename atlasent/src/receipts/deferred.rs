@@ -11,8 +11,8 @@ use crate::wire::{PermitToken, Receipt, ReceiptOutcome};
 /// What a permit needs to send its receipt from another process, from
 /// [`Permit::defer_receipt`](crate::Permit::defer_receipt).
 ///
-/// It serializes with the permit's token, which the verification used up. The token opens nothing.
-/// Whoever has it can send the receipt, so keep it where nobody else can read it.
+/// It serializes with the permit's token, which the verification used up. The token opens nothing,
+/// but everyone who has it can send the receipt. Keep it where only its owner can read it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeferredReceipt {

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 /// The number of rounds in which escapes are removed. JSON in a JSON string has two layers.
 const LAYERS: usize = 4;
 
-/// The number of bytes of a secret that are looked for first.
+/// The number of bytes at the start of a secret that are searched for first.
 const START: usize = 16;
 
 /// Returns whether a text contains a secret, unescaped or with the escapes of JSON and of Rust's
@@ -44,8 +44,8 @@ pub(crate) fn holds(text: &str, secret: &str) -> bool {
 
 /// Returns whether a text contains a secret as it is.
 ///
-/// The search for a long secret takes preparation, the search for its start does not. Hardly any
-/// text holds the start.
+/// The search for a long secret needs costly preparation. The search for its start does not, and
+/// rules out almost every text.
 fn contains(text: &str, secret: &str) -> bool {
     let has_start = secret.get(..START).is_none_or(|start| text.contains(start));
     has_start && text.contains(secret)
@@ -55,7 +55,8 @@ fn contains(text: &str, secret: &str) -> bool {
 ///
 /// It builds bytes, since `%c3%bc` and `\xc3\xbc` spell one character (`ü`) in two escapes.
 fn unescaped(text: &str) -> Cow<'_, str> {
-    // Both are one byte long, and no byte of another character.
+    // A search for bytes is enough: both characters are ASCII, which is never a part of another
+    // one.
     if !text.bytes().any(|byte| matches!(byte, b'\\' | b'%')) {
         return Cow::Borrowed(text);
     }

@@ -11,10 +11,10 @@ use crate::canonical::{
 };
 use crate::{Context, Error};
 
-/// The hash that a verification restates: that of [`execution_hash`](fn@execution_hash), or any
-/// other text that a caller sent.
+/// The hash in a verification: the result of [`execution_hash`](fn@execution_hash), or any other
+/// text that a caller sent.
 ///
-/// It compares with the text of a hash, and is written as this text.
+/// It can be compared with the text of a hash, and serializes and prints as this text.
 ///
 /// ```
 /// use atlasent::wire::{EvaluateRequest, ExecutionHash, execution_hash};
@@ -30,12 +30,12 @@ use crate::{Context, Error};
 #[serde(from = "String")]
 pub struct ExecutionHash(Form);
 
-/// A hash has one form only, so that equal texts are equal hashes.
+/// Each text has exactly one form, so that equal texts are equal hashes.
 #[derive(Clone, PartialEq, Eq)]
 enum Form {
     /// The bytes of 64 lower-case hex digits.
     Digest([u8; 32]),
-    /// A text that is not the hash of anything.
+    /// Any other text.
     Text(Box<str>),
 }
 
@@ -49,7 +49,7 @@ impl ExecutionHash {
         match &self.0 {
             Form::Digest(digest) => {
                 let mut digits = [0; 64];
-                // The digits fit exactly.
+                // Encoding cannot fail, because the 64 digits fit exactly.
                 read(lower::encode_str(digest, &mut digits).unwrap_or_default())
             }
             Form::Text(text) => read(text),

@@ -25,8 +25,8 @@
 pub const SCHEMA_DIGEST_HEADER: &str = "x-atlasent-schema-digest";
 
 /// The largest integer of the contract's JSON: 2^53 − 1. JavaScript and other languages that read
-/// numbers as 64-bit floats round larger ones (RFC 7493, section 2.2), and a chain with one would
-/// not verify there.
+/// numbers as 64-bit floats round larger integers (RFC 7493, section 2.2), so a chain with a larger
+/// one would not verify there.
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 
 mod approval_record;

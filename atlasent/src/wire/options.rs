@@ -39,7 +39,8 @@ macro_rules! request_options {
         /// ```
         /// use atlasent::wire::RequestOptions;
         ///
-        /// let options = RequestOptions::default().environment("production").require_approval(true);
+        /// let options =
+        /// RequestOptions::default().environment("production").require_approval(true);
         /// assert_eq!(options.environment.as_deref(), Some("production"));
         /// ```
         #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -183,9 +184,9 @@ impl RequestOptions {
 
     /// Sets the amount, and keeps the text of the JSON number that it was written as.
     ///
-    /// The text denotes the same number. What approvers see and sign is the text: a signer that
-    /// writes 100 as `100.0`, as Python does, signs another hash than one that writes `100`
-    /// ([`action_hash`](crate::approval::action_hash)). Policies see the number.
+    /// The text has to denote the same number. Policies see the number; approvers see and sign the
+    /// text. So a signer that writes 100 as `100.0`, as Python does, signs another hash than one
+    /// that writes `100` ([`action_hash`](crate::approval::action_hash)).
     ///
     /// ```
     /// use atlasent::wire::RequestOptions;
@@ -206,8 +207,8 @@ impl RequestOptions {
         self
     }
 
-    /// Returns the text that the amount was [written as](Self::amount_as_written). `None` if no
-    /// text is known, or if the amount was set to another number since.
+    /// Returns the text that the amount was [written as](Self::amount_as_written). Returns `None`
+    /// if no text is known, or if the amount was changed to another number.
     #[must_use]
     pub fn written_amount(&self) -> Option<&str> {
         let written = self.written_amount.as_ref();

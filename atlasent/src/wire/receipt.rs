@@ -50,8 +50,8 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// Creates a receipt without a result hash and without an error. A duration of more than
-    /// [`MAX_INTEGER`] milliseconds becomes that many.
+    /// Creates a receipt without a result hash and without an error. A longer duration is cut to
+    /// [`MAX_INTEGER`] milliseconds.
     #[must_use]
     pub fn new(
         permit_id: impl Into<String>,

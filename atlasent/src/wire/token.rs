@@ -53,8 +53,8 @@ impl PermitToken {
         Self(Arc::default())
     }
 
-    /// Returns the token of an allow: its `permit_token`, or its `decision_id` if that is missing
-    /// or empty. `None` if both are.
+    /// Returns the token of an allow: its `permit_token`, or its `decision_id` if the token is
+    /// missing or empty. Returns `None` if both are missing or empty.
     pub(crate) fn from_allow(
         permit_token: Option<Self>,
         decision_id: Option<Self>,

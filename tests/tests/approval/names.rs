@@ -17,7 +17,7 @@ fn with_roles(roles: &[&str]) -> Case {
 }
 
 #[test]
-fn a_role_that_no_policy_can_list_costs_no_approval() {
+fn a_role_that_no_policy_can_list_does_not_spoil_an_approval() {
     let long = "x".repeat(257);
     let numbered: Vec<String> = (0..150).map(|number| format!("r{number}")).collect();
     let mut many: Vec<&str> = numbered.iter().map(String::as_str).collect();
@@ -34,7 +34,7 @@ fn a_role_that_no_policy_can_list_costs_no_approval() {
         let answer = ask(&authority, &with_artifact(&ada));
         assert_eq!(answer.decision, Decision::Allow, "{answer:?}");
     }
-    // It makes nobody an approver either.
+    // Such a role does not make its holder an approver.
     let ada = with_roles(&["qa_reviewer,", " qa_reviewer", "QA_REVIEWER"]);
     let authority = authority(1, ada.issuers());
     let reason = refused(&authority, &with_artifact(&ada));
@@ -57,7 +57,7 @@ fn a_person_whom_no_policy_can_list_approves_by_a_role() {
 }
 
 #[test]
-fn white_space_around_a_name_makes_no_second_person() {
+fn white_space_around_a_name_does_not_make_a_second_person() {
     let (ada, again) = (case(0, "ada"), case(0, " Ada "));
     let authority = authority(2, ada.issuers());
     let answer = ask(&authority, &with_quorum(&[&ada, &again], 2));
@@ -68,7 +68,7 @@ fn white_space_around_a_name_makes_no_second_person() {
 }
 
 #[test]
-fn a_name_without_bounds_is_refused_with_a_reason_of_the_contract() {
+fn a_name_that_is_too_long_or_blank_is_refused_with_a_reason_of_the_contract() {
     let long = "x".repeat(257);
     let ada = case(0, "ada");
     let mut long_id = case(0, "bob");

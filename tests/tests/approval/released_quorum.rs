@@ -82,7 +82,7 @@ fn a_signed_quorum_may_have_more_approvals_than_the_policy_asks_for() {
 }
 
 #[test]
-fn an_approval_of_a_quorum_that_counts_for_nobody_refuses_the_quorum_wherever_it_stands() {
+fn an_approval_that_does_not_count_refuses_its_quorum_at_every_position() {
     let (ada, bob) = (case(0, "ada"), case(0, "bob"));
     let mut reader = case(0, "rick");
     reader.artifact["reviewer"]["roles"] = json!(["reader"]);
@@ -100,7 +100,7 @@ fn an_approval_of_a_quorum_that_counts_for_nobody_refuses_the_quorum_wherever_it
 }
 
 #[test]
-fn an_approval_in_a_quorum_of_a_person_who_has_voted_is_used_up_with_it() {
+fn the_approval_of_a_person_who_has_voted_is_used_up_with_its_quorum() {
     let (ada, bob) = (case(0, "ada"), case(0, "bob"));
     let authority = authority(2, ada.issuers());
     let held = ask(&authority, &request()).escalation_id.unwrap();

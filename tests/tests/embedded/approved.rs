@@ -87,7 +87,7 @@ const PEOPLE: [&str; 5] = ["alice", "ALICE", "bob", "carol", "Bot"];
 
 const ROLES: [&str; 5] = ["sre", "teller", "director", "auditor", "intern"];
 
-/// The people whose API keys ask. Unset for the program that holds the authority, and for a key
+/// The people whose API keys ask. Unset for the program that embeds the authority, and for a key
 /// that belongs to no person.
 const ASKERS: [Option<&str>; 4] = [None, None, Some("Alice"), Some("bob")];
 

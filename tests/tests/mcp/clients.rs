@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::support::{AGENT, Connection, shop, tools};
 
-/// A server whose tool asks for the client's roots, or for what `how` says.
+/// A server whose tool asks for the client's roots, or for what its argument `how` names.
 struct AsksForRoots;
 
 /// A task that waits for the client.
@@ -202,7 +202,7 @@ async fn a_result_that_asks_the_client_needs_a_permit_for_the_question() {
     assert!(result.to_string().contains("who are you?"), "{result}");
 }
 
-/// Authorities that do not allow elicitation, and that do.
+/// Returns an authority that denies elicitation, and one that allows it.
 fn strict_and_generous() -> [(Arc<MockAuthority>, bool); 2] {
     [false, true].map(|is_allowed| {
         let authority = MockAuthority::new()

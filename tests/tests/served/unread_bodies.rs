@@ -1,5 +1,5 @@
 //! Responses that do not wait for the body of their request: the connection stays usable, or the
-//! response says that it ends.
+//! response tells that the connection closes.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::support::{KEY, Served};
 
-/// Longer than the server takes to refuse these requests by their headers.
+/// A pause that is longer than the server needs to refuse these requests by their headers.
 const PAUSE: Duration = Duration::from_millis(50);
 
 const UNKNOWN: &str = "/v1/hitl/esc_00000000000000000000000000000000/approve";
@@ -66,7 +66,7 @@ async fn the_next_request_on_the_connection_is_answered() {
 }
 
 #[tokio::test]
-async fn a_connection_ends_with_a_word_if_the_rest_is_not_read() {
+async fn a_response_tells_that_the_connection_closes_if_the_rest_is_not_read() {
     let served = Served::start().await;
     for (head, status) in refused() {
         for length in [

@@ -1,4 +1,4 @@
-//! Without the condition, callers would pass no permit.
+//! Callers would pass no permit when the condition is false.
 
 use atlasent::{Action, Permit, boundary};
 

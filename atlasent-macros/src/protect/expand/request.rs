@@ -13,8 +13,8 @@ use crate::protect::wait::Wait;
 use crate::runtime::SourceSpan;
 
 impl Expansion<'_> {
-    /// Returns the request to the authority, and the location of the argument that is to blame
-    /// where the request does not fit: a typed action, else the authority.
+    /// Returns the request to the authority, and the location for the compiler's error if the
+    /// types of the request do not fit: the location of a typed action, or else of the authority.
     pub(super) fn request(&self) -> (TokenStream, SourceSpan) {
         let (runtime, arguments) = (self.runtime, self.arguments);
         let span = SourceSpan::from_tokens(&arguments.agent);
@@ -29,7 +29,7 @@ impl Expansion<'_> {
                 let all = quote_spanned!(span.first=> #agent, #authority, #conditions, #action);
                 (runtime.call(span, "typed_request", None, all), span)
             }
-            // Its type tells whether it is a name or an action.
+            // Only the type of the constant tells whether it is a name or an action.
             Action::Named {
                 name: ActionName::Constant(path),
                 may_be_typed: true,

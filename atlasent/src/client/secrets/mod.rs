@@ -26,12 +26,12 @@
 //! ```
 //!
 //! A text that repeats only a part, such as `permit_2f9d4c8b7 is unknown`, becomes `… is unknown`:
-//! all 8 characters that stand together in a token are looked for.
+//! every 8 adjacent characters of a token are removed.
 //!
-//! The program reads the members of a success. Its numbers therefore stay, and so do the words of
-//! the contract, such as `escalate` (`words.rs`), and texts that equal a secret of less than 8
-//! characters. A request with `"max_tokens":1` in its context must not take the `1` out of its
-//! answer.
+//! The program needs the values in a successful answer. So the answer keeps its numbers, the words
+//! of the contract, such as `escalate` (`words.rs`), and texts that equal a secret of less than 8
+//! characters. Otherwise, a request with `"max_tokens":1` in its context would remove each `1` from
+//! its answer.
 
 mod scalars;
 mod words;
@@ -63,7 +63,7 @@ const MAX_TOKEN_BYTES: usize = 1024 * 1024;
 /// Replaces a text that must not be shown.
 const HIDDEN: &str = "…";
 
-/// What happens to a text that equals a secret of less than [`PIECE_CHARS`] characters.
+/// Whether to hide or to keep a text that equals a secret of less than [`PIECE_CHARS`] characters.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ShortSecrets {
     Hide,
@@ -164,7 +164,7 @@ impl Secrets {
         } in Scalars::new(json, kind)
         {
             let Some(text) = text else { continue };
-            // A token that the server issues is a string; `max_tokens` is a number.
+            // Tokens of a server are strings, so a number such as `max_tokens` is not a secret.
             if is_number && kind == BodyKind::Success {
                 continue;
             }

@@ -1,7 +1,7 @@
-//! The words of the contract that a client reads in a success.
+//! The words of the contract that a client reads in a successful answer.
 
-/// The words with as many characters as a secret that is looked for within texts. Shorter ones,
-/// such as `allow`, need no entry: only long secrets are removed from a success.
+/// The words that are as long as a secret that is removed from a successful answer. Shorter words,
+/// such as `allow`, need no entry, because short secrets are not removed.
 const WORDS: [&str; 28] = [
     // Decisions, outcomes and codes of a verification.
     "escalate",
@@ -37,8 +37,8 @@ const WORDS: [&str; 28] = [
     "unanimous",
 ];
 
-/// Whether a text is a word of the contract. It tells nothing about the request, even if a secret
-/// of the request is the same word.
+/// Returns whether a text is a word of the contract. Showing such a word reveals nothing, even if a
+/// secret of the request is the same word.
 pub(super) fn is_contract_word(text: &str) -> bool {
     WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
 }

@@ -95,10 +95,10 @@ impl EscalationFilter {
 pub struct EscalationPage {
     /// The escalations.
     pub escalations: Vec<Escalation>,
-    /// The number of escalations from this page on, as far as the server knows it. `atlasent serve`
-    /// counts exactly on the last page, and estimates before it: the number of open ones, and at
-    /// least one more than the page has. [`next_cursor`](Self::next_cursor) alone tells whether
-    /// there are more.
+    /// The number of escalations from this page on. `atlasent serve` counts exactly on the last
+    /// page. Before it, the number is an estimate: the number of open escalations, and at least one
+    /// more than the page has. [`next_cursor`](Self::next_cursor) alone tells whether there are
+    /// more.
     pub total: u64,
     /// The cursor of the next page. `None` on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -42,8 +42,8 @@ pub struct Escalation {
     pub escalation_reason: String,
     /// The action that waits, as a JSON object.
     ///
-    /// In an answer of `atlasent serve`, a number that a 64-bit float does not hold is a string of
-    /// its digits, and a value that nests deeper than 32 levels is a string of its JSON.
+    /// In an answer of `atlasent serve`, a number that a 64-bit float would round is a string of
+    /// its digits, and a value that is nested deeper than 32 levels is a string of its JSON.
     /// [`shown`](Self::shown) has the exact text.
     pub proposed_action: Map<String, Value>,
     /// The risk score that the authority computed.
@@ -120,10 +120,8 @@ impl Escalation {
     /// ```
     /// use atlasent::wire::{Escalation, EscalationStatus, QuorumTier};
     ///
-    /// let mut escalation = Escalation::new(
-    ///     "esc_ba7816bf8f01cfea414140de5dae2223", "local", "deploy-bot", "a release needs two people",
-    ///     "2026-11-01T00:00:00Z",
-    /// );
+    /// let mut escalation = Escalation::new( "esc_ba7816bf8f01cfea414140de5dae2223", "local",
+    /// "deploy-bot", "a release needs two people", "2026-11-01T00:00:00Z", );
     /// (escalation.min_approvers, escalation.approver_pool_size) = (2, 3);
     /// assert_eq!(escalation.status, EscalationStatus::Pending);
     /// assert_eq!(escalation.quorum_required, QuorumTier::SingleApprover);

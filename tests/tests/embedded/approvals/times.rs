@@ -1,4 +1,4 @@
-//! When pending decisions, and approvals that nothing used, are over.
+//! When pending decisions and unused approvals expire.
 
 use atlasent::wire::ExpiredReason;
 use atlasent::{Agent, Context};
@@ -17,7 +17,7 @@ use super::{
 use crate::support::now;
 
 #[test]
-fn a_decision_whose_time_is_over_releases_nothing() {
+fn an_expired_decision_releases_nothing() {
     let clock = TestClock::default();
     let authority = authority_at(&clock);
     let id = held(&authority, &request("4f2a"));
@@ -43,7 +43,7 @@ fn an_approval_that_is_not_used_in_time_is_lost() {
 }
 
 #[test]
-fn a_clock_that_jumps_back_gives_nobody_more_time() {
+fn a_clock_that_jumps_back_does_not_prolong_a_decision() {
     let clock = TestClock::default();
     let authority = authority_at(&clock);
     clock.set(50);
@@ -59,7 +59,7 @@ fn a_clock_that_jumps_back_gives_nobody_more_time() {
 }
 
 #[test]
-fn due_decisions_are_ended_without_being_asked_for() {
+fn due_decisions_end_without_another_request() {
     let clock = TestClock::default();
     let authority = authority_at(&clock);
     let id = held(&authority, &request("4f2a"));

@@ -1,4 +1,4 @@
-//! Decisions that a program asks people for, without a held request.
+//! Decisions that a program opens by hand, without a held request.
 
 use atlasent::wire::{CreateEscalation, EscalationStatus};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::{ALICE, client, get, held, post, serve};
 use crate::support::{KEY, stored};
 
 #[tokio::test]
-async fn a_program_asks_people_by_hand_and_nothing_is_released_by_that() {
+async fn a_decision_that_a_program_opens_by_hand_releases_nothing() {
     let served = serve().await;
     let agent = client(&served, KEY);
     let mut request = CreateEscalation::new("bot", "it cannot be undone");

@@ -65,7 +65,7 @@ async fn an_organization_has_a_limited_number_of_unused_permits() {
     }
     assert_eq!(acme.verify(&first).await.json()["valid"], true);
     acme.token().await;
-    // A limit that is raised holds for the next request.
+    // A raised limit applies from the next request on.
     folder.change("acme", |acme| acme.limits.max_permits = NonZeroU64::new(3));
     acme.until(|answer| answer.json()["decision"] == "allow")
         .await;
@@ -99,7 +99,7 @@ async fn a_limited_number_of_decisions_of_an_organization_waits_for_approvers() 
         let held = globex.evaluate(&deploy_as(agent)).await.json();
         assert_eq!(held["decision"], "hold", "{held}");
     }
-    // A limit that is raised holds for the next request.
+    // A raised limit applies from the next request on.
     folder.change("acme", |acme| {
         acme.limits.max_approvals = NonZeroU64::new(3);
     });

@@ -89,7 +89,7 @@ async fn a_clock_that_was_ahead_holds_no_notification_back() {
         store.commit(late, Vec::new(), change).await.unwrap();
         wait_until("it arrives", || receiver.requests().len() == requests).await;
     }
-    // The chain's time stands still from here on.
+    // From here on, the clock is behind the chain, whose time therefore stands still.
     ahead.store(0, Ordering::SeqCst);
     record(&store, "stop.set", "third").await;
     wait_until("all arrive", || receiver.requests().len() == 5).await;

@@ -34,7 +34,7 @@ const POLICIES: &str = r#"
     forbid (principal, action == Action::"release", resource);
 "#;
 
-/// The kinds of cells that the source of `CellKey` has.
+/// Returns the names of the variants in the source of `CellKey`.
 fn kinds() -> Vec<String> {
     let source = fs::read_to_string(SOURCE).unwrap();
     let (_, kinds) = source.split_once("pub enum CellKey {").unwrap();
@@ -108,7 +108,7 @@ impl Written {
         store.commit(at(0), reads, look).await.unwrap()
     }
 
-    /// Reads the cells of all kinds in a chain without any.
+    /// Reads the cells of all kinds in an empty chain.
     fn read_nowhere(&self) -> Vec<String> {
         let mut batch = Batch::new(ChainHead::genesis("nobody"), []);
         let changeset = batch.changeset(at(0));
@@ -144,8 +144,8 @@ async fn authority<S: Store>(store: S) -> LocalAuthority<S> {
         .unwrap()
 }
 
-/// Writes a cell of each kind, under the names that every organization uses. `number` tells apart
-/// what different organizations write.
+/// Writes a cell of each kind, under names that are the same for every organization. `number` makes
+/// the values of two organizations different.
 async fn write<S: Store>(authority: &LocalAuthority<S>, number: u64) -> Written {
     let (paid, _) = ask(authority, ALICE, &named("pay", "the-same"))
         .await
@@ -197,7 +197,7 @@ pub(crate) async fn no_kind_of_cell_is_shared_by_organizations(medium: impl Medi
     assert_eq!(first.read_in(two.store()).await, empty);
     assert_eq!(two.store().status().await.unwrap().cells, 0);
 
-    // What the other organization writes under the same names, and ends, changes nothing.
+    // The other organization writes and ends cells with the same names. That changes nothing here.
     let second = write(&two, 2).await;
     assert_eq!(first.read_in(one.store()).await, own);
     let verify = VerifyRequest::restating(&named("pay", "the-same"), second.token.clone());
@@ -209,7 +209,7 @@ pub(crate) async fn no_kind_of_cell_is_shared_by_organizations(medium: impl Medi
     two.stop(StopScope::all(), "a test", None).await.unwrap();
     assert_eq!(first.read_in(one.store()).await, own);
 
-    // Nor can the other organization end what is not its own.
+    // The other organization cannot end the cells of this one.
     let verify = VerifyRequest::restating(&named("pay", "the-same"), first.token.clone());
     assert!(!two.verify(&verify).await.unwrap().valid);
     let sre = Approver::new("sam", ["sre"]).unwrap();

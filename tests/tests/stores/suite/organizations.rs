@@ -159,7 +159,7 @@ pub(crate) async fn changes_that_share_a_transaction_see_their_own_cells(medium:
 
 pub(crate) async fn a_cell_is_forgotten_at_the_end_of_its_own_time(medium: impl Medium) {
     let [one, two] = two(&medium).await;
-    // A cell with the same name: that of one is in force, and that of the other is long over.
+    // Two cells with the same name: the one of `one` is in force, and the one of `two` has expired.
     issue(&two, "a", at(0)).await.unwrap();
     issue(&one, "a", at(999_995)).await.unwrap();
     for store in [&one, &two, &one, &two] {

@@ -1,5 +1,5 @@
-//! What the policies of an organization hold is decided, released and waited for in it alone, also
-//! where another one asks the same in the same words.
+//! A held request is decided and released only in its own organization, even if another
+//! organization sends the same request.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use crate::organizations::support::{Caller, Folder, key_of};
 use crate::support::{Answer, KEY, Served, policies, stored, with};
 
-/// The keys of `acme` and `globex`: of an agent, and of an approver. People of an issuer see what
-/// `live` keys asked.
+/// The keys of `acme` and `globex`: one of an agent, and one of an approver. They are `live` keys,
+/// because people of an issuer see only requests by `live` keys.
 const SIDES: [[&str; 2]; 2] = [
     [
         "ask_live_acme-0123456789",
@@ -36,7 +36,7 @@ const POLICIES: &str = r#"
     forbid (principal, action == Action::"deploy", resource);
 "#;
 
-/// An organization that asks, and its approver. Both have the names that they have in the other
+/// The agent and the approver of one organization. Both have the same names in the other
 /// organization.
 struct Org<'a> {
     agent: Caller<'a>,
@@ -88,7 +88,7 @@ impl Org<'_> {
         self.agent.evaluate(body).await.json()
     }
 
-    /// Asks what is held, and returns the id of the decision.
+    /// Sends a request that is held, and returns the id of the decision.
     async fn held(&self, commit: &str) -> String {
         let held = self.ask(&deploy(commit)).await;
         assert_eq!(held["decision"], "hold", "{held}");
@@ -99,7 +99,7 @@ impl Org<'_> {
         self.approver.get(&format!("/v1/hitl/{id}")).await.json()
     }
 
-    /// Approves a decision, with what the vote grants beyond it.
+    /// Approves a decision. `grant` is what the vote allows beyond the one call.
     async fn approve(&self, id: &str, grant: &Value) -> Value {
         let path = format!("/v1/hitl/{id}/approve");
         let answer = self.approver.post(&path, grant).await;
@@ -164,7 +164,7 @@ async fn a_vote_of_one_organization_counts_for_no_decision_of_another() {
 }
 
 #[tokio::test]
-async fn an_approval_for_a_while_releases_no_call_of_another_organization() {
+async fn a_timed_approval_releases_no_call_of_another_organization() {
     let folder = Folder::new();
     let served = serve(&folder).await;
     let [acme, globex] = sides(&served);
@@ -173,7 +173,7 @@ async fn an_approval_for_a_while_releases_no_call_of_another_organization() {
     globex.approve(&id, &grant).await;
     acme.held("1").await;
     assert_eq!(globex.ask(&deploy("2")).await["decision"], "allow");
-    // What another organization asks uses nothing of it up either.
+    // The requests of another organization do not use up the approval either.
     acme.held("2").await;
     acme.held("3").await;
     assert_eq!(globex.ask(&deploy("3")).await["decision"], "allow");
@@ -198,7 +198,7 @@ async fn an_escalation_of_one_organization_moves_no_decision_of_another() {
 }
 
 #[tokio::test]
-async fn who_waits_in_one_organization_is_not_woken_by_a_decision_of_another() {
+async fn a_waiter_in_one_organization_is_not_woken_by_a_decision_of_another() {
     let folder = Folder::new();
     let served = serve(&folder).await;
     let [acme, globex] = sides(&served);
@@ -286,7 +286,7 @@ async fn a_repeated_request_gets_the_permit_of_its_own_organization() {
 }
 
 #[tokio::test]
-async fn what_one_organization_uses_of_a_budget_is_left_to_another() {
+async fn a_budget_that_one_organization_uses_is_untouched_in_another() {
     let folder = Folder::new();
     let served = serve(&folder).await;
     let pay = json!({"action_type": "pay", "actor_id": "bot", "context": {}});
