@@ -82,7 +82,7 @@ pub(crate) fn run(arguments: &Init) -> Result<Output, Failure> {
         (None, None, None) => (example(), Vec::new()),
         (None, None, Some(_)) => {
             return Err(Failure::misuse(
-                "`--name` is that of a server: set `--mcp` or `--config`, too",
+                "`--name` names a server: also set `--mcp` or `--config`",
             ));
         }
         _ => policies_for_server(arguments)?,

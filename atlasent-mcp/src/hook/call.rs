@@ -86,12 +86,12 @@ impl HookCall {
     ///
     /// # Errors
     ///
-    /// [`Refusal`] if the input is not an object in which each member stands once, at any depth, if
-    /// the event is not one before a tool runs, or if the call is not one of the format.
+    /// [`Refusal`] if the input is not a JSON object, repeats a member at any depth, is of another
+    /// event than the start of a tool call, or has a call in another format.
     pub fn parse(format: HookFormat, input: &str) -> Result<Self, Refusal> {
         // A member that stands twice could be read in two ways.
         Context::parse(input)
-            .map_err(|_| malformed("is not an object in which each member stands once"))?;
+            .map_err(|_| malformed("is not a JSON object, or repeats a member"))?;
         let event: Event = read(input)?;
         let call = match (format, &*event.hook_event_name) {
             (HookFormat::ClaudeCode | HookFormat::Codex, "PreToolUse")
@@ -110,7 +110,7 @@ impl HookCall {
             }
             (HookFormat::Cursor, "beforeMCPExecution") => Self::of_cursor_server(read(input)?),
             (_, event) => Err(malformed(&format!(
-                "is for the event `{}`, which does not stand before a tool",
+                "is for the event `{}`, which is not the start of a tool call",
                 shown(event)
             ))),
         };

@@ -89,14 +89,14 @@ impl HookEnd {
     /// event, or does not name the session and the call.
     pub fn parse(input: &str) -> Result<Self, Refusal> {
         Context::parse(input)
-            .map_err(|_| malformed("is not an object in which each member stands once"))?;
+            .map_err(|_| malformed("is not a JSON object, or repeats a member"))?;
         let end: EndInput<'_> = read(input)?;
         let outcome = match &*end.hook_event_name {
             "PostToolUse" | "postToolUse" => ReceiptOutcome::Completed,
             "PostToolUseFailure" | "postToolUseFailure" => ReceiptOutcome::Failed,
             event => {
                 return Err(malformed(&format!(
-                    "is for the event `{}`, which does not stand after a tool",
+                    "is for the event `{}`, which is not the end of a tool call",
                     shown(event)
                 )));
             }

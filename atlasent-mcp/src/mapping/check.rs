@@ -33,7 +33,7 @@ pub enum MappingError {
     ActionName(String),
     /// A rule sets a scope that no token can grant.
     #[error(
-        "the scope of `{0}` is empty or has a character that no scope has: use printable ASCII without spaces"
+        "the scope of `{0}` is empty or has a character that scopes cannot have: use printable ASCII without spaces"
     )]
     Scope(String),
     /// Two tools of a server have the same name.

@@ -61,7 +61,7 @@ impl CompiledTool {
         let requirements = requirements(&schema)
             .map_err(|keyword| error(format!("has a `{keyword}` that is not a string")))?;
         if Document::new(&schema).is_endless() {
-            return Err(error("refers to itself without an end".to_owned()));
+            return Err(error("refers to itself endlessly".to_owned()));
         }
         let validator = compile(&schema).map_err(|why| error(format!("is unusable: {why}")))?;
         Ok(Self {

@@ -51,8 +51,7 @@ impl EmittedCall {
     pub(super) fn parse(json: &str) -> Result<Self, Refusal> {
         let malformed = |why: &str| Refusal::invalid("MALFORMED", format!("the tool call {why}"));
         // A member that stands twice is an error at any depth.
-        Context::parse(json)
-            .map_err(|_| malformed("is not an object in which each member stands once"))?;
+        Context::parse(json).map_err(|_| malformed("is not a JSON object, or repeats a member"))?;
         let members: Members<'_> = serde_json::from_str(json)
             .map_err(|_| malformed("lacks a member, or has one of another type"))?;
         let other = || malformed("has members of two shapes, or lacks one");

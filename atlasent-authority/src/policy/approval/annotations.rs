@@ -135,13 +135,13 @@ fn paths(text: &str) -> Result<Vec<String>, String> {
     for path in &paths {
         if path.split('.').any(|key| key.is_empty()) {
             return Err(format!(
-                "`{path}` is no path: write the keys of the context with dots between them, as in \
-                 `card_number, customer.ssn`"
+                "`{path}` is not a path: write the keys of the context with dots between them, as \
+                 in `card_number, customer.ssn`"
             ));
         }
         if *path == "context" || path.starts_with("context.") {
             return Err(format!(
-                "`{path}` starts with `context`: write the path inside of the context"
+                "`{path}` starts with `context`: write the path within the context"
             ));
         }
         if *path == ENVIRONMENT {

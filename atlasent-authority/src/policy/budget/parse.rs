@@ -48,8 +48,8 @@ impl Budget {
         let words: Vec<&str> = text.split_whitespace().collect();
         let [counted, rate, "per", scope] = *words else {
             return Err(format!(
-                "`{text}` is no budget: write what is counted, a limit with its unit of time, and \
-                 who shares it, as in `amount 1000/day per agent` or `calls 100/hour per \
+                "`{text}` is not a budget: write what is counted, a limit with its unit of time, \
+                 and who shares it, as in `amount 1000/day per agent` or `calls 100/hour per \
                  organization`"
             ));
         };
@@ -59,7 +59,7 @@ impl Budget {
         };
         let Some((limit, unit)) = rate.split_once('/') else {
             return Err(format!(
-                "`{rate}` is no limit: write a number, `/` and a unit of time, as in `1000/day`"
+                "`{rate}` is not a limit: write a number, `/` and a unit of time, as in `1000/day`"
             ));
         };
         let numeral = Numeral::parse(limit);
@@ -68,13 +68,13 @@ impl Budget {
                 return Err("a limit of 0 allows nothing: remove the policy".to_owned());
             }
             Some(limit) if counted == Counted::Calls && limit.0 % Units::ONE.0 != 0 => {
-                return Err(format!("`{limit}` calls are no whole number of calls"));
+                return Err(format!("`{limit}` is not a whole number of calls"));
             }
             Some(limit) => limit,
             None => {
                 return Err(format!(
-                    "`{limit}` is no limit: write a positive number of at most four digits after \
-                     the point"
+                    "`{limit}` is not a limit: write a positive number of at most four digits \
+                     after the point"
                 ));
             }
         };
@@ -102,13 +102,13 @@ impl Budget {
 fn checked_path(path: &str) -> Result<String, String> {
     if path == "context" || path.starts_with("context.") {
         return Err(format!(
-            "`{path}` starts with `context`: write the path inside of the context"
+            "`{path}` starts with `context`: write the path within the context"
         ));
     }
     if path.split('.').any(str::is_empty) || path.chars().any(char::is_control) {
         return Err(format!(
-            "`{path}` is no path: write the keys of the context with dots between them, as in \
-             `order.total`"
+            "`{path}` is not a path: write the keys of the context with dots between them, as \
+             in `order.total`"
         ));
     }
     if path.chars().count() > MAX_PATH {
@@ -122,5 +122,5 @@ fn unknown<'a>(what: &str, word: &str, known: impl Iterator<Item = &'a str> + Cl
         Some(meant) => format!("did you mean `{meant}`?"),
         None => format!("use `{}`", known.collect::<Vec<_>>().join("`, `")),
     };
-    format!("`{word}` is no {what}: {meant}")
+    format!("`{word}` is not a {what}: {meant}")
 }

@@ -36,17 +36,17 @@ fn a_budget_is_shown_as_it_is_written() {
 fn an_invalid_budget_is_refused_with_what_to_write() {
     for (text, says) in [
         ("", "`amount 1000/day per agent`"),
-        ("amount", "is no budget"),
-        ("1000/day per agent", "is no budget"),
-        ("amount 1000/day for agent", "is no budget"),
-        ("amount 1000/day per agent,", "is no budget"),
+        ("amount", "is not a budget"),
+        ("1000/day per agent", "is not a budget"),
+        ("amount 1000/day for agent", "is not a budget"),
+        ("amount 1000/day per agent,", "is not a budget"),
         ("amount 1000 per agent", "as in `1000/day`"),
         ("amount -5/day per agent", "positive number"),
         ("amount ten/day per agent", "positive number"),
         ("amount 0.00001/day per agent", "four digits"),
         ("amount 1e30/day per agent", "positive number"),
         ("amount 0/day per agent", "allows nothing"),
-        ("calls 1.5/day per agent", "no whole number"),
+        ("calls 1.5/day per agent", "not a whole number"),
         ("calls 5/days per agent", "did you mean `day`?"),
         (
             "calls 5/fortnight per agent",
@@ -57,8 +57,8 @@ fn an_invalid_budget_is_refused_with_what_to_write() {
             "calls 5/day per user",
             "use `agent`, `resource`, `organization`",
         ),
-        ("context.amount 5/day per agent", "inside of the context"),
-        ("order..total 5/day per agent", "no path"),
+        ("context.amount 5/day per agent", "within the context"),
+        ("order..total 5/day per agent", "not a path"),
         ("a 5/day per agent, a 6/day per agent", "two limits"),
     ] {
         let error = parse(text).unwrap_err();

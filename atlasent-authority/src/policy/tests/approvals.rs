@@ -160,8 +160,8 @@ fn a_value_that_is_wrong_is_refused_where_it_stands() {
             "@escalate_to(\"role:a then role:b\")",
             "`@escalate_to`: `role:a then role:b` has the word `then` in its name: write a comma",
         ),
-        ("@redact(\"a..b\")", "`@redact`: `a..b` is no path"),
-        ("@redact(\"a,\")", "`@redact`: `` is no path"),
+        ("@redact(\"a..b\")", "`@redact`: `a..b` is not a path"),
+        ("@redact(\"a,\")", "`@redact`: `` is not a path"),
         (
             "@redact(\"card, environment\")",
             "`@redact`: `environment` cannot be hidden",

@@ -11,8 +11,8 @@ fn a_budget_that_cannot_be_read_is_refused_at_its_place() {
             r#"@budget("amount 10/days per agent")"#,
             "did you mean `day`?",
         ),
-        ("@budget", "is no budget"),
-        (r#"@budget("")"#, "is no budget"),
+        ("@budget", "is not a budget"),
+        (r#"@budget("")"#, "is not a budget"),
     ] {
         let text = format!("\n@id(\"pay\")\n  {budget} permit (principal, action, resource);");
         let error = parse_error(&text);

@@ -285,11 +285,11 @@ impl Shared {
             let (status, why) = match none {
                 NoSlot::OfAgent => (
                     StatusCode::TOO_MANY_REQUESTS,
-                    "too many bytes of this agent's messages wait: send again later",
+                    "too many bytes of this agent's messages are waiting: send again later",
                 ),
                 NoSlot::All => (
                     StatusCode::SERVICE_UNAVAILABLE,
-                    "too many bytes of messages wait: send again later",
+                    "too many bytes of messages are waiting: send again later",
                 ),
             };
             Rejection::Status(status, why)

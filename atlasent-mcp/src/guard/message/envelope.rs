@@ -29,7 +29,7 @@ impl<'a> Envelope<'a> {
         // For a value of another type, `serde` would put the whole value into its error.
         if !text.starts_with('{') {
             return Err(match serde_json::from_str::<IgnoredAny>(text) {
-                Ok(_) => Malformed::invalid("a message is an object"),
+                Ok(_) => Malformed::invalid("a message has to be a JSON object"),
                 Err(_) => Malformed::parse("not JSON"),
             });
         }
@@ -74,14 +74,15 @@ impl<'a> Envelope<'a> {
                         Ok(Kind::Request { id, method })
                     }
                     (Some(id), _) => {
-                        Err(Malformed::invalid("a notification has an `id`").about(Some(&id)))
+                        Err(Malformed::invalid("a notification must not have an `id`")
+                            .about(Some(&id)))
                     }
                     (None, Some(_)) => Err(Malformed::invalid("the `id` of a request is null")),
                     (None, None) if method.starts_with(NOTIFICATIONS) => {
                         Ok(Kind::Notification { method })
                     }
                     (None, None) => Err(Malformed::invalid(
-                        "a message that is no notification has no `id`",
+                        "a message other than a notification needs an `id`",
                     )),
                 }
             }
