@@ -136,8 +136,8 @@ fn copy_policies(starter: &Path, to: &Path, id: &OrgId) {
     }
 }
 
-/// Serves so many organizations, has each make a request, and prints how the memory of this process
-/// grows.
+/// Serves a number of organizations, has each make a request, and prints how the memory of this
+/// process grows.
 async fn serve<S>(store: S, organizations: usize, stay: Stay)
 where
     S: Store + RateCounter + Organizations<Store = S>,

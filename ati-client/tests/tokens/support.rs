@@ -75,7 +75,7 @@ pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Any rate with so many calls.
+/// Any rate with this number of calls.
 pub(crate) fn rate_of(calls: impl Strategy<Value = u64>) -> impl Strategy<Value = RateSpec> {
     let unit = prop_oneof![
         Just(RateUnit::Second),

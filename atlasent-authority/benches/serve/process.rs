@@ -79,8 +79,8 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts a server of so many organizations beside `local`. One with a database uses this one,
-    /// or that of the environment.
+    /// Starts a server with a number of organizations beside `local`. A server on a database uses
+    /// `database`, or else the database that the environment names.
     pub(super) fn start(name: &str, database: Option<&str>, organizations: usize) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--serve", name])

@@ -66,8 +66,8 @@ pub struct Suspension {
     pub reason: String,
 }
 
-/// What an organization may use. `None` is no limit of the organization's own; those of the server
-/// apply to all.
+/// What an organization may use. `None` sets no limit of the organization's own; the limits of the
+/// server apply to all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OrgLimits {

@@ -57,7 +57,7 @@ pub(super) fn too_many(policies: usize) -> Option<PolicyProblem> {
     })
 }
 
-/// Reads a UTF-8 file of at most so many bytes.
+/// Reads a UTF-8 file of at most `limit` bytes.
 pub(super) fn read_file(path: &Path, limit: usize) -> io::Result<String> {
     // Opening a pipe would wait for its other end.
     if !fs::metadata(path)?.is_file() {

@@ -12,8 +12,8 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// The pause after so many failures in a row: from half of its longest time (jitter 0) to all
-    /// of it (jitter 255). Jitter keeps servers that lost a receiver from returning at the same
+    /// The pause after a number of failures in a row: from half of its longest time (jitter 0) to
+    /// all of it (jitter 255). Jitter keeps servers that lost a receiver from returning at the same
     /// moment.
     pub(super) fn pause(self, failures: u32, jitter: u8) -> Duration {
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1).min(16));

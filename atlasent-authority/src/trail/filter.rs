@@ -14,7 +14,8 @@ use crate::trail::chain::{SealedEvent, format_time};
 /// ```
 /// use atlasent_authority::trail::EventFilter;
 ///
-/// let filter = EventFilter::default().types(["evaluate.deny"]).since("2026-11-01T00:00:00Z".parse()?);
+/// let filter =
+/// EventFilter::default().types(["evaluate.deny"]).since("2026-11-01T00:00:00Z".parse()?);
 /// assert!(!filter.is_contiguous());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -75,9 +76,9 @@ impl EventFilter {
         self
     }
 
-    /// Ends a list of events with the event at which their payloads reach so many bytes. The list
-    /// has at least one event, if any passes. Counts are not affected. A second call replaces the
-    /// first.
+    /// Ends a list of events with the event at which their payloads reach a number of bytes. The
+    /// list has at least one event, if any matches the filter. Counts are not affected. A second
+    /// call replaces the first.
     pub fn most_bytes(mut self, bytes: usize) -> Self {
         self.most_bytes = Some(bytes);
         self
@@ -170,7 +171,7 @@ impl<E> EventCollector<E> {
         self.events.len() >= self.limit || has_bytes
     }
 
-    /// Adds an event whose payload has so many bytes.
+    /// Adds an event whose payload has `bytes` bytes.
     pub(crate) fn add(&mut self, event: E, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes);
         self.events.push(event);

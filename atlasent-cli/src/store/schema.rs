@@ -17,7 +17,7 @@ Examples:
 A server creates its tables by itself. Use this command if its user has no right to create tables, or to partition
 them. The user then needs SELECT, INSERT, UPDATE and DELETE on all of them.")]
 pub(super) struct Schema {
-    /// Partition the events and the permits by organization, into so many partitions each
+    /// Partition the events and the permits by organization, into N partitions each
     #[arg(long, value_name = "N")]
     partitions: Option<NonZeroU16>,
 }

@@ -23,8 +23,8 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         }
     }
 
-    /// Returns the next message, or why a line is none. `None` at the end of the stream. Text after
-    /// the last line end is dropped: the sender ended in the middle of it.
+    /// Returns the next message, or why a line is not a message. Returns `None` at the end of the
+    /// stream. Text after the last line end is dropped: the sender ended in the middle of it.
     ///
     /// Dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Result<Message, Malformed>>> {

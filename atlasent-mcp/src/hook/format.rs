@@ -30,7 +30,7 @@ struct Marks {
 }
 
 impl HookFormat {
-    /// Returns the format of an input, or `None` if it is none of these.
+    /// Returns the format of an input, or `None` if it has no known format.
     #[must_use]
     pub fn detect(input: &str) -> Option<Self> {
         let marks: Marks = serde_json::from_str(input).ok()?;

@@ -50,7 +50,7 @@ pub(super) fn of_request(request: &ClientRequest) -> Result<Operation, Refusal> 
     let operation = written(request)?;
     let is_untyped = matches!(request, ClientRequest::CustomRequest(_));
     match operation.kind() {
-        // `rmcp` could not read it as what its method says, so nobody else should.
+        // `rmcp` could not read the request as one of its method, so it must not reach the server.
         Kind::Tool | Kind::Prompt | Kind::Resource | Kind::List | Kind::Lifecycle if is_untyped => {
             Err(Refusal::invalid(
                 "MALFORMED",

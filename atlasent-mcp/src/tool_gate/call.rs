@@ -98,7 +98,7 @@ impl EmittedCall {
         })
     }
 
-    /// The call of a text that is none, for its answer.
+    /// Stands for a text that is not a call, so that it can be answered.
     pub(super) fn unreadable() -> Self {
         Self {
             shape: Shape::OpenAiChat,

@@ -49,7 +49,7 @@ impl Server {
         seen.iter().filter(|seen| seen.what == what).count()
     }
 
-    /// Waits until the server got so many requests of a kind.
+    /// Waits until the server got `count` requests of a kind.
     async fn gets(&self, what: &str, count: usize) {
         let waiting = async {
             while self.count(what) < count {

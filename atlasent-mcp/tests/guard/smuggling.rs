@@ -52,7 +52,7 @@ async fn what_two_readers_understand_differently_is_refused_and_never_reaches_th
 #[tokio::test]
 async fn a_line_end_between_tokens_starts_no_line_of_the_server() {
     let stage = Stage::new("");
-    // The outer call is denied by nobody, and the inner one by everybody.
+    // The authority allows the outer call and denies the inner one.
     let authority = atlasent::testing::MockAuthority::new().allow("mcp.fake.read");
     let mut client = stage.client(authority);
     client.initialize().await;

@@ -112,7 +112,7 @@ fn main() {
     }
 }
 
-/// Measures so many servers on a fresh database, and returns the row.
+/// Measures a number of servers on a fresh database, and returns the row.
 fn measure(
     database: &PrivatePostgres,
     url: &str,

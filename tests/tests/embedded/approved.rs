@@ -98,8 +98,8 @@ enum Step {
         question: usize,
         asker: usize,
     },
-    /// Votes on the newest decision of a question, or on an older one, for this call or for so many
-    /// uses in any context.
+    /// Votes on the newest decision of a question, or on an older one, for this call or for a
+    /// number of uses in any context.
     Vote {
         question: usize,
         age: usize,

@@ -53,7 +53,7 @@ fn person(name: &str, role: &str) -> Approver {
     Approver::new(name, [role]).unwrap()
 }
 
-/// Approves so many uses in any context.
+/// Approves a number of uses in any context.
 fn grant(authority: &LocalAuthority, id: EscalationId, by: Approver, times: u32) {
     let ballot = Ballot::approve(by).for_any_context(Duration::from_secs(600), times);
     now(authority.vote(id, ballot));

@@ -27,7 +27,7 @@ fn authority() -> LocalAuthority {
     LocalAuthority::in_memory(Policies::parse(HOLDS).unwrap()).unwrap()
 }
 
-/// Returns a request of which approvers see so many bytes.
+/// Returns a request of which approvers see `bytes` bytes.
 fn request_of(bytes: usize) -> EvaluateRequest {
     let build = |padding: usize| {
         let action = AnyAction::new("deploy").unwrap();

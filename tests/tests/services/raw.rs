@@ -77,7 +77,7 @@ impl Raw {
         })
     }
 
-    /// Reads exactly so many bytes.
+    /// Reads exactly `count` bytes.
     pub(crate) async fn read(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         soon(self.0.read_exact(&mut bytes)).await.unwrap();

@@ -77,7 +77,7 @@ impl Question {
             .chain_update(Sha256::digest(kind))
             .chain_update(Sha256::digest(environment))
             .chain_update(hash);
-        // An approval for an agent is none for its delegates, and the reverse.
+        // An approval for an agent does not cover its delegates, and the reverse.
         for actor in &self.actors {
             digest.update(Sha256::digest(actor.as_str()));
         }

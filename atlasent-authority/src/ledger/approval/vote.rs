@@ -268,7 +268,7 @@ impl ApprovalEntry {
             approved: number(count(true)),
             rejected: number(count(false)),
             remaining: remaining.unwrap_or(0),
-            // Without a rule, nothing would be satisfied by nobody.
+            // Without any rule, the decision must not count as satisfied.
             satisfied: remaining == Some(0),
         }
     }

@@ -83,8 +83,8 @@ impl NewApproval {
         }
     }
 
-    /// Lets the decision be escalated so many times, at most 8, to approvers that are named then. A
-    /// second call replaces the first.
+    /// Sets how often the decision can be escalated, at most 8 times, to approvers that are named
+    /// then. A second call replaces the first.
     pub fn max_escalations(mut self, times: u32) -> Self {
         self.max_escalations = times.min(MAX_ESCALATIONS);
         self

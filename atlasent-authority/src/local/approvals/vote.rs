@@ -158,7 +158,7 @@ impl<S: Store> LocalAuthority<S> {
         let vote_id = format!("vote_{}", Uuid::new_v4().simple());
         let sealing = self.sealing.clone();
         let change = move |row: &mut ApprovalEntry, changeset: &mut Changeset<'_>| {
-            // Nobody approves what they could not see.
+            // An approver can only reject a request whose context cannot be shown.
             if let ShownText::Sealed(sealed) = &row.shown
                 && ballot.approves
                 && !sealing.can_show(row)

@@ -86,8 +86,8 @@ impl Quorum {
         Self::parse_for(text, None)
     }
 
-    /// Parses a quorum of a list of approvers that names only people, so many. A tier is then a
-    /// share of these people.
+    /// Parses a quorum. `people` is the number of people in a list of approvers that names only
+    /// people; a tier is then a share of them.
     pub(super) fn parse_for(text: &str, people: Option<usize>) -> Result<Self, String> {
         let people = people.map(|people| u32::try_from(people).unwrap_or(u32::MAX));
         let mut words = text.split_whitespace();

@@ -42,7 +42,7 @@ impl Rate {
         let Some(limit) = org.rate_limit() else {
             return Ok(of_key);
         };
-        // A call that the key may not make is none of the organization's.
+        // A call beyond the rate of the key does not count against the rate of the organization.
         if of_key.used > of_key.limit {
             return Ok(of_key);
         }

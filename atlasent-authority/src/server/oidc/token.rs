@@ -201,7 +201,7 @@ impl<'t> Token<'t> {
         }
         let values = self.roles(config.roles_claim())?;
         let roles = values.into_iter().filter_map(|value| config.role(value));
-        // A role that no policy can list is no role.
+        // A role that no policy can list is left out.
         let roles = roles.filter(|role| Approver::new("any", [*role]).is_ok());
         Ok(Approver::new(principal, roles)?)
     }

@@ -13,7 +13,7 @@ fn org(id: &str) -> OrgId {
     id.parse().unwrap()
 }
 
-/// Queues so many changes of an organization, whose callers do not wait.
+/// Queues a number of changes of an organization, whose callers do not wait.
 fn send(group: &Group, id: &str, changes: usize) {
     let group = group.organization(&org(id));
     for _ in 0..changes {

@@ -41,14 +41,14 @@ pub(crate) enum ReadCall {
     Events(Page, ResultSender<Vec<Arc<SealedEvent>>>),
     Count(OrgId, EventFilter, ResultSender<u64>),
     Status(OrgId, ResultSender<StoreStatus>),
-    /// Returns at most so many permits that were issued before an event, the newest first.
+    /// Returns at most a number of permits that were issued before an event, the newest first.
     Permits(
         OrgId,
         u64,
         usize,
         ResultSender<Vec<(PermitKey, PermitEntry)>>,
     ),
-    /// Returns at most so many cells behind a key, in the order of their keys.
+    /// Returns at most a number of cells after a key, in the order of their keys.
     Cells(OrgId, Vec<u8>, usize, ResultSender<Vec<CellRow>>),
     /// Returns a page of pending decisions.
     Approvals(ApprovalPage, ResultSender<Vec<ApprovalEntry>>),
@@ -58,7 +58,7 @@ pub(crate) enum ReadCall {
     OpenApprovals(OrgId, ResultSender<(u64, Option<String>)>),
     /// Returns the key of the permit with a public id.
     PermitKey(OrgId, PermitId, ResultSender<Option<PermitKey>>),
-    /// Returns at most so many organizations with greater ids, in the order of their ids.
+    /// Returns at most a number of organizations after an id, in the order of their ids.
     Organizations(Option<OrgId>, usize, ResultSender<Vec<OrgId>>),
 }
 

@@ -53,7 +53,7 @@ impl Retries {
     }
 }
 
-/// Returns a random duration below so many milliseconds.
+/// Returns a random duration of less than `milliseconds`.
 fn random_below(milliseconds: u32) -> Duration {
     let mut bytes = [0; 2];
     // Without random numbers the pause is the longest one.

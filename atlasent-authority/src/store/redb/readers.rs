@@ -23,7 +23,7 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Starts so many threads.
+    /// Starts a number of threads.
     pub(super) fn start(file: &Arc<File>, threads: usize) -> Result<Self, StoreError> {
         let (turns, waiting) = sync_channel(READS);
         let waiting = Arc::new(Mutex::new(waiting));

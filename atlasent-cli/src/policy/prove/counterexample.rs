@@ -286,7 +286,7 @@ fn record_json(
     Ok(Value::Object(object))
 }
 
-/// Writes the datetime so many milliseconds (`5ms`) after the start of 1970.
+/// Writes the datetime that is a number of milliseconds (`5ms`) after the start of 1970.
 fn datetime(since_epoch: &str) -> Option<Value> {
     let milliseconds = since_epoch.strip_suffix("ms")?.parse().ok()?;
     let timestamp = Timestamp::from_millisecond(milliseconds).ok()?;

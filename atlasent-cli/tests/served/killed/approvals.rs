@@ -25,7 +25,7 @@ const OPEN: usize = 3;
 /// The number of granted approvals that stay unused, so that some are unused during a kill.
 const WAITING: usize = 1;
 
-/// Every so many questions, one of the people rejects.
+/// One of this many questions is rejected by one of the people.
 const REJECTED: u32 = 4;
 
 /// The agent and the people of an organization, with the answers that they got over all rounds.

@@ -116,7 +116,7 @@ impl Message {
         let envelope = Envelope::parse(&text)?;
         let kind = envelope.kind()?;
         let body = envelope.body();
-        // A result is checked by whoever reads it: it may be large, and most are only forwarded.
+        // A result may be large, and most are only forwarded. The code that reads one checks it.
         if !matches!(kind, Kind::Result { .. })
             && let Some(body) = body
         {

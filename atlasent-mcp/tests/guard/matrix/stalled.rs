@@ -22,7 +22,7 @@ fn notification() -> String {
     notification_of(1_000)
 }
 
-/// Returns a notification of at least so many bytes.
+/// Returns a notification of at least `bytes` bytes.
 fn notification_of(bytes: usize) -> String {
     let params = json!({"_meta": {"padding": "x".repeat(bytes)}});
     json!({"jsonrpc": "2.0", "method": "notifications/roots/list_changed", "params": params})

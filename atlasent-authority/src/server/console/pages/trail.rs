@@ -180,8 +180,8 @@ async fn read_stretch<S: Store>(
     })
 }
 
-/// Checks a stretch of so many events. `head` is the hash of the chain's last event, if the stretch
-/// ends with it.
+/// Checks a stretch of `wanted` events. `head` is the hash of the chain's last event, if the
+/// stretch ends with it.
 fn check_events<'a>(
     events: impl Iterator<Item = &'a Event>,
     wanted: u64,

@@ -17,8 +17,8 @@ impl PostgresStore {
     /// Returns the SQL that creates the tables of this version in a new database. A server that
     /// finds them there creates none.
     ///
-    /// With `partitions`, the events and the permits are partitioned by organization, into so many
-    /// partitions each.
+    /// With `partitions`, the events and the permits are partitioned by organization, into this
+    /// number of partitions each.
     ///
     /// ```
     /// use atlasent_authority::PostgresStore;

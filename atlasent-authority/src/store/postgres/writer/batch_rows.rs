@@ -50,7 +50,7 @@ pub(super) struct HeadColumns<'a> {
 }
 
 impl<'a> BatchRows<'a> {
-    /// Returns the rows of batches, which so many changes have left.
+    /// Returns the rows of batches, which a number of changes have left.
     pub(super) fn from_batches(
         batches: &'a [(OrgId, Batch)],
         changes: usize,
