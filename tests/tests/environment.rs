@@ -71,11 +71,11 @@ fn a_key_and_a_base_url_are_all_that_it_takes() {
 }
 
 #[test]
-fn what_is_missing_or_wrong_is_named_and_nothing_runs() {
+fn a_missing_or_wrong_setting_is_named_and_nothing_runs() {
     if is_child() {
         return;
     }
-    let test = "what_is_missing_or_wrong_is_named_and_nothing_runs";
+    let test = "a_missing_or_wrong_setting_is_named_and_nothing_runs";
     let key = ("ATLASENT_API_KEY", KEY);
     let cases: [(&[(&str, &str)], &str); 5] = [
         (&[], "the API key is missing: set `ATLASENT_API_KEY`"),

@@ -58,7 +58,7 @@ fn a_header_is_an_object_that_names_its_algorithm_once() {
 }
 
 #[test]
-fn what_is_critical_and_not_understood_is_refused() {
+fn an_unknown_critical_header_is_refused() {
     for crit in [
         json!(["exp"]),
         json!(["b64"]),

@@ -52,7 +52,7 @@ fn letter() -> impl Strategy<Value = char> {
 
 proptest! {
     #[test]
-    fn what_is_issued_is_what_is_verified(claims in claims()) {
+    fn verified_claims_are_the_issued_ones(claims in claims()) {
         for key in [key(), es256()] {
             let verifier = Verifier::builder(key.verifying_key()).build().unwrap();
             let token = issue(&claims, &key).unwrap();

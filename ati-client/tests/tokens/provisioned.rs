@@ -89,7 +89,7 @@ fn the_variables_reach_a_process() {
 }
 
 #[test]
-fn what_cannot_be_is_not_provisioned() {
+fn invalid_values_are_not_provisioned() {
     for url in [
         "",
         "/",

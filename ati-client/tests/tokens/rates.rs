@@ -89,7 +89,7 @@ fn a_rate_is_written_in_one_way_and_read_in_several() {
 }
 
 #[test]
-fn so_many_calls_in_the_last_unit_and_no_more() {
+fn no_more_calls_than_the_rate_pass_in_any_unit_of_time() {
     let limiter = RateLimiter::new(10);
     let agent = claims("a", &[("tool:a", "2/s")]);
     let call = |ms| check(&limiter, &agent, "tool:a", after(ms));
@@ -105,7 +105,7 @@ fn so_many_calls_in_the_last_unit_and_no_more() {
 }
 
 #[test]
-fn whoever_comes_back_when_told_gets_through() {
+fn a_caller_that_retries_when_told_is_admitted() {
     for spec in ["1/s", "3/m", "7/h", "2/day", "1000/minute"] {
         let limiter = RateLimiter::new(10);
         let agent = claims("a", &[("*", spec)]);
@@ -481,7 +481,7 @@ fn a_call_that_one_of_its_scopes_has_no_room_for_is_counted_for_none() {
 }
 
 #[test]
-fn a_scope_that_is_none_is_a_mistake_wherever_it_stands() {
+fn an_invalid_scope_is_an_error_wherever_it_stands() {
     let limiter = RateLimiter::new(10);
     let agent = claims("a", &[("*", "1/d")]);
     for scopes in [["tool:x", ""], ["", "tool:x"], ["tool:x", "tool:y tool:z"]] {

@@ -146,7 +146,7 @@ fn a_token_is_used_once() {
 }
 
 #[test]
-fn what_is_refused_is_not_used() {
+fn a_refused_token_does_not_use_up_its_id() {
     let verifier = guarded(10);
     let claims = Claims::builder("a")
         .issued_at(NOW)

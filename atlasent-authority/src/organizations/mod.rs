@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_later_release_adds_to_a_record_is_no_error() {
+    fn a_record_with_a_member_of_a_later_release_is_read() {
         let text = r#"{"id":"acme","created_at":"2026-01-01T00:00:00Z","later":1,
             "limits":{"max_permits":5,"later":2},"suspended":{"at":"2026-01-01T00:00:00Z","reason":"r","by":"x"}}"#;
         let organization: Organization = serde_json::from_str(text).unwrap();

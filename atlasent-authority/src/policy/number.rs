@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_number_has_no_value() {
+    fn a_text_that_is_not_a_json_number_has_no_value() {
         for text in [
             "", "-", "+1", "01", "-01", ".5", "5.", "1.e1", "1e", "1e+", "1e1.0", "0x1", "1_0",
             " 1", "1 ", "NaN", "inf", "--1", "1e--1", "१",

@@ -68,7 +68,7 @@ fn a_longer_life_ends_with_the_parent_s() {
 }
 
 #[test]
-fn what_the_parent_does_not_have_is_refused_in_one_line() {
+fn more_than_the_parent_has_is_refused_in_one_line() {
     for (arguments, says) in [
         (&["--scope", "tool:*"][..], "`tool:*` in its `scope`"),
         (

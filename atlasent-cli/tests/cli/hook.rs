@@ -130,7 +130,7 @@ fn each_agent_gets_an_allow_in_its_own_words_and_a_used_permit() {
 }
 
 #[test]
-fn what_the_policies_do_not_allow_is_blocked_with_the_reason() {
+fn a_call_that_the_policies_do_not_allow_is_blocked_with_the_reason() {
     let stage = stage();
     let reason = blocked(&hook(&stage, &[], &bash("rm -rf /")).run());
     assert!(reason.contains("denied"), "{reason}");

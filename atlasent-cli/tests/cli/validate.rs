@@ -37,7 +37,7 @@ fn a_good_token_s_claims_are_printed_as_one_object() {
 }
 
 #[test]
-fn what_is_printed_is_exactly_what_the_token_claims() {
+fn the_claims_are_printed_exactly() {
     for claims in [
         valid_claims(),
         with("aud", Some(json!(["other", "ati-proxy"]))),
@@ -333,7 +333,7 @@ fn the_issuer_is_required_if_the_option_or_the_environment_says_so() {
 }
 
 #[test]
-fn what_was_issued_here_is_good_here() {
+fn a_token_that_was_issued_here_is_valid_here() {
     let issue = ["token", "issue", "--sub", "a", "--scope", "help"];
     let token = atlasent(issue)
         .keyed()

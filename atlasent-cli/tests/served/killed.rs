@@ -155,7 +155,7 @@ impl Org {
 }
 
 #[test]
-fn what_was_answered_survives_a_kill_and_no_permit_is_good_twice() {
+fn acknowledged_answers_survive_a_kill_and_no_permit_is_used_twice() {
     let rounds = std::env::var("ATLASENT_TORTURE_ROUNDS");
     let rounds: u32 = rounds.map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     // Two servers with stores of their own: while one of them starts, the other one is under load.

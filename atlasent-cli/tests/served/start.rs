@@ -59,7 +59,7 @@ fn it_serves_the_quickstarts_policies_without_any_set_up() {
 
 #[cfg(unix)]
 #[test]
-fn what_it_keeps_is_for_its_owner_alone() {
+fn only_the_owner_can_read_the_files_of_a_server() {
     use std::os::unix::fs::PermissionsExt;
     let data = tempfile::tempdir().unwrap();
     let data = data.path().join("data");

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_is_an_error_that_repeats_nothing() {
+    fn an_invalid_secret_is_an_error_that_repeats_nothing() {
         for script in [
             "true",
             "printf 'hunter2\\nhunter3'",

@@ -198,7 +198,7 @@ fn each_input_is_asked_about_as_its_action_with_what_the_tool_gets() {
 }
 
 #[test]
-fn what_is_not_allowed_gets_no_permit() {
+fn a_call_that_is_not_allowed_gets_no_permit() {
     for case in cases() {
         let action = case.action;
         let refused = || Verification::refuse(None, "no");

@@ -37,7 +37,7 @@ async fn a_session_over_http_reaches_a_server_on_stdio() {
 }
 
 #[tokio::test]
-async fn what_smuggles_over_http_is_refused() {
+async fn ambiguous_http_requests_are_refused() {
     let stage = Stage::new("");
     let guard = Listening::open(stage.guard(allowing()), stage.upstream()).await;
     let mut session = Session::new(&guard);

@@ -133,7 +133,7 @@ async fn a_refusal_that_another_token_would_not_change_is_a_tool_error() {
 }
 
 #[tokio::test]
-async fn what_the_policies_deny_is_a_tool_error_whatever_the_token_grants() {
+async fn a_denial_of_the_policies_is_a_tool_error_whatever_the_token_grants() {
     let stage = Stage::new("");
     let nothing = atlasent::testing::MockAuthority::new().deny("mcp.fake.write", "no");
     let guard =

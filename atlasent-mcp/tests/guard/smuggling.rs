@@ -33,7 +33,7 @@ const SMUGGLED: [&str; 24] = [
 ];
 
 #[tokio::test]
-async fn what_two_readers_understand_differently_is_refused_and_never_reaches_the_server() {
+async fn an_ambiguous_message_is_refused_and_never_reaches_the_server() {
     let stage = Stage::new("");
     let mut client = stage.client(allowing());
     client.initialize().await;
@@ -69,7 +69,7 @@ async fn a_line_end_between_tokens_starts_no_line_of_the_server() {
 }
 
 #[tokio::test]
-async fn what_was_decided_on_is_forwarded_byte_for_byte() {
+async fn the_decided_message_is_forwarded_byte_for_byte() {
     let stage = Stage::new("");
     let mut client = stage.client(allowing());
     client.initialize().await;

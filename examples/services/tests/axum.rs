@@ -96,7 +96,7 @@ async fn the_printed_calls_do_what_they_say_and_what_is_refused_changes_nothing(
 }
 
 #[tokio::test]
-async fn nobody_gets_in_and_health_is_everybodys() {
+async fn requests_without_a_token_reach_only_the_health_check() {
     let service = Service::start();
     for (path, status) in [
         ("/patients/patient-7", 401),

@@ -245,7 +245,7 @@ async fn no_tool_runs_for_a_token_without_its_scope() {
 }
 
 #[tokio::test]
-async fn nobody_gets_in_without_a_token_that_may_be_believed() {
+async fn requests_without_a_valid_token_are_refused() {
     let server = Server::start();
     let forged = token("analyst-bot", &ALL_TOOLS, OTHER_SECRET);
     let refused = server.connect(&forged).await.err().unwrap();

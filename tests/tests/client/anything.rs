@@ -261,7 +261,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn any_headers_are_no_panic_and_no_yes() {
+fn no_headers_cause_a_panic_or_an_allow() {
     let parrot = Parrot::new();
     let names = select(vec![
         "retry-after",

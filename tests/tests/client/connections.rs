@@ -94,7 +94,7 @@ async fn a_certificate_that_nobody_vouches_for_is_refused_once_and_nothing_is_se
 }
 
 #[tokio::test]
-async fn what_speaks_no_tls_is_not_spoken_to() {
+async fn a_server_without_tls_gets_no_request() {
     let server = genuine::server();
     let url = server.url().replace("http:", "https:");
     let time = VirtualTime::new();

@@ -163,7 +163,7 @@ async fn each_call_is_the_one_of_the_contract() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_an_id_is_not_sent() {
+async fn an_invalid_id_is_not_sent() {
     let server = Server::start(genuine);
     let client = client(server.url()).build().unwrap();
     for id in [

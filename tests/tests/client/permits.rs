@@ -218,7 +218,7 @@ async fn a_permit_counts_as_revoked_only_when_the_server_says_so() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_an_id_is_not_sent() {
+async fn an_invalid_id_is_not_sent() {
     let server = Server::start(genuine);
     let client = client(server.url()).build().unwrap();
     for id in [

@@ -232,7 +232,7 @@ struct Wire {
 }
 
 #[tokio::test]
-async fn what_holds_a_key_twice_is_not_asked_about() {
+async fn a_context_with_a_repeated_key_is_not_sent() {
     let server = genuine::server();
     let client = client(server.url()).build().unwrap();
     let transfer = || Transfer {

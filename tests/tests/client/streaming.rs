@@ -125,7 +125,7 @@ async fn a_stream_without_an_end_is_an_error() {
 }
 
 #[tokio::test]
-async fn what_a_stream_says_badly_is_no_allow() {
+async fn a_malformed_stream_is_not_an_allow() {
     let done = "event: done\ndata: {}\n\n";
     for data in [
         "{}",

@@ -363,7 +363,7 @@ fn an_agent_cannot_flood_the_approvers() {
 }
 
 #[test]
-fn what_is_remembered_of_an_agent_s_decisions_is_bounded() {
+fn the_remembered_decisions_of_an_agent_are_bounded() {
     let clock = TestClock::default();
     let builder = builder_at(&clock).approvals_per_agent(2.try_into().unwrap());
     let authority = now(builder.build());

@@ -171,7 +171,7 @@ fn a_shadow_and_a_repetition_take_nothing() {
 }
 
 #[test]
-fn what_is_unused_is_given_back_and_what_is_used_is_not() {
+fn an_unused_permit_gives_its_amount_back_and_a_used_one_does_not() {
     let time = Time::default();
     time.set(START);
     let authority = authority_at(&time);

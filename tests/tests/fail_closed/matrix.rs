@@ -267,7 +267,7 @@ fn no_pair_of_answers_makes_an_expired_permit_good() {
 }
 
 #[test]
-fn what_is_not_scripted_is_refused_by_every_path() {
+fn every_path_refuses_an_answer_without_a_script() {
     let authority = MockAuthority::new();
     for (path, ask) in async_paths::<MockAuthority>() {
         let ran = Ran::new();

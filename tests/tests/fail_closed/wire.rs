@@ -366,7 +366,7 @@ fn a_body_that_is_no_object_opens_nothing() {
 }
 
 #[test]
-fn what_a_mock_answers_survives_the_wire() {
+fn the_answers_of_a_mock_survive_the_wire() {
     let authority = MockAuthority::new().allow(ACTION);
     let request = EvaluateRequest::new(atlasent::Agent::new(AGENT).unwrap(), &action()).unwrap();
     let Driven::Done(Ok(evaluation)) = drive(authority.evaluate(&request), 1) else {

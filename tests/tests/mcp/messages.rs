@@ -57,7 +57,7 @@ async fn every_request_that_does_something_needs_a_permit() {
 }
 
 #[tokio::test]
-async fn what_is_not_mapped_is_refused_whatever_the_policies_say() {
+async fn an_unmapped_operation_is_refused_whatever_the_policies_say() {
     let closed = || Mapping::closed("shop").unwrap().tool("echo", Rule::new());
     for (method, params, what) in requests() {
         let (mut client, reached) = connect(gate(local(EVERYTHING), closed())).await;

@@ -268,7 +268,7 @@ fn a_receipt_goes_to_the_authority_that_granted_the_permit() {
 }
 
 #[test]
-fn what_a_receipt_shows_holds_no_token() {
+fn a_receipt_prints_no_token() {
     let authority = MockAuthority::new().allow("deploy");
     let permit = block_on(authority.protect(AGENT, action())).unwrap();
     let Some(Call::Verify(verified)) = authority.calls().into_iter().next_back() else {

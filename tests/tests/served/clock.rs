@@ -96,7 +96,7 @@ async fn an_answer_that_is_forgotten_is_given_anew() {
 }
 
 #[tokio::test]
-async fn what_is_signed_has_the_time_of_the_authority() {
+async fn signed_documents_have_the_time_of_the_authority() {
     let time = Time::new();
     time.set(-86_400);
     let served = start(&time).await;

@@ -203,7 +203,7 @@ async fn a_trace_names_the_policies_that_were_considered() {
 }
 
 #[tokio::test]
-async fn what_needs_an_approval_waits_for_one() {
+async fn a_request_that_requires_an_approval_waits_for_one() {
     let served = Served::start().await;
     let body = with(deploy(), &json!({"require_approval": true}));
     let json = served.evaluate(&body).await.json();

@@ -202,7 +202,7 @@ async fn no_body_runs_for_an_answer_that_was_lost() {
 }
 
 #[tokio::test]
-async fn what_is_lost_on_its_way_out_is_on_record_and_can_be_had_again() {
+async fn a_lost_answer_is_on_record_and_can_be_requested_again() {
     for fault in FAULTS {
         let (served, faults) = start().await;
         let body = with(deploy(), &json!({"request_id": "lost"}));

@@ -225,7 +225,7 @@ async fn an_agent_sees_what_it_asked_and_decides_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_no_decision_or_no_query_is_refused_in_words() {
+async fn an_unknown_decision_and_an_invalid_query_are_refused_with_a_reason() {
     let served = serve().await;
     for id in ["esc_0", "x", "%FF", "esc_00000000000000000000000000000000"] {
         for path in ["", "/approvals", "/chain"] {

@@ -143,7 +143,7 @@ async fn a_key_is_good_for_its_scopes_alone() {
 }
 
 #[tokio::test]
-async fn a_key_that_was_taken_back_or_is_over_is_no_key() {
+async fn a_revoked_or_expired_key_is_refused() {
     let now = Timestamp::now();
     let hour = SignedDuration::from_hours(1);
     for bad in [

@@ -71,7 +71,7 @@ async fn a_body_that_does_not_come_gets_no_permit() {
 }
 
 #[tokio::test]
-async fn who_comes_beyond_the_places_is_told_to_come_again() {
+async fn a_request_beyond_the_limit_is_told_to_retry() {
     let served = start(|settings| settings.concurrency = 2).await;
     let mut first = waiting(&served).await;
     let second = waiting(&served).await;
@@ -242,7 +242,7 @@ async fn a_head_has_its_limits() {
 }
 
 #[tokio::test]
-async fn who_is_being_answered_when_the_server_stops_gets_an_answer() {
+async fn a_request_that_is_under_way_when_the_server_stops_is_answered() {
     let served = Served::start().await;
     let address = served.address;
     let mut socket = waiting(&served).await;
@@ -266,7 +266,7 @@ async fn who_is_being_answered_when_the_server_stops_gets_an_answer() {
 }
 
 #[tokio::test]
-async fn who_never_ends_does_not_keep_the_server_from_stopping() {
+async fn a_request_that_never_ends_does_not_keep_the_server_from_stopping() {
     let served = start(|settings| settings.shutdown_timeout = ms(100)).await;
     let socket = waiting(&served).await;
     timeout(PATIENCE, served.stop())

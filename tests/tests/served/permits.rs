@@ -116,7 +116,7 @@ async fn our_client_reads_lists_and_revokes_what_the_server_has() {
 }
 
 #[tokio::test]
-async fn what_is_used_or_expired_cannot_be_revoked() {
+async fn a_used_or_expired_permit_cannot_be_revoked() {
     let time = Time::new();
     let authority = LocalAuthority::builder(policies()).clock(time.clock());
     let authority = authority.build().await.unwrap();

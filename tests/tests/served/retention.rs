@@ -19,7 +19,7 @@ use crate::support::{KEY, Served, memory, policies, stored};
 const DAY: i64 = 24 * 3600;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_old_goes_into_a_signed_bundle_and_the_rest_starts_from_its_head() {
+async fn old_events_go_into_a_signed_bundle_and_the_rest_starts_from_its_head() {
     let folder = tempfile::tempdir().unwrap();
     // Five events of three days ago, and the events of today.
     let ago = Arc::new(AtomicI64::new(3 * DAY));
@@ -88,7 +88,7 @@ async fn what_is_old_goes_into_a_signed_bundle_and_the_rest_starts_from_its_head
 }
 
 #[tokio::test]
-async fn what_could_not_be_kept_elsewhere_stays() {
+async fn events_that_could_not_be_archived_stay() {
     let authority = memory();
     let keys = KeyRing::in_memory().unwrap();
     let full = authority.archive(Timestamp::MAX, &keys, |_, _, _| {

@@ -174,7 +174,7 @@ async fn only_a_key_with_the_scope_sets_and_lifts_stops() {
 }
 
 #[tokio::test]
-async fn what_a_test_key_stops_goes_on_for_live_keys_and_not_the_other_way_round() {
+async fn a_stop_by_a_test_key_spares_live_keys_and_not_the_reverse() {
     let keys = ApiKeys::new([stored(KEY), stored(LIVE)]);
     let served = Served::run(Server::new(memory(), keys, KeyRing::in_memory().unwrap())).await;
     let evaluate = async |key: &str| {

@@ -348,7 +348,7 @@ async fn a_receiver_that_misses_its_time_is_asked_again() {
 }
 
 #[tokio::test]
-async fn what_is_too_old_is_dropped_and_counted_and_the_next_one_is_sent() {
+async fn a_notification_that_is_too_old_is_dropped_and_counted_and_the_next_one_is_sent() {
     let answers = [Reply::status(500), Reply::status(200)];
     let receiver = Receiver::start(in_order(answers));
     let store = MemoryStore::new();

@@ -119,7 +119,7 @@ async fn a_stranger_is_refused_before_its_body_is_sent() {
 
 /// If the action does not depend on the body, a denied client is not told to send the body.
 #[tokio::test]
-async fn what_is_denied_is_denied_before_its_body_is_sent() {
+async fn a_denied_request_is_refused_before_its_body_is_sent() {
     let app = App::new();
     app.scripted.follow(MockAuthority::new().deny(ACTION, "no"));
     for (name, serve) in guarded(&app, counted) {

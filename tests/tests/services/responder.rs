@@ -188,7 +188,7 @@ async fn envelope(app: &App, asked: (&str, &str, Option<&str>), status: u16) -> 
 const NO_COUNT: &str = r#"{"count":"many"}"#;
 
 #[tokio::test]
-async fn what_extractors_reject_is_answered_by_the_responder() {
+async fn the_responder_answers_rejections_of_extractors() {
     let app = allowing();
     let token = Some(good_token());
     for (asked, status, said) in [
@@ -223,7 +223,7 @@ async fn what_extractors_reject_is_answered_by_the_responder() {
 }
 
 #[tokio::test]
-async fn what_extractors_and_handlers_refuse_is_answered_by_the_responder() {
+async fn the_responder_answers_refusals_of_extractors_and_handlers() {
     let app = allowing();
     // Refusals by the router, an extractor and a handler.
     for (asked, status) in [
@@ -256,7 +256,7 @@ async fn what_extractors_and_handlers_refuse_is_answered_by_the_responder() {
 }
 
 #[tokio::test]
-async fn what_is_let_through_and_what_axum_rejects_by_itself_stay_as_they_are() {
+async fn admitted_requests_and_rejections_of_axum_stay_unchanged() {
     let app = allowing();
     let whole = r#"{"cluster":"prod-1"}"#;
     let (head, body) = ask(

@@ -38,7 +38,7 @@ async fn runs_when_allowed(stage: &Stage) {
 }
 
 #[tokio::test]
-async fn who_has_no_good_token_is_challenged_for_one() {
+async fn a_request_without_a_valid_token_is_challenged() {
     by_every_way(async |stage| {
         stage.authority.follow(MockAuthority::new().allow(ACTION));
         let bad = bad_tokens();
@@ -133,7 +133,7 @@ async fn a_refusal_says_what_was_decided_and_whom_to_ask_about() {
 }
 
 #[tokio::test]
-async fn what_is_on_hold_for_a_known_time_says_when_to_come_back() {
+async fn a_hold_with_a_known_time_says_when_to_retry() {
     by_every_way(async |stage| {
         for (millis, seconds) in [(1, "1"), (1_500, "2"), (300_000, "300")] {
             let mut hold = Evaluation::refuse(Decision::Hold, "waits for the change window");

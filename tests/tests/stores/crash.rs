@@ -26,7 +26,7 @@ async fn until_kept(store: &PostgresStore, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_was_acknowledged_survives_a_crash_of_the_server() {
+async fn acknowledged_changes_survive_a_crash_of_the_server() {
     // With the default setting, the server would lose the last changes.
     let start = || PrivatePostgres::start(&["synchronous_commit = off"], &[]);
     let server = tokio::task::spawn_blocking(start).await.unwrap();

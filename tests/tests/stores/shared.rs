@@ -59,7 +59,7 @@ async fn a_permit_that_one_authority_took_back_is_good_at_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_two_stores_append_at_once_is_one_chain() {
+async fn concurrent_appends_of_two_stores_form_one_chain() {
     let Some((_medium, authorities)) = two().await else {
         return;
     };

@@ -89,7 +89,7 @@ async fn a_certificate_is_verified_and_has_to_be_for_the_host() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_asks_for_tls_gets_no_connection_without_it() {
+async fn a_client_that_requires_tls_makes_no_connection_without_it() {
     let started = tokio::task::spawn_blocking(|| server(false)).await.unwrap();
     let Some((_server, port, _)) = started else {
         return;

@@ -132,7 +132,7 @@ fn the_inner_service_is_called_only_on_two_genuine_answers() {
 }
 
 #[test]
-fn what_no_script_foresees_is_refused_by_every_way() {
+fn every_way_refuses_an_answer_without_a_script() {
     for way in ways::<MockAuthority>() {
         let inner = Inner::new();
         let service = (way.around)(Arc::default(), inner.clone());

@@ -116,7 +116,7 @@ fn a_failure_that_says_when_to_come_back_passes_it_on() {
 }
 
 #[test]
-fn what_is_our_own_mistake_never_says_when_to_come_back() {
+fn a_misconfiguration_never_says_when_to_retry() {
     let authority = Arc::new(Failing {
         code: Code::Forbidden,
         wait: Some(Duration::from_secs(5)),

@@ -181,7 +181,7 @@ fn a_plain_log_has_one_line_for_each_event() {
 }
 
 #[test]
-fn what_is_found_in_a_trail_is_one_line() {
+fn a_finding_in_a_trail_is_one_line() {
     let event = json!({"id": HOSTILE, "org_id": "o", "sequence": 7, "type": "a", "occurred_at": "t", "created_at": "t",
         "payload": {}, "hash": "h", "previous_hash": "p"});
     let report = Trail::new(vec![serde_json::from_value(event).unwrap()]).verify();

@@ -306,7 +306,7 @@ fn a_wrapped_error_that_repeats_the_token_is_dropped() {
 }
 
 #[test]
-fn what_a_permit_opened_shows_no_secret() {
+fn an_opened_permit_shows_no_secret() {
     #[derive(Action)]
     #[action("record.read")]
     struct Read {

@@ -94,7 +94,7 @@ fn what_nests_deeper_is_refused_at_its_place() {
 }
 
 #[test]
-fn what_stands_beside_each_other_does_not_nest() {
+fn siblings_do_not_count_as_nesting() {
     let values = vec!["\"((((&&&&\""; 5_000].join(", ");
     let condition = format!(
         "// ((({}\n [{values}].contains(context.a)",

@@ -153,7 +153,7 @@ proptest! {
     }
 
     #[test]
-    fn what_passes_means_the_same_to_another_reader(
+    fn an_accepted_message_means_the_same_to_another_reader(
         text in r#"\{("(jsonrpc|id|method|params|result|error)" ?: ?("2\.0"|"ping"|1|null|\{("a":1,?){0,2}\}),?){0,5}\}"#
     ) {
         if let Ok(message) = Message::parse(&text) {

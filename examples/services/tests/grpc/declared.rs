@@ -54,7 +54,7 @@ fn the_policies_and_the_code_know_the_same_actions() {
 }
 
 #[tokio::test]
-async fn what_is_not_declared_is_not_there() {
+async fn an_undeclared_method_is_unimplemented() {
     let authority = Arc::new(allowing());
     let stage = Stage::counted(authority.clone()).await;
     for (path, code) in [
@@ -88,7 +88,7 @@ async fn what_is_not_declared_is_not_there() {
 }
 
 #[tokio::test]
-async fn what_is_no_grpc_call_gets_a_problem_and_not_a_status() {
+async fn a_request_that_is_not_grpc_gets_a_problem_and_not_a_status() {
     let stage = Stage::counted(Arc::new(allowing())).await;
     for (path, status) in [("/index.html", 404), ("/clinic.v1.Patients/Read", 401)] {
         let mut request = anonymous_call(path);

@@ -56,7 +56,7 @@ fn failure(code: Code) -> Error {
 }
 
 #[tokio::test]
-async fn what_failed_at_the_authority_is_not_told() {
+async fn a_failure_of_the_authority_is_not_revealed() {
     let makers: [fn() -> Error; 10] = [
         || failure(Code::InvalidApiKey),
         || failure(Code::Forbidden),

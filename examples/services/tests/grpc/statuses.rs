@@ -112,7 +112,7 @@ const fn unauthenticated(message: &str) -> ExpectedStatus<'_> {
 }
 
 #[tokio::test]
-async fn who_has_no_token_is_unauthenticated() {
+async fn a_call_without_a_token_is_unauthenticated() {
     let message = "the request has no token: send it as `Authorization: Bearer <token>`";
     check_unasked(
         for_every_method(anonymous_call),
@@ -123,7 +123,7 @@ async fn who_has_no_token_is_unauthenticated() {
 }
 
 #[tokio::test]
-async fn who_has_a_bad_token_is_unauthenticated() {
+async fn a_call_with_a_bad_token_is_unauthenticated() {
     let stranger = SigningKey::from_hex(&"ab".repeat(32)).unwrap();
     let claims = Claims::builder(AGENT).scopes(["tool:ehr:read", "tool:ehr:write"]);
     let claims = claims.build().unwrap();
@@ -175,7 +175,7 @@ async fn a_scope_that_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn who_calls_too_often_is_told_when_to_come_back() {
+async fn a_caller_beyond_its_rate_is_told_when_to_retry() {
     let once = |claims: ati_client::ClaimsBuilder| {
         claims.rate("tool:ehr:read", RateSpec::new(1, RateUnit::Hour))
     };

@@ -19,7 +19,7 @@ fn good() -> String {
 }
 
 #[test]
-fn what_contradicts_itself_is_found_and_does_not_change_the_verdict() {
+fn a_contradiction_is_reported_and_does_not_change_the_verdict() {
     let cases: [(&str, &str, &[Problem]); 13] = [
         (
             r#""event_count":3"#,

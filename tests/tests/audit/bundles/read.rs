@@ -226,7 +226,7 @@ fn an_error_says_where_and_what() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_and_says_what_to_raise() {
+fn a_bundle_beyond_a_limit_is_refused_with_the_limit_to_raise() {
     let bundle = large();
     let keys = keys();
     let limited = |bytes: usize| {

@@ -173,7 +173,7 @@ async fn a_login_leads_back_to_the_page_that_was_asked_for_and_to_no_other_site(
 }
 
 #[tokio::test]
-async fn a_form_that_is_none_is_refused() {
+async fn a_malformed_form_is_refused() {
     let served = serve().await;
     let browser = Browser::new(&served);
     let token = token_in(&browser.page("/console/login").await);

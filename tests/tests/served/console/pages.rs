@@ -201,7 +201,7 @@ async fn stops_are_set_and_lifted_by_those_whose_keys_may() {
 }
 
 #[tokio::test]
-async fn what_a_key_may_not_do_is_not_shown_and_refused() {
+async fn actions_that_a_key_may_not_do_are_hidden_and_refused() {
     let served = serve().await;
     let alice = Browser::logged_in(&served, ALICE).await;
     let page = alice.page("/console/approvals").await;

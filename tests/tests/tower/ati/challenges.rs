@@ -116,7 +116,7 @@ fn a_realm_is_quoted_and_escaped() {
 }
 
 #[test]
-fn what_cannot_stand_in_a_header_is_our_mistake_and_opens_nothing() {
+fn a_challenge_that_no_header_can_hold_is_a_misconfiguration_and_opens_nothing() {
     let layers = [
         ati().realm("a\r\nset-cookie: b"),
         ati().realm("Klinik Z\u{fc}rich"),

@@ -60,7 +60,7 @@ fn plain_http_stays_on_this_machine() {
 }
 
 #[test]
-fn what_is_no_endpoint_is_refused_and_not_repeated() {
+fn an_invalid_endpoint_is_refused_and_not_repeated() {
     for named in [
         "",
         "otel:4318",

@@ -100,7 +100,7 @@ async fn a_withdrawn_set_of_keys_is_not_an_outage() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_set_of_keys_is_an_outage() {
+async fn an_answer_that_is_not_a_key_set_is_an_outage() {
     let signer = Signer::es256("p");
     let large = format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(300 * 1024));
     let many = json!({ "keys": vec![signer.jwk.clone(); 101] });
