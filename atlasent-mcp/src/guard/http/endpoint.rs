@@ -9,17 +9,18 @@ use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{MethodRouter, get, post};
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, HeaderMap, HeaderValue, ORIGIN};
 use http::{StatusCode, request::Parts};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::authentication::{Authentication, Unauthenticated};
+use super::authentication::Authentication;
 use super::cors;
 use super::headers::{self, FIRST_WITHOUT_SESSIONS, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID};
 use super::outbox::{Reader, parse_event_id};
+use super::rejection::Rejection;
 use super::reply::{event_stream, respond};
 use super::request::{has_loopback_host, media_type, only};
 use super::scopes::{MissingScope, scope_of_head};
@@ -92,16 +93,6 @@ struct Shared {
     settings: EndpointSettings,
     /// Whether requests of the versions without sessions can be forwarded.
     forwards_single_requests: bool,
-}
-
-/// Why a request gets an HTTP error.
-enum Rejection {
-    Status(StatusCode, &'static str),
-    /// A request without a caller, and the scope that the request needs, if its headers tell.
-    Unauthenticated(Unauthenticated, Option<String>),
-    MissingScope(MissingScope),
-    Malformed(Malformed),
-    Rpc(StatusCode, String),
 }
 
 impl Endpoint {
@@ -248,7 +239,7 @@ impl Shared {
             let why = "the session takes no more messages: its server does not read them";
             Rejection::Status(StatusCode::SERVICE_UNAVAILABLE, why)
         })?;
-        let room = room.map_err(|()| gone())?;
+        let room = room.map_err(|()| Rejection::no_such_session())?;
         let kind = message.kind().clone();
         let from = FromClient::Message { message, caller };
         let Kind::Request { id, method } = kind else {
@@ -259,7 +250,7 @@ impl Shared {
         // that breaks off cannot leave a stream without a request.
         let outbox = session.open_stream(&id).map_err(|none| match none {
             NoStream::IdInUse => Rejection::Malformed(Malformed::id_in_use(&id)),
-            NoStream::Over => gone(),
+            NoStream::Over => Rejection::no_such_session(),
         })?;
         room.send(from);
         let mut response = respond(Reader::new(outbox, None), &session).await;
@@ -278,7 +269,7 @@ impl Shared {
         let most = most.map_or(Ok(MAX_MESSAGE_BYTES), usize::try_from);
         let most = most.unwrap_or(usize::MAX);
         if most > MAX_MESSAGE_BYTES {
-            return Err(too_large());
+            return Err(Rejection::too_large());
         }
         let taken = self.messages.take(caller.agent(), most.max(SMALLEST));
         let mut taken = taken.map_err(|none| {
@@ -368,7 +359,10 @@ impl Shared {
             StatusCode::BAD_REQUEST,
             "`Mcp-Session-Id` is missing",
         ))?;
-        let session = self.sessions.get(named, caller).ok_or_else(gone)?;
+        let session = self
+            .sessions
+            .get(named, caller)
+            .ok_or_else(Rejection::no_such_session)?;
         self.check_version(&parts.headers, session.version(), id)?;
         Ok(session)
     }
@@ -452,46 +446,14 @@ impl Shared {
     }
 
     fn rejected(&self, rejection: Rejection) -> Response {
-        let json = |status: StatusCode, text: String| {
-            (status, [(CONTENT_TYPE, "application/json")], text).into_response()
-        };
-        match rejection {
-            Rejection::Status(status, why) => json(
-                status,
-                error_response(None, Malformed::INVALID_REQUEST, why, None),
-            ),
-            Rejection::Malformed(malformed) => json(StatusCode::BAD_REQUEST, malformed.response()),
-            Rejection::Rpc(status, text) => json(status, text),
-            Rejection::Unauthenticated(why, scope) => {
-                let mut response = StatusCode::UNAUTHORIZED.into_response();
-                let challenge = self
-                    .settings
-                    .authentication
-                    .challenge(why, scope.as_deref());
-                if let Some(challenge) = challenge {
-                    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-                }
-                response
-            }
-            Rejection::MissingScope(missing) => missing.response(),
-        }
+        rejection.response(&self.settings.authentication)
     }
-}
-
-/// The rejection for a session that is over, was never there, or belongs to another agent.
-fn gone() -> Rejection {
-    Rejection::Status(StatusCode::NOT_FOUND, "there is no such session")
-}
-
-fn too_large() -> Rejection {
-    let why = "the body is too large, or was cut";
-    Rejection::Status(StatusCode::PAYLOAD_TOO_LARGE, why)
 }
 
 async fn read(body: Body) -> Result<Message, Rejection> {
     let bytes = timeout(BODY_TIMEOUT, to_bytes(body, MAX_MESSAGE_BYTES)).await;
     let bytes = bytes
         .map_err(|_| Rejection::Status(StatusCode::REQUEST_TIMEOUT, "the body did not arrive"))?;
-    let bytes = bytes.map_err(|_| too_large())?;
+    let bytes = bytes.map_err(|_| Rejection::too_large())?;
     Message::from_bytes(&bytes).map_err(Rejection::Malformed)
 }

@@ -5,6 +5,7 @@ mod cors;
 mod endpoint;
 mod headers;
 mod outbox;
+mod rejection;
 mod reply;
 mod request;
 mod scopes;
