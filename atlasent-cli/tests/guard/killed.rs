@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::support::{
-    Listening, Piped, Stage, atlasent, counting_server, create_live_key, output,
-};
+use super::support::{Listening, Piped, Stage, atlasent, counting_server, create_live_key, output};
 
 const WRITE_ALLOWED: &str = r#"permit (principal, action == Action::"mcp.fake.write", resource);"#;
 

@@ -87,14 +87,7 @@ pub(crate) fn run(program: &str, arguments: &[String]) -> (i32, String, String) 
 pub(crate) fn create_live_key(data: &str, options: &[&str]) -> String {
     let mut command = Command::new(atlasent());
     command
-        .args([
-            "key",
-            "create",
-            "--environment",
-            "live",
-            "--data-dir",
-            data,
-        ])
+        .args(["key", "create", "--environment", "live", "--data-dir", data])
         .args(options);
     let (code, key, stderr) = output(&mut command);
     assert_eq!(code, 0, "{stderr}");

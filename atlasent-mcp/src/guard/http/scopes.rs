@@ -4,12 +4,10 @@
 //! and a challenge, so that the client can get a token with the scope and send the request again.
 //! The model does not see this refusal. All other refusals are tool errors with status 200:
 //!
-//! | refusal | status | why |
-//! |---|---|---|
-//! | the token lacks the scope of a tool, a resource, a prompt or another method | 403 | another token helps |
-//! | the policies deny, hold or escalate; a rate is used up; the arguments are invalid; a tool changed | 200 | another token does not help: after a 403, clients would log in again and again, and hide the reason from the model |
-//! | a field needs a scope that the token lacks | 200 | a challenge would reveal that the hidden field exists |
-//! | the operation is not mapped | 200 | another token does not help |
+//! - What the policies deny, hold or escalate, a used-up rate, invalid arguments, a changed tool and
+//!   an unmapped operation: another token does not help. After a 403, clients would log in again and
+//!   again, and hide the reason from the model.
+//! - A field that a scope hides: a challenge would reveal that the field exists.
 //!
 //! The body of a 403 is the response that a client over stdio would get: a tool error with
 //! structured content, or a JSON-RPC error. A client that cannot get another token shows it to the
