@@ -29,8 +29,8 @@ pub struct Limits {
     /// command, since each session is a process, and 4,096 for a server over HTTP.
     pub sessions: Option<usize>,
     /// The most sessions of one agent, with all of its clients and delegates. The default is 64 for
-    /// a server that is started by a command, and 512 for a server over HTTP. A value above
-    /// `sessions` counts as `sessions`.
+    /// a server that is started by a command, and 512 for a server over HTTP, or `sessions` if that
+    /// is less. A value above `sessions` is an error.
     pub sessions_per_agent: Option<usize>,
     /// How long an idle session over HTTP is kept: 30 minutes by default.
     pub session_idle: Duration,

@@ -73,7 +73,7 @@ impl ApprovalEntry {
         own.map(|vote| vote.approver.principal.as_str())
     }
 
-    /// Returns the release if it covers a question now. Every caller may use it.
+    /// Returns the release if it covers a question now, without regard to the caller.
     fn release_for(&self, held: &HeldQuestion<'_>, now: Timestamp) -> Option<&Release> {
         let release = self.release.as_ref()?;
         let is_approved = self.state == ApprovalState::Approved;
