@@ -54,8 +54,8 @@ impl Limits {
         let most = most.saturating_mul(DECIDED_PER_OPEN);
         if u64::try_from(decided).unwrap_or(u64::MAX) >= most {
             return Err(format!(
-                "{decided} decisions on agent `{agent}` stand, and the limit is {most}: wait until \
-                 rejections are over and approvals are used"
+                "{decided} decisions on requests of agent `{agent}` still apply, and the limit is \
+                 {most}: wait until rejections expire and approvals are used"
             ));
         }
         let (open, most) = (changeset.open_approvals(), self.max_approvals);
