@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn each_error_status_has_an_error_and_no_other_has() {
+    fn exactly_the_error_statuses_have_an_error() {
         for status in [200, 204, 302] {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(ApiError::from_status(status), None);

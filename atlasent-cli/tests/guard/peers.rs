@@ -207,7 +207,7 @@ fn lists_have_the_same_pages_and_a_hidden_item_leaves_the_others_where_they_are(
 }
 
 #[test]
-fn a_client_whose_connection_ends_in_a_call_reads_on_where_it_was() {
+fn a_client_whose_connection_breaks_during_a_call_resumes_where_it_was() {
     let Some(peers) = peers() else { return };
     let (_server, url) = everything_over_http(&peers);
     let bare = node(&peers, "peers/resumed.mjs", std::slice::from_ref(&url));

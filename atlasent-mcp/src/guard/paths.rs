@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn names_outside_of_the_folder_are_not_told() {
+    fn names_outside_of_the_folder_are_not_revealed() {
         let files = files();
         let outer = files.root.parent().unwrap().join("Outside");
         let call = Operation::tool("t", &json!({ "path": outer }).to_string()).unwrap();

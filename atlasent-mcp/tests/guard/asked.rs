@@ -106,7 +106,7 @@ async fn a_server_may_ask_for_a_task_and_ping_the_client() {
 }
 
 #[tokio::test]
-async fn a_client_asks_the_server_for_nothing_that_is_for_clients() {
+async fn a_client_cannot_send_a_server_requests_that_are_for_clients() {
     let stage = Stage::new("");
     let authority = ["sampling/createMessage", "elicitation/create", "roots/list"]
         .iter()

@@ -374,7 +374,7 @@ async fn a_client_that_is_initialized_again_and_again_has_one_stream() {
 }
 
 #[tokio::test]
-async fn a_client_that_must_not_be_connected_is_denied_once_a_message() {
+async fn a_client_that_may_not_connect_is_denied_once_per_message() {
     const TRIES: usize = 8;
     let server = Arc::new(Server {
         stream: "retry: 30000\n\n",
@@ -412,7 +412,7 @@ async fn a_client_that_must_not_be_connected_is_denied_once_a_message() {
 }
 
 #[tokio::test]
-async fn a_call_whose_permit_expires_before_the_server_reads_on_is_not_sent() {
+async fn a_call_whose_permit_expires_while_the_server_pauses_is_not_sent() {
     let stage = Stage::new("pause@notifications/roots/list_changed");
     let authority = Brief {
         action: "mcp.fake.write",

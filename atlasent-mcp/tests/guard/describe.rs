@@ -23,7 +23,7 @@ fn names(tools: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_server_over_http_tells_its_tools_and_its_session_is_ended() {
+async fn the_tools_of_a_server_over_http_are_listed_and_its_session_ends() {
     let stage = Stage::new("");
     let server = stage.http_upstream().await;
     let described = describe(&server, None).await.unwrap();
@@ -34,7 +34,7 @@ async fn a_server_over_http_tells_its_tools_and_its_session_is_ended() {
 }
 
 #[tokio::test]
-async fn a_server_over_http_that_does_not_answer_says_how() {
+async fn the_error_of_a_server_over_http_says_how_it_failed_to_answer() {
     for (fault, reason) in [
         ("500@initialize", "HTTP 500"),
         ("close@initialize", "cannot be reached"),
@@ -50,7 +50,7 @@ async fn a_server_over_http_that_does_not_answer_says_how() {
 }
 
 #[tokio::test]
-async fn the_credentials_of_a_server_are_sent_under_a_permit_to_connect_and_only_so() {
+async fn credentials_are_sent_only_under_a_permit_to_connect() {
     let stage = Stage::new("");
     // The server is an endpoint that asks for a token.
     let server = Listening::start(

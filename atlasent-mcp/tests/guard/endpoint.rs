@@ -264,7 +264,7 @@ async fn until(session: &Session, status: StatusCode) {
 }
 
 #[tokio::test]
-async fn bodies_that_do_not_come_take_a_limited_number_of_bytes() {
+async fn bodies_that_never_arrive_hold_a_limited_number_of_bytes() {
     let stage = Stage::new("");
     let guard = Listening::open(stage.guard(allowing()), stage.upstream()).await;
     let mut session = Session::new(&guard);
@@ -288,7 +288,7 @@ async fn bodies_that_do_not_come_take_a_limited_number_of_bytes() {
 }
 
 #[tokio::test]
-async fn messages_that_were_answered_take_no_bytes() {
+async fn answered_messages_hold_no_bytes() {
     let stage = Stage::new("");
     let guard = Listening::open(stage.guard(allowing()), stage.upstream()).await;
     let mut session = Session::new(&guard);

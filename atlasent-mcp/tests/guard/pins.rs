@@ -50,7 +50,7 @@ fn accept_all(stage: &Stage) {
 }
 
 #[tokio::test]
-async fn a_session_with_another_definition_of_a_tool_releases_none_of_this_session() {
+async fn a_tool_is_compared_with_its_pin_in_each_session_separately() {
     let stage = Stage::new("changes-at-start");
     let guard = stage.guard(allowing());
     let mut old = Client::start(Arc::clone(&guard), stage.upstream());

@@ -204,7 +204,7 @@ async fn answers_that_are_not_one_each_in_their_order_are_none() {
 }
 
 #[tokio::test]
-async fn a_context_with_a_token_limit_takes_no_number_out_of_the_answer() {
+async fn a_token_limit_in_the_context_hides_no_number_of_the_answer() {
     let action = AnyAction::new("ask.model").unwrap();
     let action = action.with_field("max_tokens", &1).unwrap();
     let action = action.with_field("tokens", &0).unwrap();

@@ -321,7 +321,7 @@ async fn all_pages_are_read_one_after_the_other_and_a_circle_ends() {
 }
 
 #[tokio::test]
-async fn an_action_with_a_token_limit_takes_no_number_out_of_the_answer() {
+async fn a_token_limit_in_an_action_hides_no_number_of_the_answer() {
     let server = Server::start(genuine);
     let client = client(server.url()).build().unwrap();
     let mut request = CreateEscalation::new("deploy-bot", "r");

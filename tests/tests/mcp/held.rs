@@ -122,7 +122,7 @@ async fn a_wait_ends_as_pending_and_the_same_call_joins_it() {
 }
 
 #[tokio::test]
-async fn an_approval_is_for_all_that_the_server_acts_on() {
+async fn an_approval_covers_every_member_that_the_server_acts_on() {
     const HOLDS_BOTH: &str = r#"
         permit (principal, action, resource);
         @id("ask") @decision("hold") @reason("a person has to agree") @approvers("role:sre")

@@ -29,7 +29,7 @@ async fn held(served: &Served, fields: &str) -> Value {
 }
 
 #[tokio::test]
-async fn no_context_empties_the_action_that_approvers_see() {
+async fn no_context_can_empty_the_action_that_approvers_see() {
     let served = serve().await;
     let deep = format!("{}1{}", "[".repeat(60), "]".repeat(60));
     for hostile in ["1e400", "-1e-400", "12345678901234567890123", &deep] {

@@ -143,7 +143,7 @@ fn an_amount_that_cannot_be_added_up_is_refused_without_its_value() {
 }
 
 #[test]
-fn a_string_that_programs_read_differently_is_no_amount() {
+fn a_string_that_programs_read_differently_is_not_an_amount() {
     // `parseInt` makes 5, 5, 1, 7, 5, 16, 5 and 1 of the first eight.
     for text in [
         "5e-4", "5E-4", "1e3", "007", "+5", "0x10", "5 ", "1_000", "1,000", "5.", ".5", "\t5", "٥",

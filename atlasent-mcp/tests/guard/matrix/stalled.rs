@@ -143,7 +143,7 @@ async fn a_call_that_breaks_off_before_it_is_taken_can_be_posted_again() {
 }
 
 #[tokio::test]
-async fn a_call_that_a_session_leaves_behind_is_not_sent() {
+async fn a_waiting_call_of_an_ended_session_is_not_sent() {
     let authority = authority_at("");
     let stage = Stage::new("pause@notifications/roots/list_changed");
     let guard = listen(Sides::Http, &stage, Arc::clone(&authority)).await;
@@ -176,7 +176,7 @@ async fn a_call_that_a_session_leaves_behind_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_cancelled_before_the_server_reads_on_is_not_sent() {
+async fn a_call_that_is_cancelled_while_the_server_pauses_is_not_sent() {
     let authority = authority_at("");
     let stage = Stage::new("pause@notifications/roots/list_changed");
     let mut client = Client::start(stage.guard(Arc::clone(&authority)), stage.upstream());

@@ -103,7 +103,7 @@ async fn comes_back(sides: Sides, back: Back, has: usize) {
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_reads_on_and_the_call_runs_once() {
+async fn a_client_that_reconnects_resumes_its_stream_and_the_call_runs_once() {
     let mut cells = Vec::new();
     for sides in OVER_HTTP {
         for back in [Back::WhileItIsRead, Back::AfterACut, Back::AfterTheAnswer] {
@@ -312,7 +312,7 @@ async fn leaves_the_other(sides: Sides, way: Leaves) {
 }
 
 #[tokio::test]
-async fn a_session_that_leaves_takes_no_request_of_another_with_the_same_id() {
+async fn a_session_that_ends_affects_no_request_of_another_with_the_same_id() {
     let mut cells = Vec::new();
     for sides in OVER_HTTP {
         for way in [Leaves::Cancels, Leaves::Closes, Leaves::Dies] {

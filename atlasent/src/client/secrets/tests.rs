@@ -163,7 +163,7 @@ fn the_names_of_an_answer_stay() {
 }
 
 #[test]
-fn a_request_takes_no_number_and_no_word_out_of_its_answer() {
+fn a_request_hides_no_number_and_no_contract_word_of_its_answer() {
     let request = json!({"context": {
         "max_tokens": 1, "tokens": 0, "token_budget": 20_261_128, "key": "allow", "auth": "escalate",
         "session_id": "TIMED_OUT", "password": "hunter2-hunter2",

@@ -30,7 +30,7 @@ async fn pages_hold_every_decision_once_the_newest_first() {
 }
 
 #[tokio::test]
-async fn each_answer_with_a_list_is_one_that_clients_read() {
+async fn clients_can_read_each_answer_with_a_list() {
     let served = serve().await;
     for number in 0..20 {
         let mut body = json!({"agent_id": "bot", "escalation_reason": "why"});
@@ -57,7 +57,7 @@ async fn each_answer_with_a_list_is_one_that_clients_read() {
 }
 
 #[tokio::test]
-async fn decisions_that_wait_are_a_metric() {
+async fn pending_decisions_are_a_metric() {
     let served = serve().await;
     let open = async |count: u64| {
         let metrics = get(&served, KEY, "/metrics").await.text;

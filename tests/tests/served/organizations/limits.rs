@@ -72,7 +72,7 @@ async fn an_organization_has_a_limited_number_of_unused_permits() {
 }
 
 #[tokio::test]
-async fn a_limited_number_of_decisions_of_an_organization_waits_for_approvers() {
+async fn the_pending_decisions_of_an_organization_are_limited() {
     let folder = Folder::new();
     for org in ["acme", "globex"] {
         folder.write_policies(org, HOLDS);

@@ -72,7 +72,7 @@ async fn two_servers_on_one_store_deliver_each_notification_once() {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_ahead_holds_no_notification_back() {
+async fn a_clock_that_was_ahead_delays_no_notification() {
     let answers = [200, 503, 200, 503, 200].map(Reply::status);
     let receiver = Receiver::start(in_order(answers));
     let ahead = std::sync::Arc::new(AtomicI64::new(36_000));
