@@ -11,6 +11,7 @@ use cedar_policy::{Effect, Policy, PolicySet};
 use super::approval::{APPROVAL_ANNOTATIONS, ApprovalRule};
 use super::budget::{BUDGET, Budget};
 use super::error::{PolicyProblem, Source};
+use super::failure::ReadPaths;
 use super::suggest::nearest;
 
 const TEMPLATE: &str =
@@ -54,6 +55,8 @@ pub(super) struct AnnotatedPolicy {
     pub(super) budgets: Vec<Budget>,
     pub(super) source: Arc<Source>,
     pub(super) span: Range<usize>,
+    /// The attributes that the policy reads, for the explanation of a failure.
+    pub(super) paths: ReadPaths,
 }
 
 impl Statement {
@@ -147,6 +150,7 @@ impl Statement {
             budgets,
             source: Arc::clone(&self.source),
             span: self.span.clone(),
+            paths: ReadPaths::default(),
         })
     }
 

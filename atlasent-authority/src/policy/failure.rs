@@ -4,7 +4,9 @@
 //! `getTag(…)` the name of the tag, and entity errors the id. Those are replaced; the others name
 //! attributes and types only.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cedar_policy::{EvaluationError, Policy};
 use miette::Diagnostic;
@@ -54,11 +56,33 @@ pub(super) fn explain(failed: &FailedPolicy, by_id: &AnnotatedPolicies) -> Strin
         .map_or(annotated.span.start, |span| span.start);
     let mut line = format!("{}: policy `{id}`: ", annotated.source.place(offset));
     let expression = span.and_then(|span| annotated.source.text.get(span));
-    for path in expression.map(attributes).unwrap_or_default() {
-        // Writing to a string does not fail.
-        let _ = write!(line, "`{path}`: ");
+    if let Some(expression) = expression {
+        for path in &*annotated.paths.read_by(expression, offset) {
+            // Writing to a string does not fail.
+            let _ = write!(line, "`{path}`: ");
+        }
     }
     line + &words
+}
+
+/// The attributes that the expressions of one policy read. An expression is parsed when it fails
+/// for the first time: the questions of a list have no arguments, and fail in the same expressions
+/// each time.
+#[derive(Debug, Default)]
+pub(super) struct ReadPaths(Mutex<BTreeMap<Place, Arc<[String]>>>);
+
+/// The offset and the length of an expression.
+type Place = (usize, usize);
+
+impl ReadPaths {
+    /// Returns the attributes that an expression at this offset of the source reads.
+    fn read_by(&self, expression: &str, offset: usize) -> Arc<[String]> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let paths = known
+            .entry((offset, expression.len()))
+            .or_insert_with(|| attributes(expression).into());
+        Arc::clone(paths)
+    }
 }
 
 /// Returns the attributes that an expression of a policy reads.

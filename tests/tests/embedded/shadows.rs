@@ -24,7 +24,7 @@ forbid (principal, action == Action::"pay", resource);
 
 fn shadow(action: &str) -> EvaluateRequest {
     let agent = Agent::new(AGENT).unwrap();
-    EvaluateRequest::new(agent, &AnyAction::new(action).unwrap())
+    EvaluateRequest::new(agent, &AnyAction::new(action.to_owned()).unwrap())
         .unwrap()
         .shadow(true)
 }

@@ -75,10 +75,14 @@ mod tests {
 
     const NOTHING: &str = "forbid (principal, action, resource);";
 
-    fn authority(store: &MemoryStore, policies: &str, is_stand_in: bool) -> LocalAuthority {
-        let builder = LocalAuthority::builder(Policies::parse(policies).unwrap());
+    fn authority(
+        store: &MemoryStore,
+        policies: &str,
+        is_stand_in: bool,
+    ) -> Result<LocalAuthority, Box<dyn std::error::Error>> {
+        let builder = LocalAuthority::builder(Policies::parse(policies)?);
         let builder = builder.store(store.clone()).stand_in(is_stand_in);
-        block_on(builder.build()).unwrap()
+        Ok(block_on(builder.build())?)
     }
 
     #[test]
@@ -86,10 +90,13 @@ mod tests {
         let store = MemoryStore::new();
         let action = AnyAction::new("deploy").unwrap();
         let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
-        let ask = || block_on(authority(&store, HOLDS, false).evaluate(&request)).unwrap();
+        let ask = || {
+            let authority = authority(&store, HOLDS, false).unwrap();
+            block_on(authority.evaluate(&request)).unwrap()
+        };
         for (is_stand_in, counts) in [(true, true), (false, false)] {
             let id: EscalationId = ask().escalation_id.unwrap().parse().unwrap();
-            let others = authority(&store, NOTHING, is_stand_in);
+            let others = authority(&store, NOTHING, is_stand_in).unwrap();
             let ballot = Ballot::approve(Approver::new("alice", ["sre"]).unwrap());
             let voted = block_on(others.vote(id, ballot));
             assert_eq!(voted.is_ok(), counts, "{voted:?}");

@@ -47,6 +47,27 @@ fn a_failure_names_place_attribute_and_types() {
 }
 
 #[test]
+fn each_failure_of_a_policy_names_its_own_expression_each_time() {
+    let policies = Policies::parse(
+        "forbid (principal, action, resource) when { context.env == \"prod\" && context.n > 1 };",
+    )
+    .unwrap();
+    for _ in 0..3 {
+        for (context, path) in [
+            (json!({}), "`context.env`: "),
+            (json!({ "env": "prod" }), "`context.n`: "),
+            (
+                json!({ "env": "prod", "n": "x" }),
+                "`context.n`: type error",
+            ),
+        ] {
+            let errors = ask(&policies, "pay", &context).errors;
+            assert!(errors[0].contains(path), "{errors:?}");
+        }
+    }
+}
+
+#[test]
 fn no_value_of_the_request_is_quoted() {
     let secret = 9_007_199_254_740_993_i64;
     for condition in [

@@ -62,7 +62,11 @@ mod tests {
         let unsaved = UnsavedHeads::default();
         unsaved.note(id.clone());
         drop(unsaved.begin(&id));
-        assert_eq!(unsaved.all(), [id.clone()], "the save was cancelled");
+        assert_eq!(
+            unsaved.all(),
+            std::slice::from_ref(&id),
+            "the save was cancelled"
+        );
         let mut saving = unsaved.begin(&id);
         assert!(unsaved.all().is_empty());
         saving.is_saved = true;

@@ -163,7 +163,7 @@ async fn a_registry_without_the_organization_any_more_ends_its_access() {
     refused.is_problem(403, "UNKNOWN_ORGANIZATION");
     // A file that cannot be read leaves the registry as it is.
     std::fs::write(folder.registry().path(), "[{").unwrap();
-    tokio::time::sleep(crate::support::ms(1_200)).await;
+    tokio::time::sleep(ms(1_200)).await;
     acme.evaluate(&deploy())
         .await
         .is_problem(403, "UNKNOWN_ORGANIZATION");
@@ -215,7 +215,7 @@ async fn the_keys_of_an_organization_are_recorded_on_its_own_chain() {
             if !recorded.is_empty() {
                 break;
             }
-            tokio::time::sleep(crate::support::ms(50)).await;
+            tokio::time::sleep(ms(50)).await;
         }
         assert_eq!(recorded, [created], "{org}");
     }
