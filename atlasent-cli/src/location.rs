@@ -4,12 +4,13 @@
 use std::env;
 use std::path::PathBuf;
 
+use atlasent::text::quoted;
 use atlasent_authority::PostgresStore;
 use clap::Args;
 
 use crate::data_dir::DataDir;
 use crate::exit::Failure;
-use crate::output::{quoted, shell_argument};
+use crate::output::shell_argument;
 
 /// The options for the location, shared by the commands `key` and `org`.
 #[derive(Args)]

@@ -4,10 +4,6 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use crate::exit::Failure;
 
-/// The longest argument that an error repeats, in characters. Tokens and keys are longer, so errors
-/// never repeat them.
-const MAX_QUOTED_CHARS: usize = 32;
-
 /// The result of a command: text for standard output and warnings for standard error.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Output {
@@ -115,17 +111,6 @@ pub(crate) fn is_terminal_control(character: char) -> bool {
         )
 }
 
-/// Quotes an argument in backticks for an error text. An argument longer than
-/// [`MAX_QUOTED_CHARS`], which may be a secret, is described by its length instead.
-pub(crate) fn quoted(argument: &str) -> String {
-    let length = argument.chars().count();
-    if length > MAX_QUOTED_CHARS {
-        format!("a text of {length} characters")
-    } else {
-        format!("`{argument}`")
-    }
-}
-
 /// Quotes a text as an argument for a shell.
 pub(crate) fn shell_argument(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%".contains(&byte);
@@ -161,12 +146,5 @@ mod tests {
             escaped("\u{9b}31m\u{202e}\u{2028}"),
             "\\u{9b}31m\\u{202e}\\u{2028}"
         );
-    }
-
-    #[test]
-    fn an_argument_as_long_as_a_secret_is_not_repeated() {
-        assert_eq!(quoted("--subject"), "`--subject`");
-        assert_eq!(quoted(&"ü".repeat(32)), format!("`{}`", "ü".repeat(32)));
-        assert_eq!(quoted(&"a".repeat(33)), "a text of 33 characters");
     }
 }

@@ -3,12 +3,13 @@
 use std::error::Error as _;
 use std::ffi::OsString;
 
+use atlasent::text::quoted;
 use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::cli::{self, NAME};
 use crate::exit::Failure;
-use crate::output::{Output, quoted};
+use crate::output::Output;
 
 /// Returns the requested help or version, or the usage error as a failure of one line.
 pub(crate) fn help_or_failure(error: &Error, arguments: &[OsString]) -> Result<Output, Failure> {

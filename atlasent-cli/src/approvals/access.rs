@@ -2,11 +2,11 @@
 
 use std::env;
 
+use atlasent::text::quoted;
 use atlasent::{Client, Error};
 use clap::Args;
 
 use crate::exit::Failure;
-use crate::output::quoted;
 use crate::server::ServerAddress;
 
 /// The options of each command: `--base-url` and `--token-env`.

@@ -5,11 +5,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use atlasent::audit::{KeyError, TrustedKeys};
+use atlasent::text::quoted;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::exit::Failure;
-use crate::output::quoted;
 
 /// The largest file of keys, in bytes.
 const MAX_KEY_FILE_BYTES: u64 = 1024 * 1024;

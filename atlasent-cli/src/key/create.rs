@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use atlasent::text::quoted;
 use atlasent_authority::approvals::Approver;
 use atlasent_authority::duration::parse_duration;
 use atlasent_authority::keys::{ApiKey, ApiScope, DEFAULT_RATE_LIMIT, KeyEnvironment};
@@ -15,7 +16,7 @@ use super::store::KeyStore;
 use crate::exit::Failure;
 use crate::location::{Location, Place};
 use crate::org::{self, OrgStore};
-use crate::output::{self, Output, Reader, quoted};
+use crate::output::{self, Output, Reader};
 
 /// Create an API key and print it, once
 #[derive(Args)]

@@ -1,11 +1,12 @@
 //! `atlasent key revoke`: revokes an API key.
 
+use atlasent::text::quoted;
 use clap::Args;
 
 use super::store::KeyStore;
 use crate::exit::Failure;
 use crate::location::Location;
-use crate::output::{Output, escaped, quoted};
+use crate::output::{Output, escaped};
 
 /// Revoke an API key by its id
 #[derive(Args)]

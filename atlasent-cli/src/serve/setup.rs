@@ -5,6 +5,7 @@ use std::env;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use atlasent::text::quoted;
 use atlasent_authority::keys::{ApiKey, KeyEnvironment, KeyFile};
 use atlasent_authority::organizations::OrgFile;
 use atlasent_authority::server::{ApiKeys, OrgRegistry, PolicyFolder};
@@ -17,7 +18,7 @@ use super::store::{AnyStore, StoreChoice};
 use crate::data_dir;
 use crate::exit::Failure;
 use crate::files::write_new;
-use crate::output::{escaped, quoted};
+use crate::output::escaped;
 
 /// The example policies, written at the first start if no policies are configured.
 const EXAMPLES: [(&str, &str); 5] = [

@@ -20,6 +20,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use atlasent::text::quoted;
 use atlasent_authority::server::webhooks::{
     WebhookEndpoint, WebhookFormat, WebhookSecret, Webhooks,
 };
@@ -27,7 +28,6 @@ use serde::Deserialize;
 
 use crate::exit::Failure;
 use crate::files::explain_toml;
-use crate::output::quoted;
 use atlasent_authority::duration::{parse_duration, parse_positive_duration};
 
 #[derive(Deserialize)]

@@ -6,13 +6,14 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use atlasent::text::quoted;
 use atlasent_authority::server::webhooks::{WebhookDelivery, WebhookSecret};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::exit::Failure;
 use crate::files::read_at_most;
-use crate::output::{Output, quoted};
+use crate::output::Output;
 use atlasent_authority::duration::parse_duration;
 
 /// The longest body, and the longest file of headers, in bytes.

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use atlasent::text::quoted;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
@@ -114,7 +115,7 @@ impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "the file `{}`", path.display()),
-            Self::Env(name) => write!(f, "the environment variable `{name}`"),
+            Self::Env(name) => write!(f, "the environment variable {}", quoted(name)),
             Self::Command(words) => {
                 let program = words.first().map(String::as_str).unwrap_or_default();
                 write!(f, "the command `{program}`")
@@ -193,6 +194,9 @@ mod tests {
                 "{error}"
             );
         }
+        let misplaced = SecretSource::Env("hunter2".repeat(6));
+        let error = misplaced.read().unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
         let missing = SecretSource::Env("ATLASENT_NO_SUCH_VARIABLE".to_owned());
         assert!(
             missing

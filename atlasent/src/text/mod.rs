@@ -8,6 +8,7 @@ mod bearer;
 pub(crate) mod escape;
 mod host;
 mod json_error;
+mod quoted;
 pub(crate) mod redact;
 pub(crate) mod unescape;
 
@@ -15,3 +16,4 @@ pub use bearer::{BearerError, bearer_token};
 pub use escape::Escaped;
 pub use host::is_loopback_host;
 pub use json_error::json_error;
+pub use quoted::quoted;

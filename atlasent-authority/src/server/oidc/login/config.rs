@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use atlasent::text::quoted;
 use reqwest::Url;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -116,7 +117,8 @@ impl LoginConfig {
         let text = match &self.client_secret {
             None => return Ok(None),
             Some(SecretSource::Env(name)) => env::var(name).map_err(|_| {
-                format!("the environment variable `{name}` is not set or not UTF-8")
+                let name = quoted(name);
+                format!("the environment variable {name} is not set or not UTF-8")
             })?,
             Some(SecretSource::File(path)) => fs::read_to_string(path)
                 .map_err(|error| format!("`{}`: {error}", path.display()))?,

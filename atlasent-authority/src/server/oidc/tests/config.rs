@@ -130,6 +130,13 @@ fn a_client_secret_that_cannot_be_read_is_an_error() {
     assert!(open().unwrap_err().to_string().contains("is empty"));
     fs::write(&path, "hunter2\n").unwrap();
     open().unwrap();
+    // The secret in place of the name of its variable.
+    let secret = "hunter2".repeat(6);
+    let file = format!("file = {path:?}");
+    let text = text.replace(&file, &format!("env = {secret:?}"));
+    let config = OidcConfig::from_toml(&text).unwrap();
+    let error = OidcVerifier::new(config).map(drop).unwrap_err().to_string();
+    assert!(!error.contains("hunter2"), "{error}");
 }
 
 #[test]
