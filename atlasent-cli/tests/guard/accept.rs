@@ -43,8 +43,13 @@ fn a_change_is_shown_and_accepted_by_whom_the_policies_allow() {
         "{stdout}"
     );
 
-    let digest = stdout.split("sha256 ").nth(1).unwrap();
-    let digest = digest.lines().next().unwrap();
+    // The server changed both of its tools.
+    let mut changes = stdout
+        .lines()
+        .filter_map(|line| line.split_once(", sha256 "));
+    let (_, digest) = changes
+        .find(|(change, _)| change.starts_with("write changed"))
+        .unwrap();
 
     // The server may have changed the tool once more since it was shown.
     let other = "0".repeat(64);

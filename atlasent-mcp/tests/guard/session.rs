@@ -144,6 +144,38 @@ async fn what_was_sent_before_the_input_ended_is_answered_by_a_server_that_start
     let answer = client.next().await;
     assert_eq!(answer["result"]["content"][0]["text"], "done", "{answer}");
     assert_eq!(stage.runs(), 1);
+    // The server gets the messages in the client's order, and the guard's own list is no earlier.
+    let got = stage.noted("got ");
+    let methods = [
+        "initialize",
+        "notifications/initialized",
+        "tools/list",
+        "tools/call",
+    ];
+    assert_eq!(got.len(), methods.len(), "{got:?}");
+    for (line, method) in got.iter().zip(methods) {
+        assert!(line.contains(&format!("\"{method}\"")), "{got:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_initialize_is_answered_when_the_server_ends() {
+    let stage = Stage::new("close@initialize");
+    let mut client = stage.client(allowing());
+    for (id, method) in [(0, "initialize"), (1, "tools/list"), (2, "ping")] {
+        let params = json!({"protocolVersion": "2025-11-25"});
+        client
+            .send_json(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))
+            .await;
+    }
+    let mut answered = Vec::new();
+    for _ in 0..3 {
+        let answer = client.next().await;
+        assert!(answer.get("error").is_some(), "{answer}");
+        answered.push(answer["id"].as_i64().unwrap());
+    }
+    answered.sort_unstable();
+    assert_eq!(answered, [0, 1, 2]);
 }
 
 #[tokio::test]

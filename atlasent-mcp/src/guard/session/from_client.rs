@@ -94,6 +94,9 @@ impl Session {
             method: method.clone(),
         };
         self.open.insert(id.clone(), open);
+        if &*method == "initialize" {
+            self.handshake.begin(&id);
+        }
         match &*method {
             // A list shows what its caller may set, so it needs the definitions, too.
             "tools/call" | "tools/list" => {

@@ -18,6 +18,7 @@
 mod announcements;
 mod from_client;
 mod from_server;
+mod handshake;
 pub(super) mod lists;
 mod progress;
 mod requests;
@@ -37,6 +38,7 @@ use super::link::{ClientLink, FromClient, FromServer, Part, ServerLink, ToClient
 use super::message::{MAX_MESSAGE_BYTES, Malformed, RequestId, error_response};
 use crate::Caller;
 use announcements::Announcements;
+use handshake::Handshake;
 use requests::{Asked, Requests};
 use tasks::{Done, Tasks};
 use tools::ToolList;
@@ -69,6 +71,7 @@ pub(crate) struct Session {
     checks: Arc<Semaphore>,
     /// The caller of the client's last message, in whose name the server's requests are asked.
     last_caller: Option<Caller>,
+    handshake: Handshake,
     tools: ToolList,
     announcements: Announcements,
     tasks: Tasks,
@@ -96,6 +99,7 @@ impl Session {
             asked: Asked::default(),
             checks: Arc::new(Semaphore::new(MAX_CHECKS)),
             last_caller: None,
+            handshake: Handshake::default(),
             tools: ToolList::new(),
             tasks: Tasks::new(),
             credentials: Arc::new(guard.credentials()),
@@ -128,11 +132,13 @@ impl Session {
         let (mut is_read, mut is_ending) = (false, false);
         let mut has_started = false;
         let ended = loop {
+            self.take_waiting();
             if is_read && self.is_idle() {
                 break Ended::ByClient;
             }
             let has_room_for_client = self.has_room_for_client();
-            let reads_client = !is_read && has_room_for_client && self.has_room_for_server();
+            let has_room_for_server = self.has_room_for_server() && self.handshake.has_room();
+            let reads_client = !is_read && has_room_for_client && has_room_for_server;
             let reads_server = has_room_for_client && self.to_server.len() < MAX_ANSWERS;
             tokio::select! {
                 slot = client_sender.reserve(), if !self.to_client.is_empty() => match slot {
@@ -145,7 +151,7 @@ impl Session {
                     Err(_) => self.to_server.clear(),
                 },
                 from = from_client.recv(), if reads_client => match from {
-                    Some(FromClient::Message { message, caller }) => self.on_client(message, caller),
+                    Some(FromClient::Message { message, caller }) => self.receive(message, caller),
                     Some(FromClient::Malformed(malformed)) => self.answer_malformed(&malformed),
                     None => {
                         is_read = true;
@@ -251,9 +257,10 @@ impl Session {
         });
     }
 
-    /// Answers every open request with an error: nothing comes from the server any more.
+    /// Answers every request with an error: nothing comes from the server any more.
     fn close(&mut self, reason: &str) {
-        for id in self.open.drain() {
+        let open = self.open.drain();
+        for id in open.into_iter().chain(self.handshake.take_requests()) {
             self.fail(&id, reason);
         }
         self.to_server.clear();

