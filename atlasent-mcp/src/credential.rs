@@ -30,10 +30,9 @@ use secrecy::{ExposeSecret, SecretString};
 ///     .for_action("ticket.close")
 ///     .build(reqwest::Client::builder())?;
 ///
-/// let permit = authority.protect("support-bot", AnyAction::new("ticket.close")?).await?; let
-/// request = reqwest::Request::new(reqwest::Method::POST,
-/// "https://tickets.example/7/close".parse()?); let response = tickets.send(&permit,
-/// request).await?;
+/// let permit = authority.protect("support-bot", AnyAction::new("ticket.close")?).await?;
+/// let request = reqwest::Request::new(reqwest::Method::POST, "https://tickets.example/7/close".parse()?);
+/// let response = tickets.send(&permit, request).await?;
 /// # Ok(()) }
 /// ```
 pub struct HostCredential {

@@ -14,8 +14,7 @@ use crate::trail::chain::{SealedEvent, format_time};
 /// ```
 /// use atlasent_authority::trail::EventFilter;
 ///
-/// let filter =
-/// EventFilter::default().types(["evaluate.deny"]).since("2026-11-01T00:00:00Z".parse()?);
+/// let filter = EventFilter::default().types(["evaluate.deny"]).since("2026-11-01T00:00:00Z".parse()?);
 /// assert!(!filter.is_contiguous());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

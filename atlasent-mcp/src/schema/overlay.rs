@@ -14,8 +14,7 @@
 //! contain themselves:
 //!
 //! ```text
-//! {"$ref": "#/$defs/0", "$defs": {"0": {"properties": {"force": false, "next": {"$ref":
-//! "#/$defs/0"}}}}}
+//! {"$ref": "#/$defs/0", "$defs": {"0": {"properties": {"force": false, "next": {"$ref": "#/$defs/0"}}}}}
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};

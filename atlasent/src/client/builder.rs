@@ -131,10 +131,10 @@ impl ClientBuilder {
     /// use std::time::Duration;
     /// use atlasent::Client;
     ///
-    /// let builder = || Client::builder().api_key("ask_test_0123456789"); let minute =
-    /// Duration::from_secs(60); assert!(builder().timeout(minute).build().is_ok()); // three
-    /// attempts of a minute each, and the waits assert!(builder().timeout(minute).deadline(minute /
-    /// 2).build().is_err());
+    /// let builder = || Client::builder().api_key("ask_test_0123456789");
+    /// let minute = Duration::from_secs(60);
+    /// assert!(builder().timeout(minute).build().is_ok()); // three attempts of a minute each, and the waits
+    /// assert!(builder().timeout(minute).deadline(minute / 2).build().is_err());
     /// ```
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
@@ -259,8 +259,7 @@ impl ClientBuilder {
     /// use atlasent::Client;
     ///
     /// # fn f() -> Result<(), Box<dyn std::error::Error>> {
-    /// let http =
-    /// reqwest::Client::builder().proxy(reqwest::Proxy::https("http://proxy.example.com:3128")?);
+    /// let http = reqwest::Client::builder().proxy(reqwest::Proxy::https("http://proxy.example.com:3128")?);
     /// let client = Client::builder().api_key("ask_test_0123456789").http_client(http).build()?;
     /// # Ok(()) }
     /// ```

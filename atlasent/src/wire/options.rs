@@ -39,8 +39,7 @@ macro_rules! request_options {
         /// ```
         /// use atlasent::wire::RequestOptions;
         ///
-        /// let options =
-        /// RequestOptions::default().environment("production").require_approval(true);
+        /// let options = RequestOptions::default().environment("production").require_approval(true);
         /// assert_eq!(options.environment.as_deref(), Some("production"));
         /// ```
         #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -120,8 +120,10 @@ impl Escalation {
     /// ```
     /// use atlasent::wire::{Escalation, EscalationStatus, QuorumTier};
     ///
-    /// let mut escalation = Escalation::new( "esc_ba7816bf8f01cfea414140de5dae2223", "local",
-    /// "deploy-bot", "a release needs two people", "2026-11-01T00:00:00Z", );
+    /// let mut escalation = Escalation::new(
+    ///     "esc_ba7816bf8f01cfea414140de5dae2223", "local", "deploy-bot", "a release needs two people",
+    ///     "2026-11-01T00:00:00Z",
+    /// );
     /// (escalation.min_approvers, escalation.approver_pool_size) = (2, 3);
     /// assert_eq!(escalation.status, EscalationStatus::Pending);
     /// assert_eq!(escalation.quorum_required, QuorumTier::SingleApprover);
