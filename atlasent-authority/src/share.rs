@@ -7,6 +7,10 @@
 //!
 //! With 8 places, a busy holder A takes 6. Then B, with 2 places free, takes one.
 
+use std::collections::HashMap;
+
+use crate::store::OrgId;
+
 /// How many places a holder may have for each free place.
 const SHARE: usize = 3;
 
@@ -34,6 +38,65 @@ pub(super) const fn places_for(most: usize) -> usize {
     match most {
         0 => 0,
         _ => most + 1 + (most - 1) / SHARE,
+    }
+}
+
+/// Places that are shared out among organizations.
+#[derive(Debug)]
+pub(super) struct SharedPlaces {
+    free: usize,
+    /// How many places each organization holds. Has no entry for one without a place.
+    held: HashMap<OrgId, usize>,
+}
+
+impl SharedPlaces {
+    pub(super) fn new(places: usize) -> Self {
+        Self {
+            free: places,
+            held: HashMap::new(),
+        }
+    }
+
+    /// Returns whether an organization may take another place.
+    pub(super) fn may_take(&self, org: &OrgId) -> bool {
+        may_take(self.held_by(org), self.free)
+    }
+
+    /// Takes a place for an organization, if it may have another one.
+    pub(super) fn take(&mut self, org: &OrgId) -> bool {
+        let takes = self.may_take(org);
+        if takes {
+            self.free -= 1;
+            *self.held.entry(org.clone()).or_default() += 1;
+        }
+        takes
+    }
+
+    /// Gives back a place that an organization took.
+    pub(super) fn give_back(&mut self, org: &OrgId) {
+        self.free += 1;
+        if let Some(own) = self.held.get_mut(org) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                self.held.remove(org);
+            }
+        }
+    }
+
+    /// Returns how many places an organization holds.
+    pub(super) fn held_by(&self, org: &OrgId) -> usize {
+        self.held.get(org).copied().unwrap_or(0)
+    }
+
+    /// Returns how many places are free if no organization holds one.
+    #[cfg(test)]
+    pub(super) fn unheld(&self) -> Option<usize> {
+        self.held.is_empty().then_some(self.free)
+    }
+
+    #[cfg(all(test, feature = "server"))]
+    pub(super) fn free(&self) -> usize {
+        self.free
     }
 }
 

@@ -1,12 +1,11 @@
 //! The slots of the reads, shared out among the organizations.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 use super::fair_queue::{FairQueue, Ticket};
-use crate::share::{may_take, places_for};
+use crate::share::{SharedPlaces, may_take, places_for};
 use crate::store::OrgId;
 
 /// The slots of reads of one kind.
@@ -27,9 +26,7 @@ struct Shared {
 }
 
 struct State {
-    free: usize,
-    /// How many slots each organization holds. Has no entry for one without a slot.
-    held: HashMap<OrgId, usize>,
+    slots: SharedPlaces,
     waiting: FairQueue<oneshot::Sender<ReadSlot>>,
 }
 
@@ -46,8 +43,7 @@ impl ReadSlots {
         Self(Arc::new(Shared {
             places: places_for(waiting),
             state: Mutex::new(State {
-                free: places_for(slots),
-                held: HashMap::new(),
+                slots: SharedPlaces::new(places_for(slots)),
                 waiting: FairQueue::new(),
             }),
         }))
@@ -58,7 +54,7 @@ impl ReadSlots {
         let (_place, slot) = {
             let mut state = self.0.lock();
             // Reads of one organization get slots in the order of their arrival.
-            if state.waiting.count(org) == 0 && state.take(org) {
+            if state.waiting.count(org) == 0 && state.slots.take(org) {
                 return Some(self.0.slot(org.clone()));
             }
             let places = self.0.places.saturating_sub(state.waiting.len());
@@ -105,40 +101,18 @@ impl Shared {
 }
 
 impl State {
-    /// Takes a slot if the organization may have another one.
-    fn take(&mut self, org: &OrgId) -> bool {
-        let own = self.held.get(org).copied().unwrap_or(0);
-        if !may_take(own, self.free) {
-            return false;
-        }
-        self.free -= 1;
-        self.held.insert(org.clone(), own + 1);
-        true
-    }
-
-    fn give_back(&mut self, org: &OrgId) {
-        self.free += 1;
-        if let Some(own) = self.held.get_mut(org) {
-            *own = own.saturating_sub(1);
-            if *own == 0 {
-                self.held.remove(org);
-            }
-        }
-    }
-
     /// Takes a slot for the next waiting read that may have one.
     fn next(&mut self) -> Option<(OrgId, oneshot::Sender<ReadSlot>)> {
-        let (held, free) = (&self.held, self.free);
-        let may = |org: &OrgId| may_take(held.get(org).copied().unwrap_or(0), free);
-        let (org, _, sender) = self.waiting.take_next(may)?;
-        self.take(&org).then_some((org, sender))
+        let slots = &self.slots;
+        let (org, _, sender) = self.waiting.take_next(|org| slots.may_take(org))?;
+        self.slots.take(&org).then_some((org, sender))
     }
 }
 
 impl Drop for ReadSlot {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.give_back(&self.org);
+        state.slots.give_back(&self.org);
         // With one more free slot, organizations may take several of those that are free.
         while let Some((org, sender)) = state.next() {
             drop(state);
@@ -185,7 +159,7 @@ mod tests {
 
     fn is_idle(slots: &ReadSlots, free: usize) -> bool {
         let state = slots.0.lock();
-        state.free == free && state.held.is_empty() && state.waiting.len() == 0
+        state.slots.unheld() == Some(free) && state.waiting.len() == 0
     }
 
     #[test]
@@ -270,7 +244,7 @@ mod tests {
             steps in proptest::collection::vec((0_usize..4, 0_u8..4), 0..200),
         ) {
             let slots = ReadSlots::new(most, 20);
-            let free = slots.0.lock().free;
+            let free = slots.0.lock().slots.free();
             let orgs: Vec<_> = (0..4).map(|n| org(&format!("org{n}"))).collect();
             let mut waiting: Vec<Taking<'_>> = Vec::new();
             let mut held = Vec::new();
@@ -290,11 +264,10 @@ mod tests {
                 waiting = still;
                 let state = slots.0.lock();
                 for org in &orgs {
-                    let own = state.held.get(org).copied().unwrap_or(0);
-                    prop_assert!(own <= most);
-                    prop_assert!(state.waiting.count(org) == 0 || !may_take(own, state.free));
+                    prop_assert!(state.slots.held_by(org) <= most);
+                    prop_assert!(state.waiting.count(org) == 0 || !state.slots.may_take(org));
                 }
-                prop_assert_eq!(state.free + held.len(), free);
+                prop_assert_eq!(state.slots.free() + held.len(), free);
             }
             drop(waiting);
             drop(held);
