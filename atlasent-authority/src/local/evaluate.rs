@@ -16,7 +16,6 @@
 //! - Had the policies been replaced in between, the transaction would return
 //!   [`Attempt::PoliciesChanged`], and the request would be decided again by the new ones.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use atlasent::error::{Code, Failure};
@@ -38,7 +37,7 @@ use crate::local::verify::{Attempt as VerifyAttempt, PendingVerification, answer
 use crate::local::{LocalAuthority, failed, unavailable};
 use crate::policy::fields;
 use crate::policy::{ApprovalRule, Policies, Verdict};
-use crate::store::{Changeset, Store};
+use crate::store::Store;
 use crate::trail::chain::ChainHead;
 use crate::trail::record;
 
@@ -195,59 +194,6 @@ impl<S: Store> LocalAuthority<S> {
         Err(Failure::new(Code::ServerError, cause).into())
     }
 
-    /// Evaluates requests that only ask what would be decided (`shadow`). They change nothing but
-    /// the trail, so one transaction records them all.
-    pub(super) async fn decide_shadows(
-        &self,
-        caller: Caller<'_>,
-        requests: &[EvaluateRequest],
-    ) -> Result<Vec<Result<EvaluateOutcome, Error>>, Error> {
-        let prepare = |request: &EvaluateRequest| {
-            let mut change = self.change(&caller, request, None, None)?;
-            change.repeat = repeatable(&caller, request)?;
-            Ok(change)
-        };
-        let (mut reads, mut changes, mut errors) = (BTreeSet::new(), Vec::new(), Vec::new());
-        for request in requests {
-            let error = match prepare(request) {
-                Ok(change) => {
-                    reads.extend(change.reads());
-                    changes.push(change);
-                    None
-                }
-                Err(error) => Some(error),
-            };
-            errors.push(error);
-        }
-        let reads = reads.into_iter().collect();
-        let run = move |changeset: &mut Changeset<'_>| {
-            let attempts = changes.into_iter().map(|change| change.run(changeset));
-            attempts.collect::<Vec<_>>()
-        };
-        let attempts = self.commit(failed::DECISION, reads, run).await?;
-        let (mut attempts, mut outcomes) = (attempts.into_iter(), Vec::new());
-        for (request, error) in requests.iter().zip(errors) {
-            let attempt = match error {
-                Some(error) => {
-                    outcomes.push(Err(error));
-                    continue;
-                }
-                None => attempts.next(),
-            };
-            outcomes.push(match attempt {
-                Some(Attempt::First(evaluation)) => Ok(EvaluateOutcome::First(*evaluation)),
-                Some(Attempt::Conflict) => Ok(EvaluateOutcome::Conflict),
-                Some(Attempt::StorageLimit(limit)) => Err(limit.into_failure()),
-                // Something that the decision depends on has changed meanwhile.
-                _ => {
-                    let alone = self.decide(caller, request, None, None).await;
-                    alone.map(|(outcome, _)| outcome)
-                }
-            });
-        }
-        Ok(outcomes)
-    }
-
     /// Returns the verification of the permit that a pending decision issues. `None` if the
     /// policies do not allow the request.
     fn verification_of(
@@ -290,7 +236,7 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// It is boxed, and so is the verification: each future and each queue on the way to the
     /// transaction would copy what they hold.
-    fn change(
+    pub(super) fn change(
         &self,
         caller: &Caller<'_>,
         request: &EvaluateRequest,
@@ -478,7 +424,7 @@ struct Release {
 }
 
 /// Returns what a request with an id is known by when it is repeated.
-fn repeatable(
+pub(super) fn repeatable(
     caller: &Caller<'_>,
     request: &EvaluateRequest,
 ) -> Result<Option<RepeatableRequest>, Error> {

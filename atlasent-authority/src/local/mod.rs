@@ -14,6 +14,7 @@ mod pending;
 mod permit_cells;
 mod revoke;
 pub(crate) mod schema;
+mod shadows;
 mod stop;
 mod verify;
 
