@@ -17,6 +17,8 @@ mod killed;
 mod peers;
 mod python;
 mod readme;
+#[path = "../readme/mod.rs"]
+mod readme_terminals;
 mod reload;
 mod settings;
 mod support;

@@ -1,45 +1,19 @@
 //! The guard of the README, with its policies and its commands.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::{atlasent, here, output, peers};
+use super::readme_terminals::{at_home, blocks, terminal, waiting_id};
+use super::support::{here, output, peers};
 
-const README: &str = include_str!("../../../README.md");
+/// The section about the guard.
+const SECTION: &str = "Put a guard in front of an agent's tools";
 
 /// The server of the README, and its folder.
 const SERVER: &str = "npx -y @modelcontextprotocol/server-filesystem /srv/files";
-
-/// Returns the blocks of a language in the section about the guard.
-fn blocks(language: &str) -> Vec<&'static str> {
-    let (_, section) = README
-        .split_once("\n## Put a guard in front of an agent's tools\n")
-        .unwrap();
-    let (section, _) = section.split_once("\n## ").unwrap();
-    let blocks = section.split(language).skip(1);
-    blocks
-        .map(|block| block.split_once("\n```").unwrap().0)
-        .collect()
-}
-
-/// Returns a terminal in a folder, which is also its home, and knows the command `atlasent`.
-fn terminal(folder: &Path, command: &mut Command) -> (i32, String, String) {
-    output(in_terminal(folder, command))
-}
-
-fn in_terminal<'c>(folder: &Path, command: &'c mut Command) -> &'c mut Command {
-    let installed = Path::new(atlasent()).parent().unwrap().display();
-    let path = format!("{installed}:{}", std::env::var("PATH").unwrap());
-    command
-        .current_dir(folder)
-        .env_clear()
-        .env("HOME", folder)
-        .env("PATH", path)
-}
 
 #[test]
 fn the_agent_reads_and_ann_releases_its_write() {
@@ -49,12 +23,12 @@ fn the_agent_reads_and_ann_releases_its_write() {
     let files = folder.join("files");
     fs::create_dir(&files).unwrap();
     fs::create_dir(folder.join("guarded")).unwrap();
-    let [policies] = blocks("\n```cedar\n")[..] else {
+    let [policies] = blocks(SECTION, "cedar")[..] else {
         panic!("one file of policies");
     };
     assert!(policies.lines().count() <= 10, "ten lines");
     fs::write(folder.join("guarded/files.cedar"), policies).unwrap();
-    let [guard, approve] = blocks("\n```sh\n")[..] else {
+    let [guard, approve] = blocks(SECTION, "sh")[..] else {
         panic!("two blocks of commands");
     };
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -68,8 +42,7 @@ fn the_agent_reads_and_ann_releases_its_write() {
     let decide = decide.replace("8090", &port);
     let (list, _) = decide.rsplit_once('\n').unwrap();
 
-    let mut ann = Command::new("sh");
-    let (code, _, stderr) = terminal(&folder, ann.args(["-euc", create]));
+    let (code, _, stderr) = output(&mut terminal(&folder, create));
     assert_eq!(code, 0, "{stderr}");
     let path = files.join("a.txt").display().to_string();
     let calls = json!([
@@ -79,28 +52,17 @@ fn the_agent_reads_and_ann_releases_its_write() {
     let mut client = Command::new("node");
     client.arg(here("peers/files.mjs")).arg(calls.to_string());
     client.args(["sh", "-c", &format!("exec {guard}")]);
-    let client = in_terminal(&folder, &mut client)
+    let client = at_home(&folder, &mut client)
         .env("MCP_MODULES", &peers)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     let client = client.spawn().unwrap();
 
-    let begun = Instant::now();
-    let id = loop {
-        let waited = begun.elapsed();
-        assert!(waited < Duration::from_secs(120), "nothing was held");
-        let (_, list, _) = terminal(&folder, Command::new("sh").args(["-euc", list]));
-        let id = list
-            .split_whitespace()
-            .find(|word| word.starts_with("esc_"));
-        if let Some(id) = id {
-            break id.to_owned();
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    };
+    let listed = || output(&mut terminal(&folder, list)).1;
+    let id = waiting_id(Duration::from_secs(120), listed);
     assert!(!files.join("a.txt").exists());
     let decide = decide.replace("esc_…", &id);
-    let (code, _, stderr) = terminal(&folder, Command::new("sh").args(["-euc", &decide]));
+    let (code, _, stderr) = output(&mut terminal(&folder, &decide));
     assert_eq!(code, 0, "{stderr}");
 
     let output = client.wait_with_output().unwrap();

@@ -21,6 +21,8 @@ mod otlp_log;
 mod process;
 mod python_sdk;
 mod readme;
+#[path = "../readme/mod.rs"]
+mod readme_terminals;
 mod replaced;
 mod replicas;
 mod shadow;

@@ -4,14 +4,15 @@
 use std::env;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::thread;
+use std::process::Stdio;
 use std::time::Duration;
 
 use super::commands::{assert_tells, output};
 use super::process::Server;
+use super::readme_terminals::{blocks, section, terminal, waiting_id};
 
-const README: &str = include_str!("../../../README.md");
+/// The section about the hold.
+const SECTION: &str = "Release the hold";
 
 /// The address of the server in the README.
 const ADDRESS: &str = "127.0.0.1:8080";
@@ -28,54 +29,11 @@ mod program {
     }
 }
 
-/// Returns the section of the README.
-fn section() -> &'static str {
-    let (_, section) = README.split_once("\n## Release the hold\n").unwrap();
-    section.split_once("\n## ").unwrap().0
-}
-
-/// Returns the blocks of commands in the section.
-fn blocks() -> Vec<&'static str> {
-    let blocks = section().split("\n```sh\n").skip(1);
-    blocks
-        .map(|block| block.split_once("\n```").unwrap().0)
-        .collect()
-}
-
-/// Returns a shell that runs a script in a folder, with `atlasent` on its `PATH`.
-fn terminal(folder: &Path, script: &str) -> Command {
-    let installed = Path::new(env!("CARGO_BIN_EXE_atlasent")).parent().unwrap();
-    let others = env::var("PATH").unwrap();
-    let mut shell = Command::new("sh");
-    shell
-        .args(["-euc", script])
-        .current_dir(folder)
-        .env_clear()
-        .env("HOME", folder)
-        .env("PATH", format!("{}:{others}", installed.display()));
-    shell
-}
-
 /// Runs a script that succeeds. Returns its standard output.
 fn run(folder: &Path, script: &str) -> String {
     let (code, stdout, stderr) = output(&mut terminal(folder, script));
     assert_eq!(code, 0, "{script}: {stderr}");
     stdout
-}
-
-/// Lists pending decisions until there is one. Returns its id.
-fn waiting_id(folder: &Path, list: &str) -> String {
-    for _ in 0..600 {
-        let listed = run(folder, list);
-        let id = listed
-            .split_whitespace()
-            .find(|word| word.starts_with("esc_"));
-        if let Some(id) = id {
-            return id.to_owned();
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    panic!("nothing waits for approval");
 }
 
 #[test]
@@ -84,7 +42,7 @@ fn the_hold_of_the_readme_is_released_and_its_story_told() {
         program::run();
         return;
     }
-    let [start, ask, approve, tell] = blocks()[..] else {
+    let [start, ask, approve, tell] = blocks(SECTION, "sh")[..] else {
         panic!("the section has four blocks of commands");
     };
     let home = tempfile::tempdir().unwrap();
@@ -127,7 +85,7 @@ fn the_hold_of_the_readme_is_released_and_its_story_told() {
     // The third terminal.
     let approve = here(approve);
     let (list, _) = approve.rsplit_once('\n').unwrap();
-    let id = waiting_id(folder, list);
+    let id = waiting_id(Duration::from_secs(30), || run(folder, list));
     assert!(approve.contains("esc_…"), "{approve}");
     run(folder, &approve.replace("esc_…", &id));
     let ended = program.wait_with_output().unwrap();
@@ -136,7 +94,7 @@ fn the_hold_of_the_readme_is_released_and_its_story_told() {
     assert!(ended.status.success(), "{printed}{errors}");
     let shown = "deploy-bot deploys 4f2a9c1 to 500 replicas";
     assert!(
-        section().contains(shown) && printed.contains(shown),
+        section(SECTION).contains(shown) && printed.contains(shown),
         "{printed}"
     );
 
