@@ -1,7 +1,6 @@
 //! The location of the API keys and of the registry of organizations: the data directory, or the
 //! database that several servers share.
 
-use std::env;
 use std::path::PathBuf;
 
 use atlasent::text::quoted;
@@ -11,6 +10,7 @@ use clap::Args;
 use crate::data_dir::DataDir;
 use crate::exit::Failure;
 use crate::output::shell_argument;
+use crate::variable;
 
 /// The options for the location, shared by the commands `key` and `org`.
 #[derive(Args)]
@@ -71,11 +71,7 @@ impl Location {
 /// to every user of the machine.
 pub(crate) fn database_url(variable: &str) -> Result<String, Failure> {
     let name = quoted(variable);
-    let url = env::var(variable).map_err(|_| {
-        Failure::misuse(format!(
-            "`--store-env`: the environment variable {name} is not set or not UTF-8"
-        ))
-    })?;
+    let url = variable::read("--store-env", variable)?;
     match url.starts_with("postgres://") || url.starts_with("postgresql://") {
         true => Ok(url),
         false => Err(Failure::misuse(format!(

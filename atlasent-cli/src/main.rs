@@ -31,6 +31,7 @@ mod stop;
 mod store;
 mod token;
 mod usage;
+mod variable;
 mod webhook;
 
 use std::process::ExitCode;

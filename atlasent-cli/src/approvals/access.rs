@@ -1,13 +1,11 @@
 //! The server that a command of approvers calls, and the credential that it sends.
 
-use std::env;
-
-use atlasent::text::quoted;
 use atlasent::{Client, Error};
 use clap::Args;
 
 use crate::exit::Failure;
 use crate::server::ServerAddress;
+use crate::variable;
 
 /// The options of each command: `--base-url` and `--token-env`.
 #[derive(Args)]
@@ -26,12 +24,7 @@ impl ServerAccess {
         let Some(name) = &self.token_env else {
             return self.address.client();
         };
-        let token = env::var(name).map_err(|_| {
-            Failure::misuse(format!(
-                "`--token-env`: the environment variable {} is not set or not UTF-8",
-                quoted(name)
-            ))
-        })?;
+        let token = variable::read("--token-env", name)?;
         // Most tools print a line break after a token.
         self.address.client_with_token(token.trim())
     }

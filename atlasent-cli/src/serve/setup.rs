@@ -1,7 +1,6 @@
 //! The start of a server: loads its policies, API keys and signing keys, creates the missing ones,
 //! and builds the startup message.
 
-use std::env;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +18,7 @@ use crate::data_dir;
 use crate::exit::Failure;
 use crate::files::write_new;
 use crate::output::escaped;
+use crate::variable;
 
 /// The example policies, written at the first start if no policies are configured.
 const EXAMPLES: [(&str, &str); 5] = [
@@ -186,11 +186,7 @@ async fn load_organizations(data: &Path, store: &AnyStore) -> Result<OrgRegistry
 
 fn key_from_env(variable: &str) -> Result<ApiKey, Failure> {
     let name = quoted(variable);
-    let text = env::var(variable).map_err(|_| {
-        Failure::misuse(format!(
-            "`--api-key-env`: the environment variable {name} is not set or not UTF-8"
-        ))
-    })?;
+    let text = variable::read("--api-key-env", variable)?;
     ApiKey::parse(&SecretString::from(text))
         .map_err(|error| Failure::misuse(format!("`--api-key-env`: {name}: {error}")))
 }
