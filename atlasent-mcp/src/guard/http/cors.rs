@@ -24,8 +24,8 @@ const SENT: [HeaderName; 8] = [
 /// How long a browser keeps the answer to a preflight request.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
-/// Returns whether a text is an origin as browsers write it: a scheme, a host, and a port that is not
-/// the default. No request has any other text as its `Origin`.
+/// Returns whether a text is an origin as browsers write it: a scheme, a host, and a port that is
+/// not the default. No request has any other text as its `Origin`.
 ///
 /// ```
 /// use atlasent_mcp::guard::http::is_origin;

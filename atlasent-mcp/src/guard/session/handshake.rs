@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::{MAX_WAITING, MAX_WAITING_BYTES, Session};
+use super::{Session, has_room};
 use crate::Caller;
 use crate::guard::message::{Kind, Message, RequestId};
 
@@ -24,8 +24,7 @@ impl Handshake {
 
     /// Whether another message may wait.
     pub(super) fn has_room(&self) -> bool {
-        let bytes = self.waiting.iter().map(|(message, _)| message.text().len());
-        self.waiting.len() < MAX_WAITING && bytes.sum::<usize>() < MAX_WAITING_BYTES
+        has_room(self.waiting.iter().map(|(message, _)| message.text().len()))
     }
 
     /// Takes the requests that wait. None of them was opened.

@@ -137,8 +137,7 @@ impl Session {
                 break Ended::ByClient;
             }
             let has_room_for_client = self.has_room_for_client();
-            let has_room_for_server = self.has_room_for_server() && self.handshake.has_room();
-            let reads_client = !is_read && has_room_for_client && has_room_for_server;
+            let reads_client = !is_read && has_room_for_client && self.has_room_for_server();
             let reads_server = has_room_for_client && self.to_server.len() < MAX_ANSWERS;
             tokio::select! {
                 slot = client_sender.reserve(), if !self.to_client.is_empty() => match slot {
@@ -209,13 +208,12 @@ impl Session {
     }
 
     fn has_room_for_client(&self) -> bool {
-        let bytes = self.to_client.iter().map(|next| next.text.len());
-        self.to_client.len() < MAX_WAITING && bytes.sum::<usize>() < MAX_WAITING_BYTES
+        has_room(self.to_client.iter().map(|next| next.text.len()))
     }
 
     fn has_room_for_server(&self) -> bool {
-        let bytes = self.to_server.iter().map(|next| next.message.text().len());
-        self.to_server.len() < MAX_WAITING && bytes.sum::<usize>() < MAX_WAITING_BYTES
+        let to_server = self.to_server.iter();
+        has_room(to_server.map(|next| next.message.text().len())) && self.handshake.has_room()
     }
 
     /// Whether no request of the client is open and nothing waits to be sent.
@@ -288,6 +286,11 @@ impl Session {
             Err(malformed) => tracing::error!(%malformed, "an answer of the guard is invalid"),
         }
     }
+}
+
+/// Whether another message may wait beside those of these lengths.
+fn has_room(waiting: impl ExactSizeIterator<Item = usize>) -> bool {
+    waiting.len() < MAX_WAITING && waiting.sum::<usize>() < MAX_WAITING_BYTES
 }
 
 /// Returns the time after a wait, or the given one if that comes before.

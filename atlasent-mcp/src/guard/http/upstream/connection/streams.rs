@@ -1,5 +1,5 @@
-//! The streams of one session with a server: the one of each response, until the response comes, and
-//! the one of the session. Each is opened again when it ends.
+//! The streams of one session with a server: the stream of each response, until the response comes,
+//! and the stream of the session. Each is opened again when it ends.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ impl Connection {
             let request = self.get(decoder.last_id.as_deref()).await;
             let request = request.map_err(not_sent)?;
             let broken = match self.upstream.client.execute(request).await {
-                Ok(response) if response.status().is_success() && is_event_stream(&response) => {
+                Ok(response) if is_open(&response) => {
                     return Ok(response);
                 }
                 Ok(response) => {
@@ -103,9 +103,7 @@ impl Connection {
             next_message.as_mut().enable();
             let attempt = match self.get(decoder.last_id.as_deref()).await {
                 Ok(request) => match self.upstream.client.execute(request).await {
-                    Ok(mut response)
-                        if response.status().is_success() && is_event_stream(&response) =>
-                    {
+                    Ok(mut response) if is_open(&response) => {
                         let events = self.events(&mut response, &mut decoder, None, false);
                         if events.await.is_err() {
                             return;
@@ -131,6 +129,11 @@ impl Connection {
             sleep(wait).await;
         }
     }
+}
+
+/// Whether a server has opened a stream.
+fn is_open(response: &Response) -> bool {
+    response.status().is_success() && is_event_stream(response)
 }
 
 /// Whether a server, or a proxy before it, may answer another way later.
