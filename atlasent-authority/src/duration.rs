@@ -69,9 +69,22 @@ pub fn parse_positive_duration(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
+/// Returns a duration in whole seconds, rounded up.
+pub(crate) fn whole_seconds(time: Duration) -> u64 {
+    let more = u64::from(time.subsec_nanos() > 0);
+    time.as_secs().saturating_add(more)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_a_second_counts_as_a_whole_one() {
+        for (millis, seconds) in [(0, 0), (1, 1), (999, 1), (1_000, 1), (1_001, 2)] {
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds);
+        }
+    }
 
     #[test]
     fn durations_are_seconds_or_have_units() {

@@ -19,6 +19,7 @@ use atlasent::Agent;
 use atlasent::error::PermitOutcome;
 use atlasent::wire::StopScope;
 
+use crate::duration::whole_seconds;
 use crate::ledger::{PermitEntry, VerifyRefusal};
 
 /// How many stops and recalls are in effect at a time. More are rejected, since each decision reads
@@ -224,14 +225,14 @@ impl Stops {
 
     /// Returns whether permits of this life are known.
     pub(crate) fn knows_life(&self, life: SignedDuration) -> bool {
-        whole_seconds(life) <= self.0.longest_life
+        seconds_of(life) <= self.0.longest_life
     }
 
     /// Remembers that permits of this life are issued, so that stops are kept as long as the
     /// permits that they kill.
     pub(crate) fn learn_life(&mut self, life: SignedDuration) {
         let inner = Arc::make_mut(&mut self.0);
-        inner.longest_life = inner.longest_life.max(whole_seconds(life));
+        inner.longest_life = inner.longest_life.max(seconds_of(life));
     }
 
     /// Lifts a stop. Returns it, if it denies at `now`. A `test` key lifts only stops that a `test`
@@ -272,12 +273,9 @@ impl Stops {
     }
 }
 
-/// Returns the duration in whole seconds, rounded up.
-fn whole_seconds(life: SignedDuration) -> u64 {
-    let seconds = life
-        .as_secs()
-        .saturating_add(i64::from(life.subsec_nanos() > 0));
-    u64::try_from(seconds).unwrap_or(0)
+/// Returns the life of a permit in whole seconds, rounded up.
+fn seconds_of(life: SignedDuration) -> u64 {
+    whole_seconds(life.try_into().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ fn check_scope(required: &Expr) -> syn::Result<()> {
             "the scope is empty: write one, such as \"tool:github:search\"",
         ));
     }
-    // Python also separates scopes at the four information separators, so `ati-client` refuses them.
+    // Python also splits scopes at the four information separators, so `ati-client` refuses them.
     let separates = |c: char| c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}');
     if text.contains(separates) {
         return Err(Error::new(

@@ -321,8 +321,8 @@ impl ApprovalEntry {
         }
     }
 
-    /// Returns the approvers of a rule that the decision was passed on to last: those whom the rule
-    /// names first, unless it was escalated.
+    /// Returns the approvers of a rule who were asked last. Unless the decision was escalated, these
+    /// are the first approvers of the rule.
     #[cfg(feature = "server")]
     pub(crate) fn last_approvers<'a>(&self, rule: &'a ApprovalRule) -> &'a Approvers {
         let step = self.depth().checked_sub(1);

@@ -13,6 +13,7 @@ use super::ApprovalError;
 use super::settle::keep;
 use super::shown::MAX_SHOWN;
 use super::vote::check_note;
+use crate::duration::whole_seconds;
 use crate::ledger::approval::{ApprovalEntry, EscalationId, Question, ttl};
 use crate::local::caller::Caller;
 use crate::local::limits::StorageLimit;
@@ -194,10 +195,11 @@ impl<S: Store> LocalAuthority<S> {
                 let text = "`timeout_at` must be in the future, and within 30 days";
                 return Err(ApprovalError::Invalid(text.to_owned()));
             }
-            // A later step has as long as the first.
-            let lasts = whole_seconds(row.timeout_at.duration_since(now));
+            // A later step has as long as the first, in whole seconds, as rules hold it.
+            let lasts = row.timeout_at.duration_since(now);
+            let lasts = whole_seconds(lasts.try_into().unwrap_or_default());
             for rule in &mut row.rules {
-                rule.ttl = lasts;
+                rule.ttl = Duration::from_secs(lasts);
             }
             let event = attribution.sign(approval_events::requested(&row));
             row.sequence = changeset.record(event).sequence;
@@ -208,11 +210,4 @@ impl<S: Store> LocalAuthority<S> {
         self.due.sooner(row.timeout_at);
         Ok(self.sealing.opened(row))
     }
-}
-
-/// Returns a time in whole seconds, rounded up, as rules hold it.
-fn whole_seconds(time: SignedDuration) -> Duration {
-    let time = Duration::try_from(time).unwrap_or_default();
-    let more = u64::from(time.subsec_nanos() > 0);
-    Duration::from_secs(time.as_secs().saturating_add(more))
 }

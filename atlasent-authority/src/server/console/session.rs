@@ -31,7 +31,7 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(12);
 const MAX_SESSIONS: usize = 4_096;
 
 /// How many sessions there are at a time. They are [shared out](crate::share) among the
-/// organizations, so that the people of one keep nobody of another out.
+/// organizations, so that the people of one organization leave sessions to those of the others.
 const PLACES: usize = places_for(MAX_SESSIONS);
 
 /// How many sessions one API key has at a time. A further login ends its oldest one.

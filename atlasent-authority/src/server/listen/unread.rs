@@ -15,14 +15,14 @@ use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use tokio::time::timeout;
 
 /// How long the server waits for the rest of a body.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// How many bytes of the rest are read.
-const MAX_REST: u64 = 1024 * 1024;
+const MAX_REST: usize = 1024 * 1024;
 
 /// Reads the part of a body that the endpoint did not read, before the response is sent, so that
 /// the client can send its next request on the same connection. If the rest is large or slow, the
@@ -59,23 +59,23 @@ pub(super) async fn read_rest(request: Request, next: Next) -> Response {
 }
 
 /// Reads a body to its end. Returns whether it ended within the limits.
-async fn is_read(mut body: Body) -> bool {
-    if body.size_hint().lower() > MAX_REST {
+async fn is_read(body: Body) -> bool {
+    if body.size_hint().lower() > MAX_REST as u64 {
         return false;
     }
+    let mut body = Limited::new(body, MAX_REST);
     let reading = async {
-        let mut left = MAX_REST;
         while let Some(frame) = body.frame().await {
-            let frame = frame.ok()?;
-            let length = frame.data_ref().map_or(0, Bytes::len);
-            left = left.checked_sub(length.try_into().ok()?)?;
+            if frame.is_err() {
+                return false;
+            }
         }
-        Some(())
+        true
     };
-    matches!(timeout(MAX_WAIT, reading).await, Ok(Some(())))
+    timeout(MAX_WAIT, reading).await.unwrap_or(false)
 }
 
-/// Keeps a body that was dropped before its end.
+/// The body that an endpoint dropped before its end.
 type Rest = Arc<Mutex<Option<Body>>>;
 
 /// A body that is put into `rest` if it is dropped before its end.

@@ -179,8 +179,8 @@ pub(super) fn with_grant(ballot: Ballot, vote: &CastVote) -> Ballot {
     }
 }
 
-/// Returns the person and the role that a decision is assigned to: those whom it was passed on to
-/// last, where the policies name no more than one of each.
+/// Returns the person and the role that a decision is assigned to. They are the approvers who were
+/// asked last. Both are `None` if the policies name more than one of either.
 fn assigned_to(row: &ApprovalEntry) -> (Option<String>, Option<String>) {
     let [rule] = row.rules.as_slice() else {
         return (None, None);
