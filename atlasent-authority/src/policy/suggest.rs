@@ -33,12 +33,8 @@ pub(super) fn nearest<'n>(
 /// Returns whether one name is probably the other, misspelled. Names are compared word by word, so
 /// `file.read` and `file.load` differ. The shorter a word, the fewer edits are accepted.
 fn looks_like(a: &str, b: &str) -> bool {
-    if !may_be_within(a, b, 2) {
-        return false;
-    }
-    let without_digits = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
     // `deploy.eu1` and `deploy.eu2` differ on purpose.
-    if a == b || without_digits(a) == without_digits(b) {
+    if without_digits(a).eq(without_digits(b)) || !may_be_within(a, b, 2) {
         return false;
     }
     let (a_words, b_words) = (words(a), words(b));
@@ -68,6 +64,10 @@ fn looks_like(a: &str, b: &str) -> bool {
         distance += found;
     }
     distance <= 2
+}
+
+fn without_digits(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes().filter(|byte| !byte.is_ascii_digit())
 }
 
 fn words(name: &str) -> Vec<&str> {
