@@ -84,8 +84,10 @@ async fn changes_of_many_processes_to_an_organization_are_all_kept() {
         return;
     };
     let stores = [medium.open().await, medium.open().await];
-    let mut acme = organization("acme");
-    stores[0].create_organization_record(&acme).await.unwrap();
+    let (mut acme, globex) = (organization("acme"), organization("globex"));
+    for one in [&acme, &globex] {
+        stores[0].create_organization_record(one).await.unwrap();
+    }
     let mut tasks = JoinSet::new();
     for n in 0..16 {
         let store = stores[n % 2].clone();
@@ -105,7 +107,7 @@ async fn changes_of_many_processes_to_an_organization_are_all_kept() {
     assert_eq!(days, (1..=16).collect::<Vec<_>>());
     let kept = stores[0].organization_records().await.unwrap();
     acme.retain_days = NonZeroU32::new(16);
-    assert_eq!(kept, [acme]);
+    assert_eq!(kept, [acme, globex]);
     let unknown = stores[0].change_organization(&org("b"), |_| ()).await;
     assert_eq!(unknown.unwrap(), None);
 }
