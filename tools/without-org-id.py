@@ -8,8 +8,8 @@
 A mutant is one condition on the organization in a query of PostgreSQL, which then always holds, or
 one table name of redb, which all organizations then share. All mutants are compiled at once, in a
 copy of the tree in `target/without-org-id`; the environment variable `MUTANT` says which one counts.
-For each, the tests of organizations run, and if these pass, all tests of the stores. Some have to
-fail. The tests need the programs of PostgreSQL.
+For each, the tests of organizations and of `store check` run, and if these pass, all tests of the
+stores. Some have to fail. The tests need the programs of PostgreSQL.
 
 Ends with 0 if the tests notice every mutant, with 1 if some survive, and with 2 if the tests fail
 without a mutant or the copy does not compile.
