@@ -196,7 +196,9 @@ impl Client {
             next_cursor: Option<String>,
         }
         let transport = &self.shared.transport;
-        let call = transport.get("/v1-audit/events", &filter.query())?;
+        let call = transport
+            .get("/v1-audit/events")
+            .with_query(&filter.query());
         let (Object(page), metadata) = transport.fetch::<Object<Wire>>(&call).await?;
         Ok(EventPage {
             events: page.events,
@@ -222,7 +224,7 @@ impl Client {
     /// ```
     pub async fn audit_head(&self) -> Result<SignedHead, Error> {
         let transport = &self.shared.transport;
-        let call = transport.get("/v1/audit/head", &[])?;
+        let call = transport.get("/v1/audit/head");
         let (head, _) = transport.fetch::<SignedHead>(&call).await?;
         Ok(head)
     }

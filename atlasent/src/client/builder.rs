@@ -16,7 +16,7 @@ use super::receipts;
 use super::retry::{CallLimits, MAX_BACKOFF};
 use super::schema::RequiredSchema;
 use super::time::Clock;
-use super::transport::Transport;
+use super::transport::{self, Transport};
 use super::{Client, DecisionCache, Shared};
 use crate::Error;
 use crate::authority::Issuer;
@@ -333,10 +333,11 @@ impl ClientBuilder {
         };
         let required_schema = self.required_schema.map(RequiredSchema::new).transpose()?;
         let cache = self.cache.as_ref().map(AllowCache::new).transpose()?;
+        let user_agent = user_agent(self.user_agent_suffix.as_deref())?;
         let transport = Arc::new(Transport {
             endpoint,
+            headers: transport::headers(&credential, user_agent)?,
             credential,
-            user_agent: user_agent(self.user_agent_suffix.as_deref())?,
             http,
             limits,
             time: self.time,

@@ -14,10 +14,10 @@ pub(crate) const DEFAULT_BASE_URL: &str = "https://api.atlasent.io";
 /// The environment variable that allows plain `http` to any host if its value is `1`.
 const ALLOW_HTTP: &str = "ATLASENT_ALLOW_INSECURE_HTTP";
 
-/// A base URL without trailing slashes.
+/// A checked base URL.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    base: String,
+    base: Url,
     is_local: bool,
 }
 
@@ -58,14 +58,14 @@ impl Endpoint {
             _ => return refuse("is neither `https` nor `http`"),
         }
         Ok(Self {
-            base: url.as_str().trim_end_matches('/').to_owned(),
             is_local: is_loopback_host(host),
+            base: url,
         })
     }
 
     /// Whether connections use TLS.
     pub(crate) fn is_https(&self) -> bool {
-        self.base.starts_with("https:")
+        self.base.scheme() == "https"
     }
 
     /// Whether the host is this machine, which is never reached through a proxy.
@@ -74,18 +74,17 @@ impl Endpoint {
     }
 
     /// Returns the URL of a path of the API.
-    pub(crate) fn url(&self, path: &str, query: &[(&str, String)]) -> Result<Url, Error> {
-        let mut url = Url::parse(&format!("{}{path}", self.base)).map_err(|error| {
-            let message = format!(
-                "the base URL `{}` cannot be joined with a path: set another",
-                self.base
-            );
-            Error::from(ConfigError::new(message).with_source(error))
-        })?;
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        Ok(url)
+    pub(crate) fn url(&self, path: &str) -> Url {
+        let prefix = self.base.path().trim_end_matches('/');
+        // Only the path is parsed at each call, since the host takes far longer.
+        let mut url = self.base.clone();
+        url.set_path(&format!("{prefix}{path}"));
+        url
+    }
+
+    /// The base URL without trailing slashes.
+    fn base(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
     }
 }
 
@@ -118,7 +117,7 @@ pub(super) fn without_secrets(url: &str) -> String {
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.base, f)
+        fmt::Debug::fmt(self.base(), f)
     }
 }
 
@@ -133,7 +132,7 @@ mod tests {
             ("https://api.atlasent.io///", "https://api.atlasent.io"),
             ("https://host:8443/prefix/", "https://host:8443/prefix"),
         ] {
-            assert_eq!(Endpoint::check(base, false).unwrap().base, kept);
+            assert_eq!(Endpoint::check(base, false).unwrap().base(), kept);
         }
     }
 
@@ -222,12 +221,19 @@ mod tests {
     }
 
     #[test]
-    fn paths_and_queries_are_joined_on() {
-        let endpoint = Endpoint::check("https://host/prefix", false).unwrap();
-        let query = [("types", "a.b,c&d".to_owned())];
-        assert_eq!(
-            endpoint.url("/v1-audit/events", &query).unwrap().as_str(),
-            "https://host/prefix/v1-audit/events?types=a.b%2Cc%26d"
-        );
+    fn a_path_follows_the_path_of_the_base_url() {
+        for (base, url) in [
+            ("https://host", "https://host/v1/permits/a:b"),
+            ("http://[::1]:80", "http://[::1]/v1/permits/a:b"),
+            (
+                "https://host:8443/a%20b//",
+                "https://host:8443/a%20b/v1/permits/a:b",
+            ),
+            ("https://host//other", "https://host//other/v1/permits/a:b"),
+            ("https://host/a/../b", "https://host/b/v1/permits/a:b"),
+        ] {
+            let endpoint = Endpoint::check(base, true).unwrap();
+            assert_eq!(endpoint.url("/v1/permits/a:b").as_str(), url);
+        }
     }
 }

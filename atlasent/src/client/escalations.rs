@@ -54,7 +54,7 @@ impl Client {
     /// [`Error::Failed`] when the server gave no usable answer.
     pub async fn escalations(&self, filter: &EscalationFilter) -> Result<EscalationPage, Error> {
         let transport = &self.shared.transport;
-        let call = transport.get("/v1/hitl", &filter.query())?;
+        let call = transport.get("/v1/hitl").with_query(&filter.query());
         let (mut page, metadata) = transport.fetch::<EscalationPage>(&call).await?;
         page.rate_limit = metadata.rate_limit;
         Ok(page)
@@ -79,7 +79,7 @@ impl Client {
     /// [`Error::Invalid`] when `id` is not a valid id. [`Error::Failed`] when the server gave no
     /// usable answer; with [status](Failure::status) 404 when it does not know the escalation.
     pub async fn escalation(&self, id: &str) -> Result<Escalation, Error> {
-        let call = self.shared.transport.get(&path(id, "")?, &[])?;
+        let call = self.shared.transport.get(&path(id, "")?);
         self.fetch_escalation(&call, |escalation| escalation.id == id)
             .await
     }
@@ -95,7 +95,7 @@ impl Client {
             approvals: Vec<Vote>,
         }
         let transport = &self.shared.transport;
-        let call = transport.get(&path(id, "/approvals")?, &[])?;
+        let call = transport.get(&path(id, "/approvals")?);
         let (Object(wire), _) = transport.fetch::<Object<Wire>>(&call).await?;
         Ok(wire.approvals)
     }
@@ -111,7 +111,7 @@ impl Client {
             chain: Vec<EscalationStep>,
         }
         let transport = &self.shared.transport;
-        let call = transport.get(&path(id, "/chain")?, &[])?;
+        let call = transport.get(&path(id, "/chain")?);
         let (Object(wire), _) = transport.fetch::<Object<Wire>>(&call).await?;
         Ok(wire.chain)
     }

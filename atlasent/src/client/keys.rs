@@ -117,7 +117,7 @@ impl Client {
     /// [`Error::Failed`] when the server gave no usable answer.
     pub async fn key_self(&self) -> Result<ApiKeyInfo, Error> {
         let transport = &self.shared.transport;
-        let call = transport.get("/v1-api-key-self", &[])?;
+        let call = transport.get("/v1-api-key-self");
         let (mut info, metadata) = transport.fetch::<ApiKeyInfo>(&call).await?;
         info.rate_limit = metadata.rate_limit;
         Ok(info)
@@ -134,7 +134,7 @@ impl Client {
             keys: Vec<PublicKey>,
         }
         let transport = &self.shared.transport;
-        let call = transport.get("/v1-signing-keys", &[])?;
+        let call = transport.get("/v1-signing-keys");
         let (Object(Wire { keys }), metadata) = transport.fetch(&call).await?;
         Ok(SigningKeys {
             keys,

@@ -23,6 +23,8 @@ pub(super) struct ApiRequest {
     pub(super) decides: bool,
     /// A permit token in the body, in a member whose name may not mark it as a token.
     pub(super) permit: Option<PermitToken>,
+    /// Whether the body may hold secrets that have to be looked for.
+    pub(super) is_searched: bool,
     /// Whether and how the call is repeated after a failure.
     pub(super) repetition: Repetition,
 }
@@ -30,6 +32,14 @@ pub(super) struct ApiRequest {
 impl ApiRequest {
     pub(super) fn accept(self, accept: &'static str) -> Self {
         Self { accept, ..self }
+    }
+
+    /// Adds a query to the URL.
+    pub(super) fn with_query<V: AsRef<str>>(mut self, query: &[(&'static str, V)]) -> Self {
+        if !query.is_empty() {
+            self.url.query_pairs_mut().extend_pairs(query);
+        }
+        self
     }
 
     /// Marks a call that the policies decide about.
@@ -43,6 +53,15 @@ impl ApiRequest {
         Self { permit, ..self }
     }
 
+    /// Marks a call whose body holds no other secret than the permit.
+    pub(super) fn without_other_secrets(self) -> Self {
+        let is_searched = false;
+        Self {
+            is_searched,
+            ..self
+        }
+    }
+
     pub(super) fn repeated(self, repetition: Repetition) -> Self {
         Self { repetition, ..self }
     }
@@ -54,7 +73,8 @@ impl ApiRequest {
         if let Some(permit) = &self.permit {
             secrets.add_permit(permit);
         }
-        let body = self.body.as_deref().map(str::from_utf8);
+        let body = self.body.as_deref().filter(|_| self.is_searched);
+        let body = body.map(str::from_utf8);
         if let Some(Ok(body)) = body {
             secrets.add_request(body);
         }

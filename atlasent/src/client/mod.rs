@@ -167,7 +167,7 @@ impl Client {
         if let Some(allow) = cache.get(&key, now) {
             return Ok(allow);
         }
-        let evaluation = self.ask(&request, "/v1-evaluate").await?;
+        let evaluation = self.ask(&request, &[]).await?;
         cache.insert(key, &evaluation, now);
         Ok(evaluation)
     }
@@ -201,8 +201,7 @@ impl Client {
     /// As [`evaluate`](Self::evaluate).
     pub async fn evaluate_preflight(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
         let request = self.with_snapshot(request);
-        self.ask(&request, "/v1-evaluate?include=constraint_trace")
-            .await
+        self.ask(&request, &[("include", "constraint_trace")]).await
     }
 
     /// Verifies a permit, and uses it up: `POST /v1-verify-permit`.
@@ -219,7 +218,8 @@ impl Client {
         let call = transport
             .post("/v1-verify-permit", request)?
             .deciding()
-            .with_permit(&request.permit_token);
+            .with_permit(&request.permit_token)
+            .without_other_secrets();
         let (mut verification, metadata) = transport.fetch::<Verification>(&call).await?;
         verification.rate_limit = metadata.rate_limit;
         verification.retried = metadata.retried;
@@ -252,9 +252,14 @@ impl Client {
         Ok(revocation)
     }
 
-    async fn ask(&self, request: &EvaluateRequest, path: &str) -> Result<Evaluation, Error> {
+    async fn ask(
+        &self,
+        request: &EvaluateRequest,
+        query: &[(&'static str, &str)],
+    ) -> Result<Evaluation, Error> {
         let transport = &self.shared.transport;
-        let call = transport.post(path, request)?.deciding();
+        let call = transport.post("/v1-evaluate", request)?;
+        let call = call.deciding().with_query(query);
         let (mut evaluation, metadata) = match request.shadow {
             Some(true) => {
                 let (ShadowEvaluation(evaluation), metadata) = transport.fetch(&call).await?;
@@ -286,7 +291,7 @@ impl Client {
 /// Sends every request to the server. Nothing that leads to a permit is read from the cache.
 impl Authority for Client {
     async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
-        self.ask(&self.with_snapshot(request), "/v1-evaluate").await
+        self.ask(&self.with_snapshot(request), &[]).await
     }
 
     async fn evaluate_all(

@@ -160,7 +160,7 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub async fn get_permit(&self, id: &str) -> Result<PermitInfo, Error> {
-        let call = self.shared.transport.get(&path(id, "")?, &[])?;
+        let call = self.shared.transport.get(&path(id, "")?);
         self.fetch_permit(id, &call).await.map(|(permit, _)| permit)
     }
 
@@ -177,7 +177,7 @@ impl Client {
             next_cursor: Option<String>,
         }
         let transport = &self.shared.transport;
-        let call = transport.get("/v1/permits", &filter.query())?;
+        let call = transport.get("/v1/permits").with_query(&filter.query());
         let (Object(page), metadata) = transport.fetch::<Object<Wire>>(&call).await?;
         Ok(PermitPage {
             permits: page.permits,

@@ -132,7 +132,7 @@ impl Client {
             stops: Vec<ObjectAndOthers<WireStop>>,
         }
         let transport = &self.shared.transport;
-        let call = transport.get("/v1/stops", &[])?;
+        let call = transport.get("/v1/stops");
         let mut answer = transport.fetch_response(&call).await?;
         let Object(wire) = answer.read::<Object<Wire>>()?;
         let stops = wire.stops.into_iter().map(StopInfo::read);

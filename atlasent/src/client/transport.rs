@@ -7,7 +7,7 @@ use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
     USER_AGENT,
 };
-use reqwest::{Method, Response};
+use reqwest::{Body, Method, Request, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Serializer;
@@ -41,7 +41,8 @@ const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Transport {
     pub(super) endpoint: Endpoint,
     pub(super) credential: Credential,
-    pub(super) user_agent: HeaderValue,
+    /// The headers that all requests have in common, from [`headers`].
+    pub(super) headers: HeaderMap,
     pub(super) http: Http,
     pub(super) limits: CallLimits,
     pub(super) time: Clock,
@@ -49,20 +50,8 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn get(
-        &self,
-        path: &str,
-        query: &[(&'static str, String)],
-    ) -> Result<ApiRequest, Error> {
-        Ok(ApiRequest {
-            method: Method::GET,
-            url: self.endpoint.url(path, query)?,
-            body: None,
-            accept: "application/json",
-            decides: false,
-            permit: None,
-            repetition: Repetition::default(),
-        })
+    pub(super) fn get(&self, path: &str) -> ApiRequest {
+        self.request(Method::GET, path, None)
     }
 
     pub(super) fn post(&self, path: &str, body: &impl Serialize) -> Result<ApiRequest, Error> {
@@ -82,15 +71,20 @@ impl Transport {
         let mut json = Vec::new();
         body.serialize(&mut Serializer::with_formatter(&mut json, PythonFloats))
             .map_err(|error| Error::invalid(format!("the request does not serialize: {error}")))?;
-        Ok(ApiRequest {
+        Ok(self.request(method, path, Some(json)))
+    }
+
+    fn request(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> ApiRequest {
+        ApiRequest {
             method,
-            url: self.endpoint.url(path, &[])?,
-            body: Some(json),
+            url: self.endpoint.url(path),
+            body,
             accept: "application/json",
             decides: false,
             permit: None,
+            is_searched: true,
             repetition: Repetition::default(),
-        })
+        }
     }
 
     /// Sends a request, and reads the answer as JSON.
@@ -165,28 +159,41 @@ impl Transport {
         self.required_schema.as_ref().filter(|_| call.decides)
     }
 
-    /// The headers of every request (contract, part A, "Every request").
-    fn headers(&self, call: &ApiRequest, request_id: &str) -> Result<HeaderMap, Failure> {
-        let unsendable = |_| Failure::new(Code::BadRequest, "a header cannot be sent");
-        let mut bearer = HeaderValue::try_from(format!("Bearer {}", self.credential.expose()))
-            .map_err(unsendable)?;
-        bearer.set_sensitive(true);
-        let mut headers = HeaderMap::from_iter([
-            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-            (ACCEPT, HeaderValue::from_static(call.accept)),
-            (AUTHORIZATION, bearer),
-            (USER_AGENT, self.user_agent.clone()),
-            (
-                REQUEST_ID,
-                HeaderValue::try_from(request_id).map_err(unsendable)?,
-            ),
-            (PROTOCOL_VERSION, HeaderValue::from_static("1")),
-        ]);
+    /// Makes the HTTP request of a call.
+    fn http_request(&self, call: &ApiRequest, request_id: &str) -> Result<Request, Failure> {
+        let mut request = Request::new(call.method.clone(), call.url.clone());
+        let mut headers = self.headers.clone();
+        headers.insert(ACCEPT, HeaderValue::from_static(call.accept));
+        let request_id = HeaderValue::try_from(request_id)
+            .map_err(|_| Failure::new(Code::BadRequest, "a header cannot be sent"))?;
+        headers.insert(REQUEST_ID, request_id);
         if let Some(schema) = self.required_schema(call) {
             headers.insert(schema::HEADER, schema.header()?);
         }
-        Ok(headers)
+        *request.headers_mut() = headers;
+        *request.body_mut() = call.body.clone().map(Body::from);
+        Ok(request)
     }
+}
+
+/// Returns the headers that all requests of a client have in common (contract, part A, "Every
+/// request").
+pub(super) fn headers(
+    credential: &Credential,
+    user_agent: HeaderValue,
+) -> Result<HeaderMap, Error> {
+    let mut bearer = HeaderValue::try_from(format!("Bearer {}", credential.expose()))
+        .map_err(|_| Error::config("the credential cannot be sent in a header"))?;
+    bearer.set_sensitive(true);
+    let mut headers = HeaderMap::from_iter([
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (AUTHORIZATION, bearer),
+        (USER_AGENT, user_agent),
+        (PROTOCOL_VERSION, HeaderValue::from_static("1")),
+    ]);
+    // Each request adds three of its own, in a copy that is as large.
+    headers.reserve(3);
+    Ok(headers)
 }
 
 impl fmt::Debug for Transport {
@@ -218,18 +225,12 @@ impl Attempts<'_> {
         &mut self,
         call: &ApiRequest,
     ) -> Result<(Response, ResponseMetadata), FailedAttempt> {
-        let headers = self
+        let request = self
             .transport
-            .headers(call, &self.request_id)
+            .http_request(call, &self.request_id)
             .map_err(FailedAttempt::permanent)?;
-        let mut request = self
-            .http
-            .request(call.method.clone(), call.url.clone())
-            .headers(headers);
-        if let Some(body) = &call.body {
-            request = request.body(body.clone());
-        }
-        let sent = async { request.send().await.map_err(failure::from_transport) };
+        let sent = self.http.execute(request);
+        let sent = async { sent.await.map_err(failure::from_transport) };
         let response = self.with_timeout(sent).await?;
         let metadata = ResponseMetadata {
             request_id: self.request_id.clone(),

@@ -124,7 +124,7 @@ impl Client {
             seconds => vec![("wait", seconds.to_string())],
         };
         let transport = &self.shared.transport;
-        let call = transport.get(path, &query)?;
+        let call = transport.get(path).with_query(&query);
         let call = call.repeated(Repetition::Held(hold));
         let mut answer = transport.fetch_response(&call).await?;
         let Object(escalation) = answer.read::<Object<StatusOnly>>()?;

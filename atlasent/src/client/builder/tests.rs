@@ -100,7 +100,8 @@ fn a_second_call_replaces_what_the_first_one_set() {
         format!("{:?}", transport.endpoint),
         r#""https://b.example.com""#
     );
-    assert!(transport.user_agent.to_str().unwrap().ends_with(" b"));
+    let user_agent = transport.headers["user-agent"].to_str().unwrap();
+    assert!(user_agent.ends_with(" b"));
     let limits = &transport.limits;
     assert_eq!((limits.timeout, limits.deadline), (secs(2), secs(20)));
     assert_eq!((limits.max_retries, limits.backoff), (2, secs(2)));

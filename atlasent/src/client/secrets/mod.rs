@@ -45,7 +45,7 @@ use serde::de::IgnoredAny;
 
 use super::credential::Credential;
 use crate::text::redact::Redacted;
-use crate::text::unescape::holds;
+use crate::text::unescape::{contains, holds};
 use crate::wire::PermitToken;
 use scalars::{BodyKind, Scalar, Scalars, Sensitivity, is_snake_case};
 use words::is_contract_word;
@@ -121,8 +121,33 @@ impl Secrets {
     /// Remembers the tokens in the body of a success, and removes secrets from its other members. A
     /// token stays in the member that is named as one.
     pub(crate) fn scrub_answer<'t>(&mut self, json: &'t str) -> Cow<'t, str> {
-        self.collect(json, BodyKind::Success, 0);
-        self.rewrite(json, BodyKind::Success, 0)
+        match self.collect_answer(json) {
+            true => Cow::Borrowed(json),
+            false => self.rewrite(json, BodyKind::Success, 0),
+        }
+    }
+
+    /// Remembers the tokens in the body of a success. Returns `true` if the body certainly holds no
+    /// secret outside the members that are named as tokens, as almost every body.
+    fn collect_answer(&mut self, json: &str) -> bool {
+        let mut is_clean = true;
+        // The text between the tokens.
+        let mut others = Vec::new();
+        let mut end = 0;
+        // Tokens of a server are strings, so a number such as `max_tokens` is not a secret.
+        let strings = Scalars::new(json, BodyKind::Success).filter(|scalar| !scalar.is_number);
+        for scalar in strings {
+            match (scalar.sensitivity, &scalar.text) {
+                (Sensitivity::Secret, Some(token)) => self.add_token(token, BodyKind::Success),
+                (Sensitivity::DecisionId, Some(_)) => {}
+                _ => continue,
+            }
+            is_clean &= self.replacement(&scalar, BodyKind::Success, 0).is_none();
+            others.push(json.get(end..scalar.range.start).unwrap_or_default());
+            end = scalar.range.end;
+        }
+        others.push(json.get(end..).unwrap_or_default());
+        is_clean && !self.is_full && others.iter().all(|text| self.is_without_secrets(text))
     }
 
     /// Remembers the secrets in the body of an error, and returns the body without them. `None` if
@@ -157,17 +182,10 @@ impl Secrets {
     fn collect(&mut self, json: &str, kind: BodyKind, nested: usize) -> Vec<String> {
         let mut evidence = Vec::new();
         for Scalar {
-            sensitivity,
-            text,
-            is_number,
-            ..
+            sensitivity, text, ..
         } in Scalars::new(json, kind)
         {
             let Some(text) = text else { continue };
-            // Tokens of a server are strings, so a number such as `max_tokens` is not a secret.
-            if is_number && kind == BodyKind::Success {
-                continue;
-            }
             match sensitivity {
                 Sensitivity::Secret => self.add_token(&text, kind),
                 Sensitivity::Evidence => evidence.push(text.clone().into_owned()),
@@ -268,30 +286,47 @@ impl Secrets {
         if self.is_full {
             return Cow::Owned(HIDDEN.to_owned());
         }
+        let is_short_secret = || short == ShortSecrets::Hide && self.secrets().any(|s| s == text);
+        if self.is_without_secrets(text) && !is_short_secret() {
+            return Cow::Borrowed(text);
+        }
         let mut scrubbed = Cow::Borrowed(text);
         if let Some(without) = self.credential.as_ref().and_then(|key| key.scrubbed(text)) {
             scrubbed = Cow::Owned(without);
         }
-        let secrets = || self.tokens.iter().chain(&self.evidence);
-        for secret in secrets() {
+        for secret in self.secrets() {
             let is_in = match is_long(secret) {
                 true => scrubbed.contains(secret),
-                false => short == ShortSecrets::Hide && scrubbed == *secret,
+                false => short == ShortSecrets::Hide && scrubbed == secret,
             };
             if is_in {
                 scrubbed = Cow::Owned(scrubbed.replace(secret, &Redacted(secret).to_string()));
             }
         }
-        let key = self.credential.as_ref().map(Credential::expose);
-        let mut hidden = key.into_iter().chain(
-            secrets()
-                .map(String::as_str)
-                .filter(|secret| is_long(secret)),
-        );
-        if hidden.any(|secret| holds(&scrubbed, secret)) {
+        if self.long_secrets().any(|secret| holds(&scrubbed, secret)) {
             return Cow::Owned(HIDDEN.to_owned());
         }
         scrubbed
+    }
+
+    /// Whether a text certainly contains neither the credential nor a long secret: it has no escapes
+    /// that could hide one.
+    fn is_without_secrets(&self, text: &str) -> bool {
+        let has_escapes = text.bytes().any(|byte| matches!(byte, b'\\' | b'%'));
+        !has_escapes && !self.long_secrets().any(|secret| contains(text, secret))
+    }
+
+    /// Returns the credential, and the tokens and values of approvals that are long enough to be
+    /// removed from a longer text.
+    fn long_secrets(&self) -> impl Iterator<Item = &str> {
+        let key = self.credential.as_ref().map(Credential::expose);
+        key.into_iter()
+            .chain(self.secrets().filter(|secret| is_long(secret)))
+    }
+
+    /// Returns the tokens and the values of approvals.
+    fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.tokens.iter().chain(&self.evidence).map(String::as_str)
     }
 
     /// Replaces each part of a text that is a part of a token or the credential, with at least

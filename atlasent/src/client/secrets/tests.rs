@@ -289,6 +289,25 @@ proptest! {
         }
     }
 
+    /// Most answers are not walked a second time.
+    #[test]
+    fn an_answer_stays_only_where_rewriting_it_changes_nothing(
+        secret in secret(), ways in prop::collection::vec(any::<u8>(), 1..20),
+        places in prop::collection::vec(any::<u8>(), 0..4), known in any::<bool>(),
+        name in select(vec!["permit_token", "decision_id", "tokens", "jwt", "reason", KEY]),
+        value in select(vec![KEY, TOKEN, "p", "1"]),
+    ) {
+        let literal = spelled(&secret, &ways);
+        let body = around(&literal, &places, &secret);
+        let body = format!(r#"{{"all":{body},"{name}":{literal},"{name}":"{value}","token":1}}"#);
+        let mut secrets = secrets();
+        if known {
+            secrets.add_permit(&PermitToken::new(secret).unwrap());
+        }
+        let scrubbed = secrets.scrub_answer(&body).into_owned();
+        prop_assert_eq!(scrubbed, secrets.rewrite(&body, BodyKind::Success, 0));
+    }
+
     #[test]
     fn the_numbers_of_an_answer_stay_whatever_the_request_holds(
         limits in prop::collection::vec(any::<u64>(), 1..4), token in "[1-9][0-9]{0,19}",
