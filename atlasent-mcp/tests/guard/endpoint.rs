@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Duration, sleep, timeout};
 
 use super::http::{AUDIENCE, SECRET, by_token};
-use super::over_http::{Listening, ORIGIN_OF_PAGE, Session, http};
+use super::over_http::{Listening, Messages, ORIGIN_OF_PAGE, Session, http};
 use super::support::{PATIENCE, Stage, allowing};
 
 fn ping(id: i64) -> Value {
@@ -240,6 +240,22 @@ async fn a_delegate_cannot_use_the_session_of_its_parent_nor_the_other_way_round
     // Another token of the same agent and actors goes on with the session.
     session.token = Some(delegated("helper"));
     assert_eq!(session.post(ping(4)).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_head_request_does_not_take_the_stream_over() {
+    let stage = Stage::new("");
+    let guard = Listening::open(stage.guard(allowing()), stage.upstream()).await;
+    let mut session = Session::new(&guard);
+    session.initialize().await;
+    let mut stream = Messages::new(session.listen(None).await.unwrap());
+    let response = session.request(Method::HEAD).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(response.headers()["allow"], "GET, POST, DELETE");
+    let ended = timeout(Duration::from_millis(200), stream.next()).await;
+    assert!(ended.is_err(), "{ended:?}");
+    session.delete().await.unwrap();
+    assert_eq!(stream.next().await, None);
 }
 
 /// Sends the head of a request, and nothing of its body.

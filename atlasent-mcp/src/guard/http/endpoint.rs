@@ -9,7 +9,7 @@ use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{MethodRouter, get, post};
-use http::header::{ACCEPT, HeaderMap, HeaderValue, ORIGIN};
+use http::header::{ACCEPT, ALLOW, HeaderMap, HeaderValue, ORIGIN};
 use http::{StatusCode, request::Parts};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -150,7 +150,8 @@ impl Endpoint {
             settings: self.settings,
             forwards_single_requests: self.upstream.is_http(),
         });
-        let messages: MethodRouter<Arc<Shared>> = post(on_post).get(on_get).delete(on_delete);
+        let messages: MethodRouter<Arc<Shared>> =
+            post(on_post).get(on_get).delete(on_delete).head(on_head);
         // No path holds parameters: a URL writes the braces of one with `%`.
         let mut router = Router::new().without_v07_checks().route(PATH, messages);
         for path in shared.settings.authentication.metadata_paths(PATH) {
@@ -194,6 +195,15 @@ async fn on_get(State(shared): State<Arc<Shared>>, request: Request) -> Response
     shared
         .get(&parts)
         .unwrap_or_else(|rejection| shared.rejected(rejection))
+}
+
+/// Refuses HEAD. Without a handler of its own it would be a GET, and take the session's stream over
+/// from the client that reads it.
+async fn on_head() -> impl IntoResponse {
+    (
+        StatusCode::METHOD_NOT_ALLOWED,
+        [(ALLOW, "GET, POST, DELETE")],
+    )
 }
 
 async fn on_delete(State(shared): State<Arc<Shared>>, request: Request) -> Response {
