@@ -7,6 +7,7 @@ use atlasent::wire::{Evaluation, PermitToken};
 use atlasent::{Agent, Decision, Error};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::duration::whole_seconds;
 use crate::ledger::approval::{ApprovalEntry, EscalationId};
 use crate::ledger::outstanding::PermitCounts;
 use crate::ledger::permit_key::PermitKey;
@@ -318,13 +319,14 @@ impl PendingDecision {
 
     fn deny_by_stop(&mut self, stop: &Stop, now: Timestamp) {
         let reason = format!("stopped: {}", stop.reason);
-        let left = stop.expires_at.map(|end| now.duration_until(end));
+        let left = stop
+            .expires_at
+            .and_then(|end| std::time::Duration::try_from(now.duration_until(end)).ok());
         self.deny(STOPPED, reason);
         let id = stop.id.clone();
         self.event.payload.insert("stop_id", id.into());
-        // In whole seconds, rounded up: an earlier request would be denied again.
-        let left = left.and_then(|left| u64::try_from(left.as_secs().saturating_add(1)).ok());
-        self.evaluation.retry_after = left.map(std::time::Duration::from_secs);
+        // An earlier request would be denied again.
+        self.evaluation.retry_after = left.map(whole_seconds).map(std::time::Duration::from_secs);
     }
 
     /// Denies the request if there are as many unused permits as there may be.

@@ -1,10 +1,13 @@
 //! Tests that an outdated decision opens no body.
 
+use std::time::Duration;
+
 use atlasent::wire::StopScope;
 use atlasent::{AuthorityExt, Error};
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::Ran;
 use futures_executor::block_on;
+use jiff::Timestamp;
 
 use crate::support::{AGENT, Meddled, action, deploy, deploy_sync, now, permit_all, refusal};
 
@@ -115,5 +118,24 @@ fn what_does_not_concern_the_permit_does_not_shut_the_body() {
         now(deploy(&meddled(between), &ran));
         deploy_sync(&meddled(between), &ran).unwrap();
         assert_eq!(ran.count(), 2, "{place}");
+    }
+}
+
+#[test]
+fn a_stop_says_to_the_second_when_a_request_may_come_again() {
+    let time = Timestamp::from_second(1_800_000_000).unwrap();
+    let builder = LocalAuthority::builder(permit_all()).clock(move || time);
+    let authority = now(builder.build());
+    for (millis, seconds) in [(30_000, 30), (30_001, 31), (1, 1)] {
+        let scope = StopScope::agent(AGENT).unwrap();
+        let stop = now(authority.stop(
+            scope,
+            "an alarm",
+            Some(time + Duration::from_millis(millis)),
+        ));
+        let refused = block_on(authority.protect(AGENT, action())).unwrap_err();
+        let wait = refused.denied().unwrap().retry_after();
+        assert_eq!(wait, Some(Duration::from_secs(seconds)), "{millis}");
+        now(authority.lift_stop(&stop.id, "over"));
     }
 }
