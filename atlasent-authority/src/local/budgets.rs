@@ -7,7 +7,7 @@ use atlasent::wire::{BudgetState, EvaluateRequest};
 
 use crate::ledger::PermitEntry;
 use crate::ledger::budget::{BudgetKey, Charge};
-use crate::policy::{Budget, BudgetScope, Policies, Units};
+use crate::policy::{Budget, BudgetScope, Policies, REDACTED, Units};
 use crate::store::{CellKey, Changeset};
 
 /// The resource of a request that names none.
@@ -24,6 +24,8 @@ pub(super) struct PendingCharge {
 pub(super) struct Exceeded {
     /// The reason, for people.
     pub(super) reason: String,
+    /// The reason on the chain, which shows no amount that a policy redacts.
+    pub(super) recorded_reason: String,
     /// How long the request has to wait for all budgets. `None` if it never fits.
     pub(super) retry_after: Option<Duration>,
 }
@@ -87,10 +89,15 @@ impl PendingCharge {
         CellKey::Budget(self.charge.key)
     }
 
-    /// Returns the text of the charge on the chain: `pay: 20 of amount 1000/day per agent`.
+    /// Returns the text of the charge on the chain: `pay: 20 of amount 1000/day per agent`, or
+    /// `pay: [redacted] of amount 1000/day per agent`.
     pub(super) fn recorded(&self) -> Arc<str> {
         let Self { budget, charge } = self;
-        format!("{}: {} of {budget}", budget.policy, Units(charge.amount)).into()
+        let amount = match budget.is_redacted {
+            true => REDACTED.to_owned(),
+            false => Units(charge.amount).to_string(),
+        };
+        format!("{}: {amount} of {budget}", budget.policy).into()
     }
 
     /// Returns what is left of the budget if `used` of it is used up.
@@ -124,17 +131,14 @@ pub(super) fn check(
             continue;
         }
         result = Err(match result {
-            Ok(()) => Exceeded {
-                reason: reason(pending, budget_use.used(now)),
-                retry_after: wait,
-            },
+            Ok(()) => Exceeded::new(pending, budget_use.used(now), wait),
             Err(first) => Exceeded {
                 // `None`, which never fits, counts as the longest wait.
                 retry_after: first
                     .retry_after
                     .zip(wait)
                     .map(|(one, other)| one.max(other)),
-                reason: first.reason,
+                ..first
             },
         });
     }
@@ -147,15 +151,23 @@ pub(super) fn check(
     (states.collect(), result)
 }
 
-fn reason(pending: &PendingCharge, used: u64) -> String {
-    let PendingCharge { budget, charge } = pending;
-    let left = Units(budget.limit.0.saturating_sub(used));
-    let needed = Units(charge.amount);
-    format!(
-        "policy `{}` has a budget of `{budget}`, of which {left} is left, and the request needs \
-         {needed}",
-        budget.policy
-    )
+impl Exceeded {
+    fn new(pending: &PendingCharge, used: u64, retry_after: Option<Duration>) -> Self {
+        let PendingCharge { budget, charge } = pending;
+        let left = Units(budget.limit.0.saturating_sub(used));
+        let needed = Units(charge.amount);
+        let begin = format!("policy `{}` has a budget of `{budget}`", budget.policy);
+        let reason = format!("{begin}, of which {left} is left, and the request needs {needed}");
+        let recorded_reason = match budget.is_redacted {
+            true => format!("{begin}, of which less is left than the request needs"),
+            false => reason.clone(),
+        };
+        Self {
+            reason,
+            recorded_reason,
+            retry_after,
+        }
+    }
 }
 
 /// Takes the amounts of a permit that is issued. Returns the charges, which the permit keeps.

@@ -259,6 +259,8 @@ impl<S: Store> LocalAuthority<S> {
                 budgets::charges(&policies, granting, request, environment)
             }
         };
+        // A shadow opens no pending decision.
+        let release = release.filter(|_| request.shadow != Some(true));
         let mut rules = release.map(|release| release.rules);
         let holding = match self.record_context {
             true => Some(verdict.approval.clone()),
@@ -398,7 +400,7 @@ impl<S: Store> LocalAuthority<S> {
         verdict: &Verdict,
     ) -> Result<Option<Release>, Error> {
         let is_held = matches!(verdict.decision, Decision::Hold | Decision::Escalate);
-        if !is_held || request.shadow == Some(true) {
+        if !is_held {
             return Ok(None);
         }
         // A request that asks for an approval itself is held by no policy.

@@ -352,6 +352,8 @@ impl PendingDecision {
         let (states, result) = budgets::check(&self.charges, changeset);
         if let Err(exceeded) = result {
             self.deny(BUDGET_EXCEEDED, exceeded.reason);
+            let reason = exceeded.recorded_reason;
+            self.event.payload.insert("reason", reason.into());
             self.evaluation.retry_after = exceeded.retry_after;
         } else if self.new_permit.is_some() && !self.charges.is_empty() {
             let recorded = self.charges.iter().map(PendingCharge::recorded);

@@ -114,7 +114,7 @@ pub fn check_fields(request: &EvaluateRequest) -> Result<(), Error> {
     // Contexts come from agents, so the actors, which come from a verified token, stand beside it.
     if context.get("actors").is_some_and(|value| !value.is_null()) {
         return Err(Error::Invalid(
-            "`context.actors` is the chain of a delegated token: send it as the request's              `actors`, and give a context key of your own another name"
+            "`context.actors` is the chain of a delegated token: send it as the request's `actors`, and give a context key of your own another name"
                 .to_owned(),
         ));
     }

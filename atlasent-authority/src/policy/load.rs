@@ -14,6 +14,7 @@ use miette::Diagnostic;
 use serde::de::IgnoredAny;
 
 use super::annotations::{AnnotatedPolicy, Statement};
+use super::budget::mark_redacted;
 use super::depth;
 use super::digest::Digests;
 use super::error::{PolicyError, PolicyProblem, Source};
@@ -215,7 +216,7 @@ impl SchemaAndEntities {
     fn assemble(
         self,
         policies: &[Policy],
-        annotated: Vec<AnnotatedPolicy>,
+        mut annotated: Vec<AnnotatedPolicy>,
     ) -> Result<Policies, PolicyError> {
         let Self {
             schema,
@@ -241,6 +242,7 @@ impl SchemaAndEntities {
         for warning in &warnings {
             tracing::warn!(%warning, "suspect policy");
         }
+        mark_redacted(&mut annotated);
         let by_id: AnnotatedPolicies = policies
             .iter()
             .map(|policy| policy.id().clone())

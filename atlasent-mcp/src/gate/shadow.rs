@@ -176,10 +176,11 @@ impl Answer {
         match (evaluation.decision, evaluation.code.as_deref()) {
             (Decision::Allow, _) => Self::Allowed,
             (Decision::Hold | Decision::Escalate, _) => Self::Held,
-            // The policies read what the question does not have.
-            (Decision::Deny, Some("POLICY_EVALUATION_ERROR" | "REQUEST_NOT_IN_SCHEMA")) => {
-                Self::Depends
-            }
+            // The policies, or their budgets, read what the question does not have.
+            (
+                Decision::Deny,
+                Some("POLICY_EVALUATION_ERROR" | "REQUEST_NOT_IN_SCHEMA" | "BUDGET_AMOUNT_INVALID"),
+            ) => Self::Depends,
             (Decision::Deny, Some("NO_MATCHING_POLICY")) => Self::NoPolicy,
             (Decision::Deny, _) => Self::No,
         }

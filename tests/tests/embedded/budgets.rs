@@ -68,6 +68,26 @@ fn verify(authority: &LocalAuthority, request: &EvaluateRequest, answer: &Evalua
 }
 
 #[test]
+fn a_shadow_of_a_held_request_is_denied_where_the_request_is() {
+    let authority = authority();
+    let decided = |amount: serde_json::Value, shadow: bool| {
+        let vault = AnyAction::new("pay").unwrap().with_resource("vault");
+        let vault = vault.with_field("amount", &amount).unwrap();
+        let mut request = EvaluateRequest::new(Agent::new("bot").unwrap(), &vault).unwrap();
+        request.shadow = shadow.then_some(true);
+        let answer = ask(&authority, &request);
+        (answer.decision, answer.code)
+    };
+    for amount in [json!(-1), json!("x"), json!(5)] {
+        let decision = decided(amount.clone(), true);
+        assert_eq!(decision, decided(amount, false));
+    }
+    assert_eq!(decided(json!(5), true).0, Decision::Hold);
+    let bad = Some("BUDGET_AMOUNT_INVALID".to_owned());
+    assert_eq!(decided(json!(-1), true), (Decision::Deny, bad));
+}
+
+#[test]
 fn sums_are_exact_and_each_budget_counts_on_its_own() {
     let authority = authority();
     // As floats, 0.1 and 0.2 add up to more than 0.3.

@@ -73,6 +73,48 @@ fn the_event_of_a_held_request_has_no_redacted_value_however_it_ends() {
 }
 
 #[test]
+fn a_budget_records_no_amount_that_a_policy_redacts() {
+    let policies = r#"
+        @id("pay") @budget("amount 100/day per agent, order.cost 900/day per agent, cost 900/day per agent")
+        permit (principal, action, resource);
+        @decision("hold") @redact("amount, order")
+        forbid (principal, action, resource) when { context.cost > 10 };
+    "#;
+    let authority = LocalAuthority::in_memory(Policies::parse(policies).unwrap()).unwrap();
+    let asked = |cost: i64| {
+        let mut asked = request(cost);
+        let order = serde_json::json!({"cost": 61.5});
+        asked.context.insert("order", &order).unwrap();
+        ask(&authority, &asked)
+    };
+    let id = asked(50).escalation_id.unwrap().parse().unwrap();
+    let alice = Approver::new("alice", ["sre"]).unwrap();
+    now(authority.vote(id, Ballot::approve(alice)));
+    let allow = asked(50);
+    assert_eq!(allow.budgets[0].remaining, "22.75", "the caller sees it");
+    let denied = asked(3);
+    assert_eq!(denied.code.as_deref(), Some("BUDGET_EXCEEDED"));
+    let reason = denied.reason.unwrap();
+    assert!(
+        reason.ends_with("of which 22.75 is left, and the request needs 77.25"),
+        "{reason}"
+    );
+    let all = now(authority.trail());
+    let all = serde_json::to_string(&all.events).unwrap();
+    for told in [
+        "pay: [redacted] of amount 100/day per agent",
+        "pay: [redacted] of order.cost 900/day per agent",
+        "pay: 50 of cost 900/day per agent",
+        "of which less is left than the request needs",
+    ] {
+        assert!(all.contains(told), "{told}: {all}");
+    }
+    for hidden in ["77.25", "22.75", "61.5"] {
+        assert!(!all.contains(hidden), "{hidden}: {all}");
+    }
+}
+
+#[test]
 fn a_request_that_no_policy_holds_is_recorded_whole() {
     let authority = authority();
     assert_eq!(ask(&authority, &request(1)).decision, Decision::Allow);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use cedar_policy::{Effect, PolicyId};
 
 use super::Policies;
-use super::annotations::Statement;
+use super::annotations::{AnnotatedPolicy, Statement};
 use super::error::PolicyProblem;
 use super::number::Numeral;
 use parse::parse_all;
@@ -63,6 +63,8 @@ pub(crate) struct Budget {
     /// The length of the window in seconds.
     pub(crate) seconds: u32,
     pub(crate) scope: BudgetScope,
+    /// Whether a policy redacts the number that the budget adds up: the chain must not show it.
+    pub(crate) is_redacted: bool,
 }
 
 /// What a budget adds up.
@@ -132,6 +134,23 @@ impl Budget {
             Counted::Calls => None,
             Counted::Value(path) => Some(path),
         }
+    }
+}
+
+/// Marks the budgets of numbers that a policy redacts.
+pub(super) fn mark_redacted(policies: &mut [AnnotatedPolicy]) {
+    let rules = policies
+        .iter()
+        .filter_map(|policy| policy.approval.as_ref());
+    let redacted: Vec<String> = rules.flat_map(|rule| rule.redact.clone()).collect();
+    let is_redacted = |path: &str| {
+        let mut rests = redacted
+            .iter()
+            .filter_map(|above| path.strip_prefix(&**above));
+        rests.any(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    for budget in policies.iter_mut().flat_map(|policy| &mut policy.budgets) {
+        budget.is_redacted = budget.path().is_some_and(is_redacted);
     }
 }
 

@@ -94,6 +94,7 @@ impl Budget {
             unit,
             seconds,
             scope,
+            is_redacted: false,
         })
     }
 }

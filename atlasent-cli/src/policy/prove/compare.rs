@@ -17,7 +17,8 @@ Examples:
   atlasent policy compare policies new-policies --only-wider --write-cases found.json
 
 Each action of either schema is compared over all requests, with the entities of each directory. Only `allow` counts: a
-request that waits instead of being denied is not a difference. It needs the solver cvc5 and a `schema.cedarschema` in both
+request that waits instead of being denied is not a difference. Budgets are not compared: the report lists those of one
+directory that the other lacks. It needs the solver cvc5 and a `schema.cedarschema` in both
 directories.
 
 Exit codes:

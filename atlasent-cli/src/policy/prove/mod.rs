@@ -216,6 +216,7 @@ impl Questions<'_> {
     }
 
     async fn allows_no_more(&mut self, inner: &Side<'_>, outer: &Side<'_>) -> Result<(), Failure> {
+        self.report.set_budgets_aside(inner, outer);
         let schema = compiled(inner)?;
         for (action, environment) in inner.environments() {
             let policies = inner.relevant(environment.action());

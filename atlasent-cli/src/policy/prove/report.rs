@@ -20,6 +20,8 @@ pub(super) struct Report {
     findings: Vec<Finding>,
     /// What the proofs rest on besides the policies, the schema and the entities.
     assumptions: BTreeSet<String>,
+    /// What no proof is about, though the sets differ in it.
+    not_compared: BTreeSet<String>,
 }
 
 /// A claim about one action, and whether it is proved.
@@ -97,6 +99,20 @@ impl Report {
             )
         });
         self.assumptions.extend(assumptions);
+    }
+
+    /// Adds the budgets of `outer` that `inner` does not have. A budget denies what a policy allows,
+    /// and its sums are no part of a request.
+    pub(super) fn set_budgets_aside(&mut self, inner: &Side<'_>, outer: &Side<'_>) {
+        let (kept, mut lost) = (inner.budgets(), outer.budgets());
+        lost.retain(|id, budget| kept.get(id) != Some(budget));
+        let lines = lost.into_iter().map(|(id, budget)| {
+            let now = kept.get(id);
+            let now = now.map_or("none".to_owned(), |budget| format!("`{budget}`"));
+            let (inner, outer) = (inner.name, outer.name);
+            format!("the budget of `{id}`: {outer} has `{budget}`, {inner} has {now}")
+        });
+        self.not_compared.extend(lines);
     }
 
     /// Whether a policy was asked about, and is not proved to never fail on requests for an action.
@@ -192,6 +208,7 @@ impl Report {
             self.count(never_errs)
         ));
         lines.extend((self.assumptions.iter()).map(|assumption| format!("assumed: {assumption}")));
+        lines.extend((self.not_compared.iter()).map(|what| format!("not compared: {what}")));
         for side in sides {
             let policies = side.policies;
             let (name, digest) = (side.name, policies.digest());
@@ -216,6 +233,7 @@ impl Report {
             "proved": !self.has(|answer| !matches!(answer, Answer::Proved)),
             "findings": findings,
             "assumptions": self.assumptions,
+            "not_compared": self.not_compared,
             "sets": sets,
         })
     }

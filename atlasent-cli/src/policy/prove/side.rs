@@ -1,5 +1,6 @@
 //! One policy set of a proof, as Cedar sees it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -104,6 +105,16 @@ impl<'p> Side<'p> {
             .collect();
         relevant.sort_unstable_by_key(|policy| policy.id());
         relevant
+    }
+
+    /// Returns the `@budget` of each policy that has one, by the policy's id.
+    pub(super) fn budgets(&self) -> BTreeMap<&'p str, &'p str> {
+        let with_budgets = self.set.policies().filter_map(|policy| {
+            let id = policy.annotation("id");
+            let id = id.unwrap_or_else(|| policy.id().as_ref());
+            Some((id, policy.annotation("budget")?))
+        });
+        with_budgets.collect()
     }
 
     /// Whether two schemas declare the same entity types, and the same groups of an action.

@@ -134,6 +134,44 @@ fn only_the_wider_direction_can_be_asked() {
 }
 
 #[test]
+fn budgets_are_reported_and_not_compared() {
+    let Some(cvc5) = cvc5() else { return };
+    let with = |budget: &str| {
+        let permit = format!("@budget(\"{budget}\") permit");
+        Set::first().with("deploy.cedar", "permit", &permit)
+    };
+    let (few, many, none) = (
+        with("calls 5/day per agent"),
+        with("calls 9/day per agent"),
+        Set::first(),
+    );
+    for (old, new, lines) in [
+        (&few, &few, vec![]),
+        (
+            &none,
+            &few,
+            vec![
+                "not compared: the budget of `deployers-deploy`: NEW has `calls 5/day per agent`, OLD has none",
+            ],
+        ),
+        (
+            &few,
+            &many,
+            vec![
+                "not compared: the budget of `deployers-deploy`: NEW has `calls 9/day per agent`, OLD has `calls 5/day per agent`",
+                "not compared: the budget of `deployers-deploy`: OLD has `calls 5/day per agent`, NEW has `calls 9/day per agent`",
+            ],
+        ),
+    ] {
+        let printed = old.compare(new, &cvc5, &[]).prints();
+        let found = printed
+            .lines()
+            .filter(|line| line.starts_with("not compared"));
+        assert_eq!(found.collect::<Vec<_>>(), lines);
+    }
+}
+
+#[test]
 fn an_action_that_one_schema_lacks_is_denied_by_it() {
     if cvc5().is_none() {
         return;
