@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::ledger::PermitKey;
 use crate::ledger::stops::Stops;
 use crate::ledger::validity;
-use crate::ledger::{PermitEntry, VerifyRefusal};
+use crate::ledger::{PermitEntry, PermitState, VerifyRefusal};
 use crate::local::caller::Caller;
 use crate::local::{LocalAuthority, failed, unavailable};
 use crate::store::{CellKey, Changeset, Store, StoreError};
@@ -218,8 +218,9 @@ impl<S: Store> LocalAuthority<S> {
         let Some((context, key, entry)) = self.find_permit(caller, id).await? else {
             return Ok(None);
         };
-        // A permit that is revoked already needs no second event.
-        if context.status(&entry) == PermitStatus::Revoked {
+        // A permit that is revoked already needs no second event. One that a stop has killed may
+        // still count against limits and budgets.
+        if matches!(entry.state, PermitState::Revoked | PermitState::Recalled) {
             return Ok(Some(context.info(key, &entry)));
         }
         let revoked = self.revoke_key(caller, key, reason).await?;

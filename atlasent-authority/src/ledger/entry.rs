@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::budget::{BudgetKey, Charge};
+use crate::ledger::stops::KillCause;
 use crate::ledger::{PermitGrant, RecordedEnd, VerifyRefusal};
 
 /// A permit in the ledger. Clones share its texts.
@@ -168,6 +169,15 @@ impl PermitEntry {
         }));
         self.state = state;
         state == PermitState::Revoked
+    }
+
+    /// Revokes the permit, unless it has expired, as of the stop or recall that killed it.
+    pub(crate) fn kill(&mut self, killed: KillCause, now: Timestamp) -> bool {
+        let is_unused = self.revoke(now, killed.by, &killed.reason);
+        if let Some(revoked) = self.revoked.as_mut().filter(|_| is_unused) {
+            revoked.at = killed.at;
+        }
+        is_unused
     }
 
     /// Returns the status of the permit. A used permit expires, too: a body may not start on it any

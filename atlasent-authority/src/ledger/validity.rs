@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::ledger::stops::{KillCause, Stops};
-use crate::ledger::{PermitEntry, VerifyRefusal};
+use crate::ledger::{PermitEntry, PermitState, VerifyRefusal};
 use crate::policy::Policies;
 
 /// Why a permit cannot be used any more.
@@ -34,8 +34,11 @@ pub(crate) fn check(
     policies: &Policies,
     now: Timestamp,
 ) -> Result<(), InvalidPermit> {
-    entry.check_open(now).map_err(InvalidPermit::Closed)?;
-    if let Some(killed) = stops.kill_cause(entry, now) {
+    let killed = stops.kill_cause(entry, now);
+    if !is_ended_by(killed.as_ref(), entry) {
+        entry.check_open(now).map_err(InvalidPermit::Closed)?;
+    }
+    if let Some(killed) = killed {
         return Err(InvalidPermit::Killed(killed));
     }
     let digest = policies.action_digest(&entry.grant.action);
@@ -43,4 +46,14 @@ pub(crate) fn check(
         true => Ok(()),
         false => Err(InvalidPermit::PolicyChanged),
     }
+}
+
+/// Whether an unused permit is recorded as revoked since this stop or recall killed it, and not by
+/// an earlier revocation. Its refusal names the stop then, as before it was recorded.
+fn is_ended_by(killed: Option<&KillCause>, entry: &PermitEntry) -> bool {
+    let revoked = entry.revoked.as_deref();
+    let revoked = revoked.filter(|_| entry.state == PermitState::Revoked);
+    revoked
+        .zip(killed)
+        .is_some_and(|(revoked, killed)| killed.at <= revoked.at)
 }

@@ -9,6 +9,7 @@ pub(crate) mod caller;
 mod complete;
 pub(crate) mod current;
 pub(crate) mod evaluate;
+mod killed;
 pub(crate) mod limits;
 mod pending;
 mod permit_cells;

@@ -16,7 +16,7 @@ use crate::ledger::stops::Stop;
 use crate::ledger::validity;
 use crate::ledger::{PermitEntry, PermitGrant};
 use crate::local::approvals::{HeldRequest, HoldPlan};
-use crate::local::budgets::{self, PendingCharge};
+use crate::local::budgets::{self, Exceeded, PendingCharge};
 use crate::local::caller::Caller;
 use crate::local::current::CurrentPolicies;
 use crate::local::limits::{Limits, StorageLimit};
@@ -201,6 +201,9 @@ impl PendingDecision {
                     return Attempt::Repeated(replay);
                 }
             }
+            if !self.evaluation.decision.is_allow() {
+                self.check_whole_budgets(changeset);
+            }
             if let Some(held) = self.held.take() {
                 match held.plan(&self.policies, &self.limits, changeset) {
                     Ok(HoldPlan::TooMany(_)) if held.may_count_due(now) => {
@@ -351,16 +354,32 @@ impl PendingDecision {
     fn check_budgets(&mut self, changeset: &Changeset<'_>) {
         let (states, result) = budgets::check(&self.charges, changeset);
         if let Err(exceeded) = result {
-            self.deny(BUDGET_EXCEEDED, exceeded.reason);
-            let reason = exceeded.recorded_reason;
-            self.event.payload.insert("reason", reason.into());
-            self.evaluation.retry_after = exceeded.retry_after;
+            self.deny_by_budget(exceeded);
         } else if self.new_permit.is_some() && !self.charges.is_empty() {
             let recorded = self.charges.iter().map(PendingCharge::recorded);
             let recorded: Vec<Arc<str>> = recorded.collect();
             self.event.payload.insert("budgets", recorded.into());
         }
         self.evaluation.budgets = states;
+    }
+
+    /// Denies a held request that takes more than the whole of a budget: no approval releases it.
+    fn check_whole_budgets(&mut self, changeset: &Changeset<'_>) {
+        let (states, result) = budgets::check(&self.charges, changeset);
+        if let Err(exceeded) = result
+            && exceeded.retry_after.is_none()
+        {
+            self.held = None;
+            self.deny_by_budget(exceeded);
+            self.evaluation.budgets = states;
+        }
+    }
+
+    fn deny_by_budget(&mut self, exceeded: Exceeded) {
+        self.deny(BUDGET_EXCEEDED, exceeded.reason);
+        let reason = exceeded.recorded_reason;
+        self.event.payload.insert("reason", reason.into());
+        self.evaluation.retry_after = exceeded.retry_after;
     }
 
     /// Denies the request, since it has no amount that a budget could add up.

@@ -178,7 +178,9 @@ impl<S: Store> LocalAuthority<S> {
         let sequence = self
             .commit(failed::REVOCATION, vec![CellKey::Stops], change)
             .await?;
-        sequence.ok_or_else(full)
+        let sequence = sequence.ok_or_else(full)?;
+        self.end_killed_permits().await;
+        Ok(sequence)
     }
 
     /// Returns the ledger's status of a verified permit, found by its hash.

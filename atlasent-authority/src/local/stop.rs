@@ -90,8 +90,11 @@ impl<S: Store> LocalAuthority<S> {
             changeset.keep_stops(stops);
             Ok(stop)
         };
-        self.commit(failed::STOP, vec![CellKey::Stops], change)
-            .await?
+        let stop = self
+            .commit(failed::STOP, vec![CellKey::Stops], change)
+            .await??;
+        self.end_killed_permits().await;
+        Ok(stop)
     }
 
     /// Lifts a stop. Returns the lifted stop, or `None` when no stop with this id is in effect.

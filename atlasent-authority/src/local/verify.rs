@@ -219,7 +219,7 @@ impl PendingVerification {
             match invalid {
                 InvalidPermit::Closed(_) => {}
                 InvalidPermit::Killed(killed) => {
-                    entry.revoke(now, killed.by, &killed.reason);
+                    entry.kill(killed, now);
                 }
                 InvalidPermit::PolicyChanged => {
                     entry.revoke(now, None, refusal.reason());

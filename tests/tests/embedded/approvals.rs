@@ -39,8 +39,12 @@ impl TestClock {
 }
 
 fn builder_at(clock: &TestClock) -> LocalAuthorityBuilder {
+    builder_of(HOLDS, clock)
+}
+
+fn builder_of(policies: &str, clock: &TestClock) -> LocalAuthorityBuilder {
     let seconds = Arc::clone(&clock.0);
-    LocalAuthority::builder(Policies::parse(HOLDS).unwrap())
+    LocalAuthority::builder(Policies::parse(policies).unwrap())
         .clock(move || {
             Timestamp::from_second(1_800_000_000 + seconds.load(Ordering::SeqCst)).unwrap()
         })
@@ -430,6 +434,37 @@ fn an_approval_for_any_context_releases_so_many_permits_of_the_same_action() {
         ask(&authority, &request("4")).permit_token.is_none(),
         "the uses are used up"
     );
+}
+
+/// Two policies hold; the approvers of the second become those of the first by an escalation.
+const OVERLAPPING: &str = r#"
+    permit (principal, action, resource);
+    @decision("hold") @approvers("role:sre") forbid (principal, action, resource);
+    @decision("hold") @approvers("role:lead") @escalate_to("role:sre") @approval_ttl("20s")
+    forbid (principal, action, resource);
+"#;
+
+#[test]
+fn an_escalation_that_makes_the_votes_enough_closes_the_decision() {
+    let clock = TestClock::default();
+    for by_hand in [true, false] {
+        clock.set(0);
+        let authority = now(builder_of(OVERLAPPING, &clock).build());
+        let id = held(&authority, &request("4f2a"));
+        now(authority.vote(id, Ballot::approve(sre("alice"))));
+        assert_eq!(state(&authority, id), ApprovalState::Pending);
+        clock.set(20);
+        if by_hand {
+            clock.set(19);
+            let lead = Approver::new("eve", ["lead"]).unwrap();
+            now(authority.escalate_approval(id, &lead, None));
+            assert_eq!(state(&authority, id), ApprovalState::Approved);
+        }
+        assert_eq!(ask(&authority, &request("4f2a")).decision, Decision::Allow);
+        let kinds = kinds(&authority);
+        let closing = ["approval.requested", "approval.granted"].map(str::to_owned);
+        assert!(kinds.windows(2).any(|pair| pair == closing), "{kinds:?}");
+    }
 }
 
 fn now_err<T: std::fmt::Debug>(

@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use atlasent::wire::{EvaluateRequest, Evaluation, RequestOptions, StopScope, VerifyRequest};
+use atlasent::wire::{
+    EvaluateRequest, Evaluation, PermitInfo, PermitStatus, RequestOptions, StopScope, VerifyRequest,
+};
 use atlasent::{Agent, AnyAction, Authority, AuthorityExt, Decision, Error};
 use atlasent_authority::approvals::{Approver, Ballot};
+use atlasent_authority::permits::PermitFilter;
 use atlasent_authority::trail::EventFilter;
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::Ran;
@@ -250,6 +253,68 @@ fn a_stop_or_another_policy_gives_back_what_it_kills() {
         left(&ask(&authority, &pay(50)))["amount 150/hour per agent"],
         "0"
     );
+}
+
+#[test]
+fn a_permit_that_a_stop_or_a_revocation_of_many_ends_gives_back_at_once() {
+    let authority = authority();
+    type End = fn(&LocalAuthority);
+    let ends: [End; 3] = [
+        |authority| {
+            let stop = now(authority.stop(StopScope::agent("bot").unwrap(), "an alarm", None));
+            now(authority.lift_stop(&stop.id, "over"));
+        },
+        |authority| {
+            now(authority.revoke_all(StopScope::all(), "a leak"));
+        },
+        |authority| {
+            now(authority.revoke_issued_before(99, "a leak"));
+        },
+    ];
+    let other = ask(&authority, &pay_by("other", 7));
+    let key = "amount 100/hour per agent";
+    for end in ends {
+        // Two permits, so that the count of calls would also run out.
+        assert_eq!(left(&ask(&authority, &pay(60)))[key], "40");
+        assert_eq!(left(&ask(&authority, &pay(40)))[key], "0");
+        end(&authority);
+        let page = now(authority.permits(&PermitFilter::default().agent("bot"), u64::MAX, 9));
+        let is_revoked = |permit: &PermitInfo| permit.status == PermitStatus::Revoked;
+        assert!(page.permits.iter().all(is_revoked), "{page:?}");
+    }
+    assert!(ask(&authority, &pay(100)).decision.is_allow());
+    assert!(
+        !verify(&authority, &pay_by("other", 7), &other),
+        "all were revoked"
+    );
+}
+
+#[test]
+fn a_request_for_more_than_a_whole_budget_waits_for_nobody() {
+    let authority = authority();
+    let vault = |amount: f64, shadow: bool| {
+        let vault = AnyAction::new("pay").unwrap().with_resource("vault");
+        let vault = vault.with_field("amount", &amount).unwrap();
+        let mut vault = EvaluateRequest::new(Agent::new("bot").unwrap(), &vault).unwrap();
+        vault.shadow = shadow.then_some(true);
+        ask(&authority, &vault)
+    };
+    for shadow in [true, false] {
+        let denied = vault(100.1, shadow);
+        assert_eq!(
+            denied.code.as_deref(),
+            Some("BUDGET_EXCEEDED"),
+            "{denied:?}"
+        );
+        assert_eq!(
+            (denied.retry_after, denied.escalation_id.clone()),
+            (None, None)
+        );
+        assert_eq!(left(&denied)["amount 100/hour per agent"], "100");
+    }
+    ask(&authority, &pay(50));
+    // It fits later.
+    assert_eq!(vault(100.0, false).decision, Decision::Hold);
 }
 
 #[test]

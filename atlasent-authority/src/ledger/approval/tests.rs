@@ -136,6 +136,26 @@ fn a_person_votes_once_however_the_name_is_written() {
 }
 
 #[test]
+fn a_repeated_approval_grants_nothing_that_the_first_did_not() {
+    let mut row = row(vec![rule("role:sre", "2")]);
+    let granting = |times| Vote {
+        grant: Some(GrantedUse { lasts: CALL, times }),
+        ..vote("alice", "sre", true)
+    };
+    row.rules[0].grants = Some(CALL.unsigned_abs());
+    assert_eq!(row.vote(granting(5), CALL), Ok(VoteOutcome::Counted));
+    let again = [
+        (granting(5), true),
+        (vote("alice", "sre", true), true),
+        (granting(6), false),
+    ];
+    for (again, is_same) in again {
+        assert_eq!(row.vote(again, CALL).is_ok(), is_same);
+    }
+    assert_eq!(row.votes.len(), 1);
+}
+
+#[test]
 fn nobody_approves_what_they_asked_for() {
     let asked = |voter: Vote| {
         let mut row = row(vec![rule("role:sre", "1")]);

@@ -153,8 +153,9 @@ impl ApprovalEntry {
     ///
     /// [`VoteRefusal`], and nothing changes.
     pub fn vote(&mut self, vote: Vote, call: SignedDuration) -> Result<VoteOutcome, VoteRefusal> {
+        let at = vote.at;
         match self.add_vote(vote)? {
-            true => Ok(self.decide(call)),
+            true => Ok(self.decide(at, call)),
             false => Ok(VoteOutcome::Repeated),
         }
     }
@@ -172,7 +173,10 @@ impl ApprovalEntry {
             .iter()
             .find(|cast| is_same(&cast.approver.principal, &voter));
         if let Some(earlier) = earlier {
-            return match earlier.approves == vote.approves {
+            // A repeated approval without a grant leaves the grant of the first as it is.
+            let is_same = earlier.approves == vote.approves
+                && (vote.grant.is_none() || vote.grant == earlier.grant);
+            return match is_same {
                 true => Ok(false),
                 false => Err(VoteRefusal::VotedOtherwise(voter)),
             };
@@ -183,9 +187,9 @@ impl ApprovalEntry {
         Ok(true)
     }
 
-    /// Closes the decision if the last vote rejects, or if there are enough approvals. `call` says
-    /// how long an approval of this one call is good.
-    pub(crate) fn decide(&mut self, call: SignedDuration) -> VoteOutcome {
+    /// Closes the decision at `now` if the last vote rejects, or if there are enough approvals.
+    /// `call` says how long an approval of this one call is good.
+    pub(crate) fn decide(&mut self, now: Timestamp, call: SignedDuration) -> VoteOutcome {
         let Some(last) = self.votes.last() else {
             return VoteOutcome::Counted;
         };
@@ -194,9 +198,8 @@ impl ApprovalEntry {
             (true, false) => return VoteOutcome::Counted,
             (true, true) => VoteOutcome::Granted,
         };
-        let at = last.at;
         self.closing = Some(Closing {
-            at,
+            at: now,
             by: Some(last.approver.principal.clone()),
             note: last.note.clone(),
             expired: None,
@@ -206,7 +209,7 @@ impl ApprovalEntry {
             _ => ApprovalState::Rejected,
         };
         if outcome == VoteOutcome::Granted && self.policy.is_some() {
-            self.release = Some(self.release_from(at, call));
+            self.release = Some(self.release_from(now, call));
         }
         outcome
     }

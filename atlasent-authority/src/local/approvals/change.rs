@@ -29,10 +29,11 @@ impl<S: Store> LocalAuthority<S> {
         };
         let mut reads = id.cells().to_vec();
         reads.push(CellKey::Questions(row.agent_key()));
-        let policies = Arc::clone(&self.policies);
+        let (policies, call) = (Arc::clone(&self.policies), self.permit_ttl);
         let change = move |changeset: &mut Changeset<'_>| {
             let mut row = changeset.approval(id.key())?.clone();
-            if settle(&mut row, policies.unless_stand_in().as_deref(), changeset) {
+            let in_force = policies.unless_stand_in();
+            if settle(&mut row, in_force.as_deref(), call, changeset) {
                 keep(row.clone(), changeset);
             }
             let mut changed = row.clone();

@@ -177,7 +177,7 @@ impl HeldRequest {
         let grants: Vec<_> = grants.iter().filter_map(read).collect();
         let mut own = own.as_ref().and_then(read);
         if let Some(row) = &mut own
-            && settle(row, Some(policies), changeset)
+            && settle(row, Some(policies), self.call, changeset)
         {
             keep(row.clone(), changeset);
         }

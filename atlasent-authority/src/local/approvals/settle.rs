@@ -2,18 +2,21 @@
 //! make of them.
 
 use atlasent::wire::ExpiredReason;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::ledger::approval::{ApprovalEntry, ApprovalState};
+use crate::ledger::approval::{ApprovalEntry, ApprovalState, VoteOutcome};
 use crate::policy::Policies;
 use crate::store::Changeset;
 use crate::trail::approval_events;
+use crate::trail::chain::NewEvent;
 
 /// The note of a decision that ended because the policies changed.
 const POLICIES_CHANGED: &str = "the policies of this action changed, so the question is a new one";
 
 /// Ends an open decision if its policies changed. If its time is over, escalates it, or ends it if
 /// no further step is named. Records the change, and returns whether there was one. The caller
-/// [keeps](keep) the decision then. `policies` are those in force, if they are known.
+/// [keeps](keep) the decision then. `policies` are those in force, if they are known; `call` says
+/// how long an approval of one call is good.
 ///
 /// The events name no API key: time or new policies cause them, not the request or task that
 /// notices the change.
@@ -23,6 +26,7 @@ const POLICIES_CHANGED: &str = "the policies of this action changed, so the ques
 pub(super) fn settle(
     row: &mut ApprovalEntry,
     policies: Option<&Policies>,
+    call: SignedDuration,
     changeset: &mut Changeset<'_>,
 ) -> bool {
     if !row.is_open() {
@@ -37,15 +41,32 @@ pub(super) fn settle(
     } else if now < row.timeout_at {
         return false;
     } else if now < row.last_timeout() && row.escalate(None, None, now) {
-        if let Some(step) = row.steps.last() {
-            changeset.record(approval_events::escalated(row, step));
-        }
+        let events = after_escalation(row, call, now);
+        events
+            .into_iter()
+            .for_each(|event| drop(changeset.record(event)));
         return true;
     } else {
         row.time_out(row.expired_reason(), None, None, now);
     }
     changeset.record(approval_events::expired(row));
     true
+}
+
+/// Returns the events of an escalation that has just been made. Votes of the approvers that it adds
+/// count from now on, and may be all that was missing: the decision is closed then.
+pub(super) fn after_escalation(
+    row: &mut ApprovalEntry,
+    call: SignedDuration,
+    now: Timestamp,
+) -> Vec<NewEvent> {
+    let escalated = row
+        .steps
+        .last()
+        .map(|step| approval_events::escalated(row, step));
+    let is_granted = row.decide(now, call) == VoteOutcome::Granted;
+    let granted = is_granted.then(|| approval_events::granted(row));
+    escalated.into_iter().chain(granted).collect()
 }
 
 /// Writes a pending decision, and what the same question finds from now on. The change must name

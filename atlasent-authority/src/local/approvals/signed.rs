@@ -208,7 +208,7 @@ impl PresentedApprovals {
         voted.sequence = row.sequence;
         let outcome = match cast.is_empty() {
             true => VoteOutcome::Repeated,
-            false => voted.decide(call),
+            false => voted.decide(changeset.time(), call),
         };
         if outcome == VoteOutcome::Granted {
             // An approval of a person who had voted before releases nothing else either.

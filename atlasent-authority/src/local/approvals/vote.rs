@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use uuid::Uuid;
 
 use super::ApprovalError;
+use super::settle::after_escalation;
 use crate::ledger::approval::{
     ApprovalEntry, ApprovalState, Approver, EscalationId, GrantedUse, ShownText, Vote, VoteOutcome,
     VoteRefusal,
@@ -221,7 +222,7 @@ impl<S: Store> LocalAuthority<S> {
         reason: Option<String>,
     ) -> Result<ApprovalEntry, ApprovalError> {
         check_note("reason", reason.as_deref())?;
-        let attribution = caller.attribution();
+        let (attribution, call) = (caller.attribution(), self.permit_ttl);
         let change = move |row: &mut ApprovalEntry, changeset: &mut Changeset<'_>| {
             let key_id = attribution.key_id.as_deref();
             match &by {
@@ -235,8 +236,7 @@ impl<S: Store> LocalAuthority<S> {
             if !row.escalate(by, reason, changeset.time()) {
                 return Err(VoteRefusal::LastStep);
             }
-            if let Some(step) = row.steps.last() {
-                let event = approval_events::escalated(row, step);
+            for event in after_escalation(row, call, changeset.time()) {
                 changeset.record(attribution.sign(event));
             }
             Ok(())
