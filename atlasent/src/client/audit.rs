@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::message::scrub_failure;
 use super::pages::{self, PagedFilter};
+use super::transport::LIST_LIMIT;
 use super::{Client, failure};
 use crate::Error;
 use crate::audit::{BundleError, BundleReport, BundleVerifier, Event, SignedHead, TrustedKeys};
@@ -198,7 +199,8 @@ impl Client {
         let transport = &self.shared.transport;
         let call = transport
             .get("/v1-audit/events")
-            .with_query(&filter.query());
+            .with_query(&filter.query())
+            .answer_limit(LIST_LIMIT);
         let (Object(page), metadata) = transport.fetch::<Object<Wire>>(&call).await?;
         Ok(EventPage {
             events: page.events,
@@ -313,9 +315,8 @@ impl Client {
         }
         let transport = &self.shared.transport;
         let call = transport.post("/v1-audit/exports", filter)?;
-        let answer = transport
-            .fetch_bytes(&call, self.shared.export_limit)
-            .await?;
+        let call = call.answer_limit(self.shared.export_limit);
+        let answer = transport.fetch_response(&call).await?;
         // The bundle is kept byte for byte: any change would invalidate its signature.
         let Object(export) = answer.read_unchanged::<Object<Wire>>()?;
         let scrub = |text: &str| answer.secrets.scrub(text).into_owned();

@@ -9,6 +9,7 @@ use super::message::ApiRequest;
 use super::pages::{self, PagedFilter};
 use super::path::item_path;
 use super::retry::Repetition;
+use super::transport::LIST_LIMIT;
 use crate::Error;
 use crate::error::{Code, Failure};
 use crate::json::object::Object;
@@ -54,7 +55,10 @@ impl Client {
     /// [`Error::Failed`] when the server gave no usable answer.
     pub async fn escalations(&self, filter: &EscalationFilter) -> Result<EscalationPage, Error> {
         let transport = &self.shared.transport;
-        let call = transport.get("/v1/hitl").with_query(&filter.query());
+        let call = transport
+            .get("/v1/hitl")
+            .with_query(&filter.query())
+            .answer_limit(LIST_LIMIT);
         let (mut page, metadata) = transport.fetch::<EscalationPage>(&call).await?;
         page.rate_limit = metadata.rate_limit;
         Ok(page)
@@ -95,7 +99,9 @@ impl Client {
             approvals: Vec<Vote>,
         }
         let transport = &self.shared.transport;
-        let call = transport.get(&path(id, "/approvals")?);
+        let call = transport
+            .get(&path(id, "/approvals")?)
+            .answer_limit(LIST_LIMIT);
         let (Object(wire), _) = transport.fetch::<Object<Wire>>(&call).await?;
         Ok(wire.approvals)
     }
@@ -111,7 +117,7 @@ impl Client {
             chain: Vec<EscalationStep>,
         }
         let transport = &self.shared.transport;
-        let call = transport.get(&path(id, "/chain")?);
+        let call = transport.get(&path(id, "/chain")?).answer_limit(LIST_LIMIT);
         let (Object(wire), _) = transport.fetch::<Object<Wire>>(&call).await?;
         Ok(wire.chain)
     }

@@ -25,6 +25,8 @@ pub(super) struct ApiRequest {
     pub(super) permit: Option<PermitToken>,
     /// Whether the body may hold secrets that have to be looked for.
     pub(super) is_searched: bool,
+    /// The maximum size of the answer in bytes.
+    pub(super) answer_limit: usize,
     /// Whether and how the call is repeated after a failure.
     pub(super) repetition: Repetition,
 }
@@ -58,6 +60,14 @@ impl ApiRequest {
         let is_searched = false;
         Self {
             is_searched,
+            ..self
+        }
+    }
+
+    /// Sets the maximum size of the answer.
+    pub(super) fn answer_limit(self, bytes: usize) -> Self {
+        Self {
+            answer_limit: bytes,
             ..self
         }
     }

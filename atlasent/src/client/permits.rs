@@ -8,6 +8,7 @@ use super::Client;
 use super::message::{ApiRequest, ApiResponse};
 use super::pages::{self, PagedFilter};
 use super::path::item_path;
+use super::transport::LIST_LIMIT;
 use crate::Error;
 use crate::error::{Code, Failure};
 use crate::json::object::{Object, ObjectAndOthers};
@@ -73,8 +74,8 @@ impl PermitFilter {
         self
     }
 
-    /// Sets the number of permits on a page: 50 by default, 500 at most. A second call replaces the
-    /// first.
+    /// Sets the number of permits on a page: 50 by default, 500 at most. A page may have fewer, also
+    /// before the last one. A second call replaces the first.
     pub fn limit(mut self, permits: u32) -> Self {
         self.limit = Some(permits);
         self
@@ -177,7 +178,10 @@ impl Client {
             next_cursor: Option<String>,
         }
         let transport = &self.shared.transport;
-        let call = transport.get("/v1/permits").with_query(&filter.query());
+        let call = transport
+            .get("/v1/permits")
+            .with_query(&filter.query())
+            .answer_limit(LIST_LIMIT);
         let (Object(page), metadata) = transport.fetch::<Object<Wire>>(&call).await?;
         Ok(PermitPage {
             permits: page.permits,

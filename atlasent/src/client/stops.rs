@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Client;
 use super::message::ApiResponse;
+use super::transport::LIST_LIMIT;
 use crate::Error;
 use crate::error::{Code, Failure};
 use crate::json::object::{Object, ObjectAndOthers};
@@ -132,7 +133,7 @@ impl Client {
             stops: Vec<ObjectAndOthers<WireStop>>,
         }
         let transport = &self.shared.transport;
-        let call = transport.get("/v1/stops");
+        let call = transport.get("/v1/stops").answer_limit(LIST_LIMIT);
         let mut answer = transport.fetch_response(&call).await?;
         let Object(wire) = answer.read::<Object<Wire>>()?;
         let stops = wire.stops.into_iter().map(StopInfo::read);

@@ -31,8 +31,13 @@ use crate::error::{Code, Failure};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("x-atlasent-protocol-version");
 
-/// The maximum size of an answer in bytes. Exports and backups have limits of their own.
+/// The maximum size of an answer in bytes. Lists, exports and backups have limits of their own.
 pub(super) const BODY_LIMIT: usize = 1024 * 1024;
+
+/// The maximum size of an answer with a list in bytes: 32 MiB. The largest list of `atlasent serve`
+/// has 1,000 stops, in about 26 MB: a reason has up to 4,096 bytes, of which JSON writes control
+/// characters as six bytes each, and the other members of a stop have up to 2 KB.
+pub(super) const LIST_LIMIT: usize = 32 * 1024 * 1024;
 
 /// The time limit for the body of an error.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -83,6 +88,7 @@ impl Transport {
             decides: false,
             permit: None,
             is_searched: true,
+            answer_limit: BODY_LIMIT,
             repetition: Repetition::default(),
         }
     }
@@ -99,20 +105,12 @@ impl Transport {
 
     /// Sends a request, and returns the answer, for callers that check it further after reading it.
     pub(super) async fn fetch_response(&self, call: &ApiRequest) -> Result<ApiResponse, Error> {
-        self.fetch_bytes(call, BODY_LIMIT).await
-    }
-
-    /// Sends a request, and returns the answer. Its body may have at most `limit` bytes.
-    pub(super) async fn fetch_bytes(
-        &self,
-        call: &ApiRequest,
-        limit: usize,
-    ) -> Result<ApiResponse, Error> {
         let mut attempts = self.attempts(call)?;
         loop {
             let attempt = async {
                 let (response, metadata) = attempts.open(call).await?;
-                let body = attempts.with_timeout(read_body(response, limit)).await?;
+                let reading = read_body(response, call.answer_limit);
+                let body = attempts.with_timeout(reading).await?;
                 Ok((body, metadata))
             }
             .await;

@@ -82,7 +82,7 @@ async fn what_is_no_object_is_an_answer_to_no_call() {
     ] {
         let codes = codes_of_all_calls(&Reply::json(200, body)).await;
         for (call, code) in codes {
-            // An export may be larger than other answers, but this one is unreadable as well.
+            // Lists and exports may be larger than other answers, but these are unreadable as well.
             assert_eq!(
                 code,
                 Some(Code::BadResponse),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cases::{Says, TOKEN};
 use crate::faults::{bodies_gone_wrong, statuses};
-use crate::support::{KEY, client, json_of, question, saying};
+use crate::support::{KEY, LIMIT, client, json_of, question, saying};
 
 const UUID: &str = "7e0c2a34-6a8e-4f0e-9a58-0d4b1c1f6a55";
 
@@ -226,7 +226,7 @@ async fn a_token_limit_in_the_context_hides_no_number_of_the_answer() {
 async fn a_batch_that_did_not_come_through_allows_nothing() {
     let yes = items(&json!([{"index": 0, "decision": "allow", "permit_token": TOKEN}])).to_string();
     let mut cases = statuses(&yes);
-    cases.extend(bodies_gone_wrong(&yes));
+    cases.extend(bodies_gone_wrong(&yes, LIMIT));
     for case in cases {
         let reply = case.reply.clone();
         let server = Server::start(move |_: &Request| reply.clone());

@@ -8,6 +8,7 @@ use atlasent_tests::server::Reply;
 use serde_json::{Value, json};
 
 use crate::faults::{bodies_gone_wrong, broken_http, faults, statuses, unusual};
+use crate::support::LIMIT;
 
 pub(crate) const ACTION: &str = "deploy.production";
 pub(crate) const AGENT: &str = "deploy-bot";
@@ -92,7 +93,7 @@ impl Call {
         cases.extend(unusual(&yes));
         cases.extend(statuses(&yes));
         cases.extend(faults(&yes));
-        cases.extend(bodies_gone_wrong(&yes));
+        cases.extend(bodies_gone_wrong(&yes, LIMIT));
         cases.extend(broken_http(&yes));
         cases
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cases::Says;
 use crate::faults::{bodies_gone_wrong, broken_http, statuses, unusual};
-use crate::support::{KEY, client, json_of, ms, saying};
+use crate::support::{KEY, LIMIT, LIST_LIMIT, client, json_of, ms, saying};
 
 pub(crate) const ID: &str = "esc_0123456789abcdef0123456789abcdef";
 
@@ -250,16 +250,16 @@ async fn no_fault_makes_an_answer() {
         .into_iter()
         .filter(|(name, _)| ["create", "list", "votes", "time out"].contains(name));
     for (name, repeats) in calls {
-        let yes = match name {
-            "list" => json!({"escalations": [], "total": 0}),
-            "votes" => json!({"approvals": []}),
-            "time out" => row("timed_out"),
-            _ => row("pending"),
-        }
-        .to_string();
+        let (yes, limit) = match name {
+            "list" => (json!({"escalations": [], "total": 0}), LIST_LIMIT),
+            "votes" => (json!({"approvals": []}), LIST_LIMIT),
+            "time out" => (row("timed_out"), LIMIT),
+            _ => (row("pending"), LIMIT),
+        };
+        let yes = yes.to_string();
         let mut cases = unusual(&yes);
         cases.extend(statuses(&yes));
-        cases.extend(bodies_gone_wrong(&yes));
+        cases.extend(bodies_gone_wrong(&yes, limit));
         cases.extend(broken_http(&yes));
         for case in cases.into_iter().filter(|case| !case.stalls) {
             let reply = case.reply.clone();

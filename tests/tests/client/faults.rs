@@ -167,9 +167,9 @@ pub(crate) fn faults(yes: &str) -> Vec<Case> {
     cases
 }
 
-/// An allow whose body is longer or shorter than announced, or of another kind.
-pub(crate) fn bodies_gone_wrong(yes: &str) -> Vec<Case> {
-    let limit = 1024 * 1024;
+/// An allow whose body is longer or shorter than announced, longer than `limit`, or of another
+/// kind.
+pub(crate) fn bodies_gone_wrong(yes: &str, limit: usize) -> Vec<Case> {
     let padded = format!("{yes}{}", " ".repeat(limit));
     let zipped = |text: &[u8], zeros: usize| {
         let mut zip = GzEncoder::new(Vec::new(), Compression::best());

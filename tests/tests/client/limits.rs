@@ -2,16 +2,16 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use atlasent::client::EventFilter;
+use atlasent::client::{EventFilter, PermitFilter};
 use atlasent::error::Code;
-use atlasent::wire::{RateLimit, VerifyRequest};
+use atlasent::wire::{EscalationFilter, RateLimit, VerifyRequest};
 use atlasent::{AnyAction, AuthorityExt};
 use atlasent_tests::server::{At, Fault, Reply, Request, Server};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cases::{ACTION, AGENT};
 use crate::genuine;
-use crate::support::{client, question, saying, token};
+use crate::support::{LIMIT, LIST_LIMIT, client, question, saying, token};
 
 fn limited(reply: Reply, [limit, remaining, reset]: [&str; 3]) -> Reply {
     [
@@ -124,23 +124,25 @@ async fn a_malformed_rate_limit_is_none_and_no_error() {
     assert_eq!(client.evaluate(&question()).await.unwrap().rate_limit, None);
 }
 
+/// Returns a body with spaces before it, of this many bytes in all.
+fn padded(body: &Value, length: usize) -> String {
+    let body = body.to_string();
+    format!("{}{body}", " ".repeat(length - body.len()))
+}
+
 #[tokio::test]
 async fn a_body_is_bounded() {
-    let limit = 1024 * 1024;
-    let padded = |length: usize| {
-        let body = json!({"permitted": false}).to_string();
-        format!("{}{body}", " ".repeat(length - body.len()))
-    };
+    let padded = |length: usize| padded(&json!({"permitted": false}), length);
     for shape in [
         |reply: Reply| reply,
         |reply: Reply| reply.chunked(50_000),
         |reply: Reply| reply.until_closed(),
     ] {
         let (client, _server) = saying([
-            shape(Reply::json(200, padded(limit))),
-            shape(Reply::json(200, padded(limit + 1))),
+            shape(Reply::json(200, padded(LIMIT))),
+            shape(Reply::json(200, padded(LIMIT + 1))),
             // The end never comes, and the client does not wait for it.
-            shape(Reply::json(200, padded(4 * limit))).fault(Fault::Stall, At::InBody),
+            shape(Reply::json(200, padded(4 * LIMIT))).fault(Fault::Stall, At::InBody),
         ]);
         assert!(client.evaluate(&question()).await.is_ok());
         for _ in 0..2 {
@@ -156,4 +158,47 @@ async fn a_body_is_bounded() {
         client.evaluate(&question()).await.unwrap_err().code(),
         Some(Code::BadResponse)
     );
+}
+
+#[tokio::test]
+async fn a_list_may_be_larger_than_other_answers() {
+    let server = Server::start(|request: &Request| {
+        let list = match request.path() {
+            "/v1-audit/events" => json!({"events": [], "total": 0}),
+            "/v1/permits" => json!({"permits": [], "total": 0}),
+            "/v1/stops" => json!({"stops": []}),
+            "/v1/hitl" => json!({"escalations": [], "total": 0}),
+            "/v1/hitl/esc_1/approvals" => json!({"approvals": []}),
+            _ => json!({"chain": []}),
+        };
+        Reply::json(200, padded(&list, 2 * LIMIT))
+    });
+    let client = client(server.url()).build().unwrap();
+    let events = client.audit_events(&EventFilter::default()).await;
+    assert!(events.unwrap().events.is_empty());
+    let permits = client.list_permits(&PermitFilter::default()).await;
+    assert!(permits.unwrap().permits.is_empty());
+    assert!(client.stops().await.unwrap().is_empty());
+    let escalations = client.escalations(&EscalationFilter::default()).await;
+    assert!(escalations.unwrap().escalations.is_empty());
+    assert!(client.escalation_votes("esc_1").await.unwrap().is_empty());
+    assert!(client.escalation_chain("esc_1").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_list_is_bounded() {
+    let list = json!({"stops": []});
+    let (client, _server) = saying([
+        Reply::json(200, padded(&list, LIST_LIMIT)),
+        Reply::json(200, padded(&list, LIST_LIMIT + 1)),
+        Reply::json(200, padded(&list, LIST_LIMIT + 1)).until_closed(),
+        Reply::json(200, &list)
+            .claims(LIST_LIMIT + 1)
+            .fault(Fault::Stall, At::InBody),
+    ]);
+    assert!(client.stops().await.unwrap().is_empty());
+    for _ in 0..3 {
+        let error = client.stops().await.unwrap_err();
+        assert_eq!(error.code(), Some(Code::BadResponse), "{error}");
+    }
 }

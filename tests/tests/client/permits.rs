@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cases::Says;
 use crate::faults::{bodies_gone_wrong, broken_http, faults, statuses, unusual};
-use crate::support::{client, json_of, ms, saying};
+use crate::support::{LIMIT, LIST_LIMIT, client, json_of, ms, saying};
 
 const ID: &str = "pt_0123456789abcdef0123456789abcdef";
 
@@ -315,16 +315,16 @@ async fn each_call_is_tried_again_when_the_server_fails_and_only_then() {
 #[tokio::test]
 async fn no_fault_makes_an_answer() {
     for number in 0..4 {
-        let yes = match number {
-            0 => permit("issued"),
-            1 => look("issued", true),
-            2 => permit("revoked"),
-            _ => json!({"permits": [], "total": 0}),
-        }
-        .to_string();
+        let (yes, limit) = match number {
+            0 => (permit("issued"), LIMIT),
+            1 => (look("issued", true), LIMIT),
+            2 => (permit("revoked"), LIMIT),
+            _ => (json!({"permits": [], "total": 0}), LIST_LIMIT),
+        };
+        let yes = yes.to_string();
         let mut cases = unusual(&yes);
         cases.extend(statuses(&yes));
-        cases.extend(bodies_gone_wrong(&yes));
+        cases.extend(bodies_gone_wrong(&yes, limit));
         cases.extend(broken_http(&yes));
         // Each fault that stalls costs the whole timeout, so one represents all of them.
         let (stalling, faults): (Vec<_>, Vec<_>) =

@@ -15,6 +15,10 @@ use crate::cases::{ACTION, AGENT, TOKEN};
 
 pub(crate) const KEY: &str = "ask_test_0123456789";
 
+/// The largest answer that the client reads, and the largest one with a list, in bytes.
+pub(crate) const LIMIT: usize = 1024 * 1024;
+pub(crate) const LIST_LIMIT: usize = 32 * LIMIT;
+
 pub(crate) const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }

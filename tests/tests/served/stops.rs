@@ -229,6 +229,26 @@ async fn our_client_sets_lists_and_lifts_stops() {
 }
 
 #[tokio::test]
+async fn our_client_lifts_one_of_many_stops_with_long_reasons() {
+    let served = Served::start().await;
+    let client = served.client().build().unwrap();
+    // JSON writes a control character as six bytes.
+    let reason = "\u{1}".repeat(4_096);
+    for number in 0..60 {
+        let scope = StopScope::agent(format!("bot-{number}")).unwrap();
+        client.set_stop(&scope, &reason, None).await.unwrap();
+    }
+    let list = served.get("/v1/stops").await.text;
+    assert!(list.len() > 1_400_000, "{} bytes", list.len());
+    let stops = client.stops().await.unwrap();
+    assert_eq!(stops.len(), 60);
+    assert_eq!(stops[30].reason, reason);
+    let lifted = client.lift_stop(&stops[30].id, "over").await.unwrap();
+    assert_eq!(lifted.scope, StopScope::agent("bot-30").unwrap());
+    assert_eq!(client.stops().await.unwrap().len(), 59);
+}
+
+#[tokio::test]
 async fn a_call_that_is_sent_again_sets_no_second_stop() {
     let served = Served::start().await;
     let set = async |id: &str, reason: &str| {
