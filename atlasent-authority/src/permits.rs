@@ -20,6 +20,12 @@ use crate::trail::chain::format_time;
 /// How many permits are read at a time.
 const AT_ONCE: usize = 1_000;
 
+/// A page ends with the permit by which its JSON reaches this many bytes. Over HTTP, a reason has
+/// at most 4,096 bytes, of which JSON writes control characters as six bytes each, and the rest of
+/// a permit is shorter. So a page stays far below 1 MiB, which is the most that clients of the
+/// contract read (part A).
+const PAGE_BYTES: usize = 512 * 1024;
+
 /// Selects permits: those that pass every condition that is set. The default passes every permit.
 ///
 /// ```
@@ -89,6 +95,8 @@ pub struct PermitPage {
     /// The number of permits on all pages.
     pub total: u64,
     /// The next page starts before this sequence number. Unset on the last page.
+    ///
+    /// A page before the last one may have fewer permits than requested: it ends when it is large.
     pub next: Option<u64>,
 }
 
@@ -150,6 +158,7 @@ impl<S: Store> LocalAuthority<S> {
             next: None,
         };
         let (mut position, mut more, mut is_over) = (u64::MAX, None, false);
+        let mut bytes = 0;
         while !is_over {
             let permits = self.store.permits(position, AT_ONCE).await;
             let permits = permits.map_err(unread)?;
@@ -170,8 +179,9 @@ impl<S: Store> LocalAuthority<S> {
                 }
                 page.total += 1;
                 if entry.sequence < before {
-                    if page.permits.len() < limit {
+                    if page.permits.len() < limit && bytes < PAGE_BYTES {
                         more = Some(entry.sequence);
+                        bytes += answer_bytes(&info);
                         page.permits.push(info);
                     } else if page.next.is_none() {
                         page.next = more;
@@ -320,6 +330,12 @@ impl StatusContext {
         info.decision_id = PermitToken::new(Arc::clone(&entry.evaluation_id)).ok();
         info
     }
+}
+
+/// Returns how many bytes a permit has in an answer of the server.
+fn answer_bytes(permit: &PermitInfo) -> usize {
+    // A permit that cannot be written ends its page.
+    serde_json::to_vec(permit).map_or(PAGE_BYTES, |json| json.len())
 }
 
 fn unread(error: StoreError) -> Error {

@@ -30,6 +30,7 @@ mod oidc;
 mod operator;
 mod organizations;
 mod otlp_log;
+mod permit_pages;
 mod permits;
 mod rates;
 mod receipts;

@@ -1,12 +1,14 @@
 //! The events of the audit trail, page by page.
 
 use atlasent::client::EventFilter;
+use atlasent::wire::EvaluateRequest;
+use atlasent::{Agent, AnyAction, Authority, Decision};
 use atlasent_authority::store::{RateCounter, Store};
 use atlasent_authority::{LocalAuthority, RedbStore};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
-use crate::support::{Served, Time, evaluate_body, policies, server, with};
+use crate::support::{AGENT, Served, Time, evaluate_body, policies, server, with};
 
 /// Starts a server whose chain has 1 event of its policies, then alternating denials and allows,
 /// `count` in all, a second apart.
@@ -244,4 +246,39 @@ async fn a_page_holds_8_mb_and_the_cursor_leads_to_the_rest() {
     }
     assert_eq!(all, (1..=13).collect::<Vec<_>>());
     assert!(count > 3, "{count}");
+    let client = served.client().build().unwrap();
+    let events = client.audit_event_stream(EventFilter::default().limit(500));
+    assert_eq!(events.try_collect::<Vec<_>>().await.unwrap().len(), 13);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_does_not_fit_on_a_page_is_on_the_next_one() {
+    let authority = LocalAuthority::builder(policies()).record_context(true);
+    let authority = authority.build().await.unwrap();
+    // Requests over HTTP are smaller than these.
+    for length in [4_100_000, 4_100_000, 9_000_000] {
+        let action = AnyAction::new("deploy").unwrap();
+        let action = action.with_field("text", &"x".repeat(length)).unwrap();
+        let request = EvaluateRequest::new(Agent::new(AGENT).unwrap(), &action).unwrap();
+        let evaluation = authority.evaluate(&request).await.unwrap();
+        assert_eq!(evaluation.decision, Decision::Allow);
+    }
+    let served = Served::run(server(authority)).await;
+    let mut cursor = String::new();
+    for (sequences_of_page, next) in [
+        (&[1, 2][..], Some("after_2")),
+        (&[3], Some("after_3")),
+        (&[4], None),
+    ] {
+        let page = served.get(&format!("/v1-audit/events{cursor}")).await;
+        let has_large_event = sequences_of_page.contains(&4);
+        assert_eq!(page.text.len() > 8_000_000, has_large_event);
+        let page = page.json();
+        assert_eq!(sequences(&page), sequences_of_page);
+        assert_eq!(page["next_cursor"].as_str(), next);
+        cursor = format!("?cursor={}", next.unwrap_or_default());
+    }
+    let client = served.client().build().unwrap();
+    let events = client.audit_event_stream(EventFilter::default());
+    assert_eq!(events.try_collect::<Vec<_>>().await.unwrap().len(), 4);
 }

@@ -27,9 +27,17 @@ use crate::trail::export::export as signed_export;
 const PAGE: usize = 50;
 const LARGEST_PAGE: usize = 500;
 
-/// A page ends with the event by which its payloads reach this many bytes. An event has less than
-/// 3 MiB, so a page has less than 8 MB.
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// The events that are read for a page end with the one by which their payloads reach this many
+/// bytes.
+const READ_BYTES: usize = 4 * 1024 * 1024;
+
+/// The largest page in bytes. An event that would make it larger is on the next page. An event that
+/// is larger by itself is a page of its own: programs can record one in their own process, but a
+/// request over HTTP cannot, since its body has at most 1 MiB.
+const PAGE_BYTES: usize = 8_000_000;
+
+/// The most bytes that a page has after its events: the total and the cursor.
+const END_BYTES: usize = 100;
 
 /// A page of at most this many bytes holds no read slot while it is sent.
 const SMALL_PAGE: usize = 64 * 1024;
@@ -97,7 +105,7 @@ async fn write_page<S: Store>(
     let store = caller.authority().store();
     let total = store.count_events(&filter).await;
     let total = total.map_err(store_error(failed::COUNT))?;
-    let filter = filter.most_bytes(PAGE_BYTES);
+    let filter = filter.most_bytes(READ_BYTES);
     // One more event than the page tells whether there is another page.
     let events = store.events(after, limit + 1, &filter).await;
     let mut events = events.map_err(store_error(failed::EVENTS))?;
@@ -107,22 +115,31 @@ async fn write_page<S: Store>(
     let last = events.last().map(|event| event.sequence);
     if let Some(last) = last
         && !more
-        && bytes >= PAGE_BYTES
+        && bytes >= READ_BYTES
     {
         let rest = store.events(last, 1, &filter).await;
         more = !rest.map_err(store_error(failed::EVENTS))?.is_empty();
     }
     let mut json = Vec::with_capacity(bytes + 1_024 * (events.len() + 1));
     json.extend_from_slice(b"{\"events\":[");
-    for (index, event) in events.into_iter().enumerate() {
-        if index > 0 {
+    let mut written = None;
+    for event in events {
+        let end = json.len();
+        if written.is_some() {
             json.push(b',');
         }
+        let sequence = event.sequence;
         let event = event.to_event().map_err(unwritable)?;
         serde_json::to_writer(&mut json, &event).map_err(unwritable)?;
+        if written.is_some() && json.len() + END_BYTES > PAGE_BYTES {
+            json.truncate(end);
+            more = true;
+            break;
+        }
+        written = Some(sequence);
     }
     json.extend_from_slice(format!("],\"total\":{total}").as_bytes());
-    if let Some(last) = last.filter(|_| more) {
+    if let Some(last) = written.filter(|_| more) {
         json.extend_from_slice(format!(",\"next_cursor\":\"{CURSOR}{last}\"").as_bytes());
     }
     json.push(b'}');
