@@ -3,14 +3,20 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use crate::support::{KEY, Served};
+use crate::support::{KEY, Served, memory, server, settings};
 
 /// A pause that is longer than the server needs to refuse these requests by their headers.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Longer than the server takes to close a connection, on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const MIB: usize = 1024 * 1024;
 
 const UNKNOWN: &str = "/v1/hitl/esc_00000000000000000000000000000000/approve";
 
@@ -88,4 +94,81 @@ async fn a_response_tells_that_the_connection_closes_if_the_rest_is_not_read() {
             );
         }
     }
+}
+
+/// Sends the headers of a request whose body is too large. `length` is the header of its length.
+async fn too_large(served: &Served, length: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(served.address).await.unwrap();
+    let head = format!(
+        "POST /v1-evaluate HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n\
+         content-type: application/json\r\n{length}\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    socket
+}
+
+/// Reads the whole response to a body that is too large, and the end of the connection.
+async fn assert_refused(mut socket: TcpStream) {
+    let mut response = String::new();
+    let reading = timeout(PATIENCE, socket.read_to_string(&mut response)).await;
+    reading.unwrap().unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 413 "), "{response}");
+    assert!(head.contains("\r\nconnection: close"), "{response}");
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(body["code"], "BODY_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_8_mib_before_it_reads_gets_the_whole_refusal() {
+    let served = Served::start().await;
+    let whole = "x".repeat(8 * MIB);
+    let chunk = format!("{MIB:x}\r\n{}\r\n", "x".repeat(MIB));
+    for (length, body) in [
+        (format!("content-length: {}", 8 * MIB), whole),
+        (
+            "transfer-encoding: chunked".to_owned(),
+            format!("{}0\r\n\r\n", chunk.repeat(8)),
+        ),
+    ] {
+        let mut socket = too_large(&served, &length).await;
+        socket.write_all(body.as_bytes()).await.unwrap();
+        assert_refused(socket).await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_does_not_keep_its_connection() {
+    let served = Served::start().await;
+    let mut socket = too_large(&served, "transfer-encoding: chunked").await;
+    let chunk = format!("{MIB:x}\r\n{}\r\n", "x".repeat(MIB));
+    let sending = async {
+        let mut chunks = 0;
+        while socket.write_all(chunk.as_bytes()).await.is_ok() {
+            chunks += 1;
+        }
+        chunks
+    };
+    let chunks = timeout(PATIENCE, sending).await;
+    let chunks = chunks.expect("the connection is still open");
+    // The buffers of both sockets hold some of them.
+    assert!(chunks < 64, "{chunks} MiB");
+
+    // This one stops after its first bytes.
+    let length = format!("content-length: {}", 8 * MIB);
+    let mut socket = too_large(&served, &length).await;
+    socket.write_all(b"{").await.unwrap();
+    assert_refused(socket).await;
+}
+
+#[tokio::test]
+async fn the_rest_of_a_body_that_is_too_large_holds_no_slot() {
+    let only_one = settings(|settings| settings.concurrency = 1);
+    let served = Served::run(server(memory()).settings(only_one)).await;
+    let length = format!("content-length: {}", 8 * MIB);
+    let socket = too_large(&served, &length).await;
+    sleep(PAUSE).await;
+    // The server waits for the rest.
+    assert_eq!(served.get("/v1-api-key-self").await.status, 200);
+    assert_refused(socket).await;
 }

@@ -24,9 +24,17 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// How many bytes of the rest are read.
 const MAX_REST: usize = 1024 * 1024;
 
+/// How many bytes of the rest of a body that is too large are read. Many clients read no response
+/// before they have sent their whole body. When the server closes the connection meanwhile, such a
+/// client gets an error of the connection in place of the response.
+const MAX_REST_OF_TOO_LARGE: usize = 16 * 1024 * 1024;
+
 /// Reads the part of a body that the endpoint did not read, before the response is sent, so that
-/// the client can send its next request on the same connection. If the rest is large or slow, the
-/// response tells the client that the connection closes (RFC 9112, section 9.6).
+/// the client can send its next request on the same connection. If the body was too large, or the
+/// rest is large or slow, the response tells the client that the connection closes (RFC 9112,
+/// section 9.6).
+///
+/// The request holds no concurrency slot meanwhile, and the bytes are dropped as they arrive.
 pub(super) async fn read_rest(request: Request, next: Next) -> Response {
     // In HTTP/2, an unread body does not hold up the next request.
     if request.body().is_end_stream() || request.version() > Version::HTTP_11 {
@@ -47,23 +55,28 @@ pub(super) async fn read_rest(request: Request, next: Next) -> Response {
     let Some(rest) = rest else {
         return response;
     };
-    let is_refused = matches!(
-        response.status(),
-        StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE
-    );
-    if waits || is_refused || !is_read(rest).await {
+    let status = response.status();
+    let is_too_large = status == StatusCode::PAYLOAD_TOO_LARGE;
+    let most = match is_too_large {
+        true => MAX_REST_OF_TOO_LARGE,
+        false => MAX_REST,
+    };
+    // The server has waited for a slow body already.
+    let is_slow = status == StatusCode::REQUEST_TIMEOUT;
+    let is_read = !waits && !is_slow && read_to_end(rest, most).await;
+    if is_too_large || !is_read {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
     response
 }
 
-/// Reads a body to its end. Returns whether it ended within the limits.
-async fn is_read(body: Body) -> bool {
-    if body.size_hint().lower() > MAX_REST as u64 {
+/// Reads a body of at most `most` bytes to its end. Returns whether it ended within the limits.
+async fn read_to_end(body: Body, most: usize) -> bool {
+    if body.size_hint().lower() > most as u64 {
         return false;
     }
-    let mut body = Limited::new(body, MAX_REST);
+    let mut body = Limited::new(body, most);
     let reading = async {
         while let Some(frame) = body.frame().await {
             if frame.is_err() {
