@@ -290,6 +290,24 @@ fn a_trail_is_watched() {
     assert!(code == 2 && !stderr.is_empty());
 }
 
+#[test]
+fn a_trail_with_large_contexts_is_watched() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &["--record-context"]);
+    let mut connection = server.connect();
+    for _ in 0..3 {
+        let request = json!({
+            "action_type": "deploy.production", "actor_id": "deploy-bot",
+            "context": {"text": "x".repeat(900_000)},
+        });
+        let answer = connection.post("/v1-evaluate", &request).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    let (code, lines, stderr) = run_against(&server, &["audit", "tail"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(lines.lines().count(), 4);
+}
+
 /// Asserts that a report contains these texts, in this order.
 pub(crate) fn assert_tells(report: &str, story: &[&str]) {
     let mut rest = report;

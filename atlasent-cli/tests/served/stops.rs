@@ -75,6 +75,24 @@ fn a_stop_by_its_id_and_with_an_end() {
 }
 
 #[test]
+fn one_of_many_stops_with_long_reasons_is_lifted() {
+    let (_data, server) = start();
+    let mut connection = server.connect();
+    // JSON writes a control character as six bytes.
+    let reason = "\u{1}".repeat(4_096);
+    for number in 0..60 {
+        let stop = json!({"agent_id": format!("bot-{number}"), "reason": reason});
+        assert_eq!(connection.post("/v1/stops", &stop).unwrap().status, 200);
+    }
+    let resume = ["resume", "--agent", "bot-30", "--reason", "over"];
+    let (status, stdout, error) = run_against(&server, &resume);
+    assert_eq!((status, &*error), (0, ""));
+    assert!(stdout.contains("agent bot-30"), "{stdout}");
+    let stops = connection.get("/v1/stops").unwrap().body;
+    assert_eq!(stops["stops"].as_array().unwrap().len(), 59);
+}
+
+#[test]
 fn contradictory_arguments_are_refused_before_a_server_is_called() {
     let (_data, server) = start();
     for arguments in [
