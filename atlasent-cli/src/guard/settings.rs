@@ -200,6 +200,9 @@ impl Settings {
         };
         let approvals = match (sides.approvals, &file.approvals) {
             (Some(address), _) => Some(address),
+            // `--url` replaces the policies of the file, and the address where people release what
+            // these hold.
+            (None, Some(_)) if arguments.url.is_some() && file.url.is_none() => None,
             (None, Some(text)) => Some(
                 listen_address(text).map_err(|error| misuse(format!("`approvals`: {error}")))?,
             ),

@@ -88,6 +88,41 @@ fn an_error_of_the_settings_names_the_file_the_line_and_the_key() {
 }
 
 #[test]
+fn approvals_beside_a_url_are_an_error_unless_the_url_replaces_their_policies() {
+    const URL: &str = "http://127.0.0.1:9";
+    let stage = Stage::new(EVERYTHING);
+    let (file, data) = (stage.path("guard.toml"), stage.path("data"));
+    let by_url = format!("url = {URL:?}");
+    let held_here = "policies = \"p\"\napprovals = \"127.0.0.1:0\"";
+    let both = format!("{by_url}\napprovals = \"127.0.0.1:0\"");
+    for (text, command, options, is_usable) in [
+        (
+            held_here,
+            &["guard", "accept"][..],
+            &["--url", URL][..],
+            true,
+        ),
+        (&*both, &["guard", "accept"], &[], false),
+        (&*both, &["guard", "accept"], &["--url", URL], false),
+        (&*by_url, &["guard"], &["--approvals", "127.0.0.1:0"], false),
+    ] {
+        fs::write(&file, format!("name = \"a\"\n{text}\n")).unwrap();
+        let mut guard = std::process::Command::new(atlasent());
+        guard
+            .args(command)
+            .args(["--config", &file, "--data-dir", &data]);
+        let (code, stdout, stderr) = output(guard.args(options));
+        match is_usable {
+            true => assert_eq!((code, &*stdout), (0, "no tool changed\n"), "{stderr}"),
+            false => {
+                assert_eq!((code, &*stdout), (2, ""), "{text}: {stderr}");
+                assert!(stderr.contains("approvals are given at"), "{stderr}");
+            }
+        }
+    }
+}
+
+#[test]
 fn path_rules_that_confine_nothing_are_an_error() {
     let stage = Stage::new(EVERYTHING);
     let file = stage.path("guard.toml");
