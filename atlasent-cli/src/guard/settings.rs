@@ -39,6 +39,7 @@ use std::time::Duration;
 use atlasent_authority::duration::parse_duration;
 use atlasent_mcp::guard::http::is_origin;
 use atlasent_mcp::guard::limits::Limits;
+use atlasent_mcp::guard::message::is_request_method;
 use atlasent_mcp::mapping::is_scope;
 use atlasent_mcp::schema::Requirement;
 use atlasent_mcp::{Mapping, Rule};
@@ -59,6 +60,10 @@ const NO_NAME: &str = "the server has no name: set `--name`, which is part of ac
 
 /// The error for a text that is not a scope.
 const NO_SCOPE: &str = "a scope is one word of printable ASCII, such as `docs:read`";
+
+/// The error for a method that no request has.
+const NO_METHOD: &str = "no request has this method: it is that of a notification, or not 1 to 128 printable ASCII \
+                         characters";
 
 /// What is wrong with a text that is no origin.
 const NO_ORIGIN: &str = "is no origin: write the scheme, the host and a port that is not the default, such as \
@@ -263,10 +268,13 @@ impl Settings {
             false => Mapping::standard(&name),
         };
         let mut mapping = mapping.map_err(|error| misuse(format!("`name`: {error}")))?;
+        // A server may have no tools, or never list them, so nothing that is known now waits for
+        // the check against the tools.
         for (tool, rule) in file.tools {
-            let rule = rule
-                .rule()
-                .map_err(|why| misuse(format!("`[tools.{tool}]`: {why}")))?;
+            let in_table = |why: String| misuse(format!("`[tools.{tool}]`: {why}"));
+            let rule = rule.rule().map_err(in_table)?;
+            let checked = mapping.check_tool_rule(&tool, &rule);
+            checked.map_err(|error| in_table(error.to_string()))?;
             mapping = mapping.tool(tool, rule);
         }
         for (method, rule) in file.methods {
@@ -276,7 +284,13 @@ impl Settings {
                     "`require` is for the arguments of tools".to_owned(),
                 ));
             }
+            // The guard forwards no notification that the protocol does not know, mapped or not.
+            if !is_request_method(&method) {
+                return Err(in_table(NO_METHOD.to_owned()));
+            }
             let rule = rule.rule().map_err(in_table)?;
+            let checked = mapping.check_method_rule(&method, &rule);
+            checked.map_err(|error| in_table(error.to_string()))?;
             mapping = mapping.method(method, rule);
         }
         Ok(Self {
@@ -376,6 +390,7 @@ impl RequirementTable {
     fn requirement(self) -> Result<Requirement, String> {
         let is_set = |text: &String| !text.is_empty();
         match (self.scope.filter(is_set), self.action.filter(is_set)) {
+            (Some(scope), None) if !is_scope(&scope) => Err(format!("`scope`: {NO_SCOPE}")),
             (Some(scope), None) => Ok(Requirement::Scope(scope)),
             (None, Some(action)) => Ok(Requirement::Action(action)),
             _ => Err("set one of `scope` and `action`".to_owned()),

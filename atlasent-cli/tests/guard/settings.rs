@@ -61,6 +61,38 @@ fn an_error_of_the_settings_names_the_file_the_line_and_the_key() {
             &["[methods.\"resources/read\"]", "`scope`"],
         ),
         (
+            "name = \"a\"\npolicies = \"p\"\n[methods.\"resources/list\"]\nscope = \"docs:list\"",
+            &["[methods.\"resources/list\"]", "lists need no permit"],
+        ),
+        (
+            "name = \"a\"\npolicies = \"p\"\n[methods.\"tools/call\"]\naction = \"files.call\"",
+            &["[methods.\"tools/call\"]", "tools are mapped by name"],
+        ),
+        (
+            "name = \"a\"\npolicies = \"p\"\n[methods.initialize]\naction = \"files.open\"",
+            &["[methods.\"initialize\"]", "lifecycle"],
+        ),
+        (
+            "name = \"a\"\npolicies = \"p\"\n[methods.\"notifications/acme\"]\nscope = \"acme\"",
+            &["[methods.\"notifications/acme\"]", "no request"],
+        ),
+        (
+            "name = \"a\"\npolicies = \"p\"\n[methods.\"resources/ read\"]\nscope = \"docs:read\"",
+            &["[methods.\"resources/ read\"]", "no request"],
+        ),
+        (
+            "name = \"a\"\npolicies = \"p\"\n[methods.\"resources/read\"]\naction = \"\"",
+            &["[methods.\"resources/read\"]", "action"],
+        ),
+        (
+            "name = \"a\"\npolicies = \"p\"\n[tools.t]\naction = \"\"",
+            &["[tools.t]", "action"],
+        ),
+        (
+            "name = \"a\"\npolicies = \"p\"\n[tools.t]\nrequire = { force = { scope = \"a b\" } }",
+            &["[tools.t]", "`require.force`", "`scope`"],
+        ),
+        (
             "name = \"a\"\npolicies = \"p\"\n[listen]\naddress = \"127.0.0.1:0\"\nscopes = [\"\"]",
             &["`listen.scopes`"],
         ),

@@ -1,9 +1,9 @@
-//! Checks a mapping against the tools that there are, at start-up.
+//! Checks a mapping: each rule by itself, and all rules against the tools that there are.
 
 use atlasent::AnyAction;
 
 use super::{Mapping, Rule, is_scope};
-use crate::operation::{Kind, Operation, shown};
+use crate::operation::{Operation, shown};
 use crate::tool::Tool;
 
 /// A mapping that does not fit its server.
@@ -85,25 +85,55 @@ impl Mapping {
                     argument: shown(argument),
                 });
             }
-            check_scope(name, rule)?;
-            let action = rule.action.clone();
-            let action = action.unwrap_or_else(|| self.tool_action(name));
-            check_action(name, action)?;
+            self.check_tool_rule(name, rule)?;
         }
         for (method, rule) in &self.methods {
-            let is_mapped_otherwise = method == "tools/call"
-                || Operation::parse(method, None).is_ok_and(|operation| {
-                    matches!(operation.kind(), Kind::Lifecycle | Kind::List)
-                        && method != "subscriptions/listen"
-                });
-            if is_mapped_otherwise {
-                return Err(MappingError::Method(shown(method)));
-            }
-            check_scope(method, rule)?;
-            let action = rule.action.clone();
-            check_action(method, action.unwrap_or_else(|| self.method_action(method)))?;
+            self.check_method_rule(method, rule)?;
         }
         Ok(())
+    }
+
+    /// Checks the action and the scope of a rule for a tool. It needs no list of tools, so a server
+    /// that never lists its tools does not put the error off.
+    ///
+    /// # Errors
+    ///
+    /// [`MappingError::Scope`] and [`MappingError::ActionName`].
+    pub fn check_tool_rule(&self, tool: &str, rule: &Rule) -> Result<(), MappingError> {
+        check_scope(tool, rule)?;
+        let action = rule.action.clone();
+        check_action(tool, action.unwrap_or_else(|| self.tool_action(tool)))
+    }
+
+    /// Checks that a rule can map a method, and the action and the scope of the rule. A rule for a
+    /// message that needs no permit would restrict nothing.
+    ///
+    /// ```
+    /// use atlasent_mcp::{Mapping, Rule};
+    ///
+    /// let mapping = Mapping::standard("fs")?;
+    /// let rule = Rule::new().scope("docs:read");
+    /// assert!(mapping.check_method_rule("resources/read", &rule).is_ok());
+    /// // The list shows what the caller may read, and needs no permit itself.
+    /// assert!(mapping.check_method_rule("resources/list", &rule).is_err());
+    /// # Ok::<(), atlasent_mcp::MappingError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`MappingError::Method`], [`MappingError::Scope`] and [`MappingError::ActionName`].
+    pub fn check_method_rule(&self, method: &str, rule: &Rule) -> Result<(), MappingError> {
+        let is_mapped_otherwise = method == "tools/call"
+            || Operation::parse(method, None).is_ok_and(|operation| {
+                // It needs a permit if its `params` name resources.
+                operation.is_open() && method != "subscriptions/listen"
+            });
+        if is_mapped_otherwise {
+            return Err(MappingError::Method(shown(method)));
+        }
+        check_scope(method, rule)?;
+        let action = rule.action.clone();
+        check_action(method, action.unwrap_or_else(|| self.method_action(method)))
     }
 }
 
@@ -168,9 +198,12 @@ mod tests {
 
     #[test]
     fn a_rule_for_a_method_that_is_mapped_otherwise_fails() {
+        let mapping = Mapping::standard("fs").unwrap();
         for method in [
             "tools/call",
             "tools/list",
+            "resources/list",
+            "resources/unsubscribe",
             "initialize",
             "notifications/progress",
         ] {
@@ -178,11 +211,39 @@ mod tests {
                 check(|m| m.method(method, Rule::new())).is_err(),
                 "{method}"
             );
+            let alone = mapping.check_method_rule(method, &Rule::new());
+            assert_eq!(alone, Err(MappingError::Method(method.to_owned())));
         }
         for method in ["resources/read", "acme/deploy", "subscriptions/listen"] {
             assert_eq!(check(|m| m.method(method, Rule::new())), Ok(()), "{method}");
             let unusable = Rule::new().scope("a\"b");
             assert!(check(|m| m.method(method, unusable)).is_err(), "{method}");
+        }
+    }
+
+    #[test]
+    fn the_action_and_the_scope_of_a_rule_are_checked_without_any_tool() {
+        let mapping = Mapping::standard("fs").unwrap();
+        for (rule, error) in [
+            (Rule::new(), None),
+            (
+                Rule::new().action(""),
+                Some(MappingError::ActionName("acme/deploy".to_owned())),
+            ),
+            (
+                Rule::new().action("x".repeat(257)),
+                Some(MappingError::ActionName("acme/deploy".to_owned())),
+            ),
+            (
+                Rule::new().scope("two scopes"),
+                Some(MappingError::Scope("acme/deploy".to_owned())),
+            ),
+        ] {
+            let (tool, method) = (
+                mapping.check_tool_rule("acme/deploy", &rule),
+                mapping.check_method_rule("acme/deploy", &rule),
+            );
+            assert_eq!((tool.err(), method.err()), (error.clone(), error));
         }
     }
 

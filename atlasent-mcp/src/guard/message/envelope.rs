@@ -70,9 +70,7 @@ impl<'a> Envelope<'a> {
                     return invalid("`params` is not an object");
                 }
                 match (known, id) {
-                    (Some(id), _) if !method.starts_with(NOTIFICATIONS) => {
-                        Ok(Kind::Request { id, method })
-                    }
+                    (Some(id), _) if is_request_method(&method) => Ok(Kind::Request { id, method }),
                     (Some(id), _) => {
                         Err(Malformed::invalid("a notification must not have an `id`")
                             .about(Some(&id)))
@@ -102,11 +100,29 @@ impl<'a> Envelope<'a> {
 /// alike.
 fn method_name(json: &str) -> Result<Box<str>, &'static str> {
     let method: Box<str> = serde_json::from_str(json).map_err(|_| "`method` is not a string")?;
-    let is_plain = method.bytes().all(|byte| byte.is_ascii_graphic());
-    match is_plain && (1..=MAX_METHOD_CHARS).contains(&method.len()) {
+    match is_method(&method) {
         true => Ok(method),
         false => Err("`method` is not a name of 1 to 128 printable ASCII characters"),
     }
+}
+
+fn is_method(name: &str) -> bool {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_graphic());
+    is_plain && (1..=MAX_METHOD_CHARS).contains(&name.len())
+}
+
+/// Returns whether a request can have a method of this name: 1 to 128 printable ASCII characters,
+/// which do not begin as the name of a notification does.
+///
+/// ```
+/// use atlasent_mcp::guard::message::is_request_method;
+///
+/// assert!(is_request_method("acme/deploy"));
+/// assert!(!is_request_method("notifications/acme") && !is_request_method("acme deploy"));
+/// ```
+#[must_use]
+pub fn is_request_method(name: &str) -> bool {
+    is_method(name) && !name.starts_with(NOTIFICATIONS)
 }
 
 /// Returns the text of an error without the position, which says nothing in a message of one line.

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 pub use answer::{error_response, result_response};
+pub use envelope::is_request_method;
 pub use id::RequestId;
 pub(crate) use outline::Outline;
 pub use unique::{MAX_DEPTH, check_unique};
