@@ -182,6 +182,21 @@ fn path_rules_that_confine_nothing_are_an_error() {
 }
 
 #[test]
+fn a_password_in_the_url_of_the_server_is_refused_and_not_repeated() {
+    const URL: &str = "https://hunter1:hunter2@mcp.example/mcp";
+    let stage = Stage::new(EVERYTHING);
+    let file = stage.path("guard.toml");
+    fs::write(&file, format!("[server]\nurl = {URL:?}\n")).unwrap();
+    for options in [["--config", &*file], ["--upstream", URL]] {
+        let arguments = [stage.guard("fake"), options.map(str::to_owned).to_vec()].concat();
+        let (code, stdout, stderr) = run(atlasent(), &arguments);
+        assert_eq!((code, &*stdout), (2, ""), "{stderr}");
+        assert!(stderr.contains("user or password"), "{stderr}");
+        assert!(!stderr.contains("hunter"), "{stderr}");
+    }
+}
+
+#[test]
 fn a_server_that_cannot_be_started_is_named() {
     let stage = Stage::new(EVERYTHING);
     let command = ["--", "/nonexistent/server"].map(str::to_owned);

@@ -6,7 +6,7 @@ use ati_client::{Claims, SigningKey, Verifier, issue};
 use atlasent::testing::MockAuthority;
 use atlasent_mcp::credential::HostCredential;
 use atlasent_mcp::guard::Upstream;
-use atlasent_mcp::guard::http::{Authentication, HttpUpstream, ProtectedResource};
+use atlasent_mcp::guard::http::{Authentication, HttpUpstream, ProtectedResource, UpstreamError};
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
 use serde_json::{Value, json};
@@ -187,6 +187,19 @@ async fn a_client_on_stdio_reaches_a_server_over_http_with_credentials_that_it_n
             assert!(refused["error"].is_object(), "{refused}");
             assert_eq!(stage.runs(), runs);
         }
+    }
+}
+
+#[test]
+fn a_user_or_a_password_in_the_url_of_a_server_is_refused_and_not_repeated() {
+    for url in [
+        "https://hunter1@mcp.example/mcp",
+        "https://hunter1:hunter2@mcp.example/mcp",
+        "http://:hunter2@127.0.0.1:9/mcp",
+    ] {
+        let error = HttpUpstream::new(url.parse().unwrap()).unwrap_err();
+        assert!(matches!(error, UpstreamError::UserOrPassword), "{error}");
+        assert!(!format!("{error} {error:?}").contains("hunter"));
     }
 }
 

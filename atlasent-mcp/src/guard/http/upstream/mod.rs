@@ -34,6 +34,11 @@ pub enum UpstreamError {
     /// The URL cannot be used.
     #[error("the URL of a server is `https`, or `http` to this machine")]
     Url,
+    /// The URL has a user or a password. The error does not repeat them.
+    #[error(
+        "the URL of a server has a user or password, which is never sent: remove it, and send credentials in a header"
+    )]
+    UserOrPassword,
     /// TLS cannot be set up.
     #[error("TLS cannot be set up with this system's CA certificates: {0}")]
     Tls(#[from] rustls::Error),
@@ -48,12 +53,15 @@ impl HttpUpstream {
     ///
     /// # Errors
     ///
-    /// [`UpstreamError`] for a URL that is neither `https` nor on this machine, or when this system
-    /// has no certificates.
+    /// [`UpstreamError`] for a URL that is neither `https` nor on this machine, or that has a user
+    /// or a password, or when this system has no certificates.
     pub fn new(url: Url) -> Result<Self, UpstreamError> {
         let is_local = is_loopback(&url);
         if url.scheme() != "https" && !(url.scheme() == "http" && is_local) {
             return Err(UpstreamError::Url);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(UpstreamError::UserOrPassword);
         }
         let builder = ClientConfig::builder_with_provider(ring::default_provider().into())
             .with_safe_default_protocol_versions()?;
