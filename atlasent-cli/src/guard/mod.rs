@@ -267,6 +267,12 @@ async fn listen_on(
                 .audience(resource.audience())
                 .build()
                 .map_err(Failure::misuse)?;
+            if resource.authorization_servers.is_empty() {
+                tracing::warn!(
+                    target: "atlasent",
+                    "`listen.authorization_servers` is empty: clients cannot find out where to get a token"
+                );
+            }
             Authentication::Token { verifier, resource }
         }
         None if address.ip().is_loopback() => Authentication::Configured(caller),

@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atlasent_authority::duration::parse_duration;
-use atlasent_mcp::guard::http::is_origin;
+use atlasent_mcp::guard::http::{is_issuer, is_origin};
 use atlasent_mcp::guard::limits::Limits;
 use atlasent_mcp::guard::message::is_request_method;
 use atlasent_mcp::mapping::is_scope;
@@ -64,6 +64,10 @@ const NO_SCOPE: &str = "a scope is one word of printable ASCII, such as `docs:re
 /// The error for a method that no request has.
 const NO_METHOD: &str = "no request has this method: it is that of a notification, or not 1 to 128 printable ASCII \
                          characters";
+
+/// What is wrong with a text that is no URL of an authorization server.
+const NO_ISSUER: &str = "is not the URL of an authorization server: write `https`, or `http` to this machine, without \
+                         user, password, query and fragment, such as `https://login.example`";
 
 /// What is wrong with a text that is no origin.
 const NO_ORIGIN: &str = "is no origin: write the scheme, the host and a port that is not the default, such as \
@@ -250,16 +254,8 @@ impl Settings {
             }),
             None => file.listen,
         };
-        let mut scopes = listen.iter().flat_map(|listen| &listen.scopes);
-        if !scopes.all(|scope| is_scope(scope)) {
-            return Err(misuse(format!("`listen.scopes`: {NO_SCOPE}")));
-        }
-        let mut origins = listen.iter().flat_map(|listen| &listen.origins);
-        if let Some(text) = origins.find(|text| !is_origin(text)) {
-            return Err(misuse(format!(
-                "`listen.origins`: `{}` {NO_ORIGIN}",
-                escaped(text)
-            )));
+        if let Some(listen) = &listen {
+            listen.check().map_err(misuse)?;
         }
         let limits = file.limits.limits();
         let limits = limits.map_err(|why| misuse(format!("`[limits]`: {why}")))?;
@@ -335,6 +331,27 @@ impl SettingsFile {
             |why: String| Failure::misuse(format!("`--config`: `{}`: {why}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| misuse(error.to_string()))?;
         toml::from_str(&text).map_err(|error| misuse(explain_toml(&text, &error)))
+    }
+}
+
+impl ListenTable {
+    /// Checks the texts that clients are sent, or that are compared with what clients send.
+    fn check(&self) -> Result<(), String> {
+        let mut servers = self.authorization_servers.iter();
+        if let Some(position) = servers.position(|text| !is_issuer(text)) {
+            // The text may hold a password.
+            let entry = position + 1;
+            return Err(format!(
+                "`listen.authorization_servers`: the entry {entry} {NO_ISSUER}"
+            ));
+        }
+        if !self.scopes.iter().all(|scope| is_scope(scope)) {
+            return Err(format!("`listen.scopes`: {NO_SCOPE}"));
+        }
+        match self.origins.iter().find(|text| !is_origin(text)) {
+            Some(text) => Err(format!("`listen.origins`: `{}` {NO_ORIGIN}", escaped(text))),
+            None => Ok(()),
+        }
     }
 }
 

@@ -130,6 +130,36 @@ fn a_url_that_no_client_can_use_is_refused() {
 }
 
 #[test]
+fn a_guard_whose_clients_cannot_find_out_where_to_get_a_token_warns_at_its_start() {
+    const URL: &str = "https://guard.example/mcp";
+    for servers in ["[]", "[\"https://login.example\"]"] {
+        let stage = Stage::new(EVERYTHING);
+        let mut command = with_tokens(&stage, URL);
+        let (file, log) = (stage.path("guard.toml"), stage.path("stderr"));
+        let listen = fs::read_to_string(&file).unwrap();
+        fs::write(
+            &file,
+            format!("{listen}authorization_servers = {servers}\n"),
+        )
+        .unwrap();
+        let guard = Listening::start(command.stderr(fs::File::create(&log).unwrap()));
+        let head = "GET /.well-known/oauth-protected-resource/mcp HTTP/1.1";
+        let (status, metadata) = request(&guard, head, "");
+        assert_eq!(status, 200, "{metadata}");
+        let metadata: Value = serde_json::from_str(&metadata).unwrap();
+        // The warning is written before the address is.
+        let stderr = fs::read_to_string(&log).unwrap();
+        let warns = stderr.contains("`listen.authorization_servers` is empty");
+        assert_eq!(warns, servers == "[]", "{stderr}");
+        assert_eq!(
+            metadata.get("authorization_servers").is_none(),
+            warns,
+            "{metadata}"
+        );
+    }
+}
+
+#[test]
 fn a_token_without_a_scope_of_the_settings_file_gets_403_with_the_refusal() {
     const URL: &str = "https://guard.example/mcp";
     let stage = Stage::new(EVERYTHING);

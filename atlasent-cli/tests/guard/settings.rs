@@ -101,6 +101,14 @@ fn an_error_of_the_settings_names_the_file_the_line_and_the_key() {
             &["`listen.origins`", "`https://a.example/`"],
         ),
         (
+            "name = \"a\"\npolicies = \"p\"\n[listen]\naddress = \"127.0.0.1:0\"\nauthorization_servers = [\"https://login.example\", \"not a url\"]",
+            &["`listen.authorization_servers`", "entry 2"],
+        ),
+        (
+            "name = \"a\"\npolicies = \"p\"\n[listen]\naddress = \"127.0.0.1:0\"\nauthorization_servers = [\"https://ann:hunter2@login.example\"]",
+            &["`listen.authorization_servers`", "entry 1"],
+        ),
+        (
             "name = \"a\"\npolicies = \"p\"\n[server]\nurl = \"https://x\"\nbearer = \"hunter2\"",
             &["line 5"],
         ),

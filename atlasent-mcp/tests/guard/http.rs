@@ -156,6 +156,23 @@ async fn a_token_is_for_this_guard_and_a_session_is_of_its_agent() {
 }
 
 #[tokio::test]
+async fn the_metadata_has_no_empty_list() {
+    let stage = Stage::new("");
+    let authentication = by_token(Vec::new());
+    let guard = Listening::start(stage.guard(allowing()), stage.upstream(), authentication).await;
+    let address = guard.address;
+    let url = format!("http://{address}/.well-known/oauth-protected-resource/mcp");
+    let found = http().get(url).send().await.unwrap().text().await.unwrap();
+    let found: Value = serde_json::from_str(&found).unwrap();
+    let expected = json!({
+        "resource": AUDIENCE,
+        "bearer_methods_supported": ["header"],
+        "scopes_supported": ["tool:fake:*"],
+    });
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
 async fn a_client_on_stdio_reaches_a_server_over_http_with_credentials_that_it_never_sees() {
     let stage = Stage::new("");
     // The server is an endpoint that asks for a token: the credentials that the guard holds.

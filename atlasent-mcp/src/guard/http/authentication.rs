@@ -10,6 +10,7 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use reqwest::Url;
 use serde_json::{Value, json};
 
+use crate::credential::is_loopback;
 use crate::mapping::is_scope;
 use crate::{Caller, Mapping};
 
@@ -50,7 +51,8 @@ pub enum Authentication {
 pub struct ProtectedResource {
     /// The URL of the endpoint, as clients know it.
     pub url: Url,
-    /// The URLs of the authorization servers that issue tokens for it.
+    /// The URLs of the authorization servers that issue tokens for it. If the list is empty, the
+    /// metadata does not tell clients where to get a token.
     pub authorization_servers: Vec<String>,
     /// The scopes that clients without a token are told to request. If the list is empty, the
     /// metadata lists all scopes of the mapping, with `tool:<server>:*` for tools without a rule.
@@ -151,13 +153,51 @@ impl Authentication {
             scopes.extend(mapping.scopes());
         }
         scopes.retain(|scope| is_scope(scope));
-        Some(json!({
-            "resource": resource.audience(),
-            "authorization_servers": resource.authorization_servers,
-            "bearer_methods_supported": ["header"],
-            "scopes_supported": scopes,
-        }))
+        let members = [
+            ("resource", json!(resource.audience())),
+            (
+                "authorization_servers",
+                json!(resource.authorization_servers),
+            ),
+            ("bearer_methods_supported", json!(["header"])),
+            ("scopes_supported", json!(scopes)),
+        ];
+        // A list without elements is left out (RFC 9728, section 3.2). Some clients refuse the
+        // whole metadata for an empty one.
+        let has_elements =
+            |value: &Value| value.as_array().is_none_or(|elements| !elements.is_empty());
+        let members = members.into_iter();
+        Some(members.filter(|(_, value)| has_elements(value)).collect())
     }
+}
+
+/// Returns whether a text is the URL of an authorization server, as metadata names it: `https`, or
+/// `http` to this machine, without user, password, query and fragment (RFC 8414, section 2).
+///
+/// ```
+/// use atlasent_mcp::guard::http::is_issuer;
+///
+/// assert!(is_issuer("https://login.example") && is_issuer("http://127.0.0.1:9000/realms/a"));
+/// assert!(!is_issuer("login.example") && !is_issuer("http://login.example"));
+/// ```
+#[must_use]
+pub fn is_issuer(text: &str) -> bool {
+    let Ok(url) = Url::parse(text) else {
+        return false;
+    };
+    // `Url` also reads `https:login.example`, and texts with spaces around them.
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic())
+        && text.split_once("://").map(|(scheme, _)| scheme) == Some(url.scheme());
+    let is_bare = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    let is_protected = match url.scheme() {
+        "https" => true,
+        "http" => is_loopback(&url),
+        _ => false,
+    };
+    is_plain && is_bare && is_protected
 }
 
 impl ProtectedResource {
@@ -199,5 +239,37 @@ impl ProtectedResource {
         url.set_query(None);
         url.set_fragment(None);
         url
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_is_a_url_that_clients_can_use_for_getting_tokens() {
+        for (text, expected) in [
+            ("https://login.example", true),
+            ("https://login.example/", true),
+            ("https://login.example:8443/realms/a", true),
+            ("http://localhost:9000", true),
+            ("http://[::1]:9000", true),
+            ("", false),
+            ("not a url", false),
+            ("login.example", false),
+            ("login.example:443", false),
+            ("https:login.example", false),
+            (" https://login.example", false),
+            ("https://login.example ", false),
+            ("https://", false),
+            ("http://login.example", false),
+            ("ftp://login.example", false),
+            ("https://u@login.example", false),
+            ("https://u:p@login.example", false),
+            ("https://login.example?a", false),
+            ("https://login.example#a", false),
+        ] {
+            assert_eq!(is_issuer(text), expected, "{text:?}");
+        }
     }
 }

@@ -14,7 +14,7 @@ mod slots;
 mod sse;
 mod upstream;
 
-pub use authentication::{Authentication, ProtectedResource};
+pub use authentication::{Authentication, ProtectedResource, is_issuer};
 pub use cors::is_origin;
 pub use endpoint::{Endpoint, EndpointSettings, Stop};
 pub(crate) use headers::{FIRST_WITHOUT_SESSIONS, META_VERSION};
