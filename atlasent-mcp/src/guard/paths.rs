@@ -136,12 +136,18 @@ impl PathRules {
         if !path.is_absolute() {
             return refuse(format!("is relative: write it from `{root}` on"));
         }
+        let outside = || refuse(format!("is not below `{root}`"));
+        // Without `/` and `/.` at the end, which follow a link there.
+        let path = path.components().as_path();
         let resolved = match resolve(path) {
             Ok(resolved) => resolved,
-            Err(error) => return refuse(format!("cannot be resolved ({})", error.kind())),
+            Err(error) if self.fails_inside(path) => {
+                return refuse(format!("cannot be resolved ({})", error.kind()));
+            }
+            Err(_) => return outside(),
         };
         if !resolved.path.starts_with(&self.root) {
-            return refuse(format!("is not below `{root}`"));
+            return outside();
         }
         // Compared as texts: `Path` takes `/a//b/.` and `/a/b` for the same.
         if resolved.path.to_str() != Some(text) {
@@ -159,6 +165,26 @@ impl PathRules {
             )),
             Err(error) => refuse(format!("cannot be compared with its folder ({error})")),
         }
+    }
+
+    /// Returns whether a path that cannot be resolved fails at a name in the folder. If it fails
+    /// elsewhere, the kind of the failure would reveal what exists there:
+    ///
+    /// ```text
+    /// /srv/files/a.txt/x     `a.txt` is a file in the folder             inside
+    /// /etc/passwd/x          `passwd` is a file elsewhere                not inside
+    /// /srv/files/link/x      the target of `link` does not exist, and
+    ///                        may be elsewhere                            not inside
+    /// ```
+    fn fails_inside(&self, path: &Path) -> bool {
+        for part in path.ancestors() {
+            match part.canonicalize() {
+                Ok(existing) => return existing.starts_with(&self.root),
+                Err(_) if part.is_symlink() => return false,
+                Err(_) => {}
+            }
+        }
+        false
     }
 }
 
@@ -380,10 +406,56 @@ mod tests {
     #[test]
     fn names_outside_of_the_folder_are_not_revealed() {
         let files = files();
-        let outer = files.root.parent().unwrap().join("Outside");
-        let call = Operation::tool("t", &json!({ "path": outer }).to_string()).unwrap();
-        let refusal = files.rules.check(&call).unwrap_err();
-        assert!(refusal.reason().contains("is not below"), "{refusal:?}");
+        let root = files.root.to_str().unwrap();
+        let outer = files.root.parent().unwrap();
+        fs::create_dir(outer.join("folder")).unwrap();
+        symlink(outer.join("nothing"), outer.join("dangling")).unwrap();
+        symlink(outer.join("folder"), files.root.join("public/folder")).unwrap();
+        symlink(outer.join("loop"), outer.join("loop")).unwrap();
+        let reason = |path: &str| {
+            let path = path.replace("OUTER", outer.to_str().unwrap());
+            let path = path.replace("ROOT", root);
+            let call = Operation::tool("t", &json!({ "path": path }).to_string()).unwrap();
+            files.rules.check(&call).unwrap_err().reason().to_owned()
+        };
+        let expected = format!("the path in `path` is not below `{root}`");
+        for path in [
+            "OUTER/Outside",
+            "OUTER/outside",
+            "OUTER/outside/",
+            "OUTER/outside/x",
+            "OUTER/nothing",
+            "OUTER/nothing/x",
+            "OUTER/nothing/../x",
+            "OUTER/folder/x",
+            "OUTER/folder/../x",
+            "OUTER/folder/\0",
+            "OUTER/nothing/\0",
+            "OUTER/dangling",
+            "OUTER/dangling/x",
+            "OUTER/loop",
+            "ROOT/../outside/x",
+            "ROOT/../nothing/x",
+            // Links in the folder that lead out of it.
+            "ROOT/public/out",
+            "ROOT/public/out/",
+            "ROOT/public/out/.",
+            "ROOT/public/out/x",
+            "ROOT/public/folder/",
+            "ROOT/public/folder/x",
+            "ROOT/public/folder/../outside/x",
+            "ROOT/public/dangling",
+            "ROOT/public/dangling/",
+            "ROOT/public/dangling/.",
+            "ROOT/public/dangling/x",
+            "ROOT/public/dangling/../x",
+        ] {
+            assert_eq!(reason(path), expected, "{path}");
+        }
+        // What is in the folder is explained.
+        for path in ["ROOT/public/a.txt/x", "ROOT/public/new/../x", "ROOT/\0"] {
+            assert!(reason(path).contains("cannot be resolved"), "{path}");
+        }
     }
 
     #[test]
