@@ -41,6 +41,21 @@ fn each_kind_of_message_is_told_by_its_members() {
 }
 
 #[test]
+fn the_content_of_a_result_is_passed_on_and_other_content_is_checked() {
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(80), "]".repeat(80));
+    for content in [r#"{"a":1,"a":2}"#, r#"{"b":{"a":1,"\u0061":2}}"#, &deep] {
+        let result = format!(r#"{{"jsonrpc":"2.0","id":7,"result":{content}}}"#);
+        assert_eq!(Message::parse(&result).unwrap().text(), result);
+        for other in [
+            format!(r#"{{"jsonrpc":"2.0","id":7,"method":"ping","params":{content}}}"#),
+            format!(r#"{{"jsonrpc":"2.0","id":7,"error":{content}}}"#),
+        ] {
+            assert!(Message::parse(&other).is_err(), "{other}");
+        }
+    }
+}
+
+#[test]
 fn ids_are_equal_when_every_reader_takes_them_for_equal() {
     let id = |json: &str| RequestId::parse(json);
     assert_eq!(id(r#""a""#), id(r#""\u0061""#));
