@@ -22,8 +22,13 @@ pub(crate) enum Failure {
     /// Bad usage, keys or configuration, with the reason for standard error: exit code 2.
     Misuse(String),
     /// A tool call that a hook blocks, with the answer for standard output and the reason for
-    /// standard error: exit code 2. Agents read one of the two.
-    Blocked { answer: Output, reason: String },
+    /// standard error: exit code 2. Agents read one of the two. The failure of the authority is
+    /// printed on a terminal only, which a person reads: agents give standard error to their model.
+    Blocked {
+        answer: Output,
+        reason: String,
+        failure: Option<String>,
+    },
 }
 
 impl Failure {
@@ -60,10 +65,18 @@ pub(crate) fn finish(result: Result<Output, Failure>) -> ExitCode {
         Err(Failure::Undecided(findings)) => (findings, ExitCode::from(2)),
         Err(Failure::Refused(reason)) => return print_failure("refused", &reason, 1),
         Err(Failure::Misuse(reason)) => return print_failure("error", &reason, 2),
-        Err(Failure::Blocked { answer, reason }) => {
+        Err(Failure::Blocked {
+            answer,
+            reason,
+            failure,
+        }) => {
             // An answer that cannot be written changes nothing: the exit code blocks the tool.
             let _ = answer.print();
-            return print_failure("blocked", &reason, BLOCKED);
+            let code = print_failure("blocked", &reason, BLOCKED);
+            if let Some(failure) = failure.filter(|_| output::stderr_is_terminal()) {
+                output::print_stderr_line("failure", &failure);
+            }
+            return code;
         }
     };
     match output.print() {

@@ -1,7 +1,9 @@
 //! Why an operation did not run, in the forms that an agent reads: [`Refusal`].
 
+use std::fmt;
 use std::time::Duration;
 
+use atlasent::error::{Code, Failure};
 use atlasent::text::Escaped;
 use atlasent::{Decision, Denied, Error};
 use serde::Serialize;
@@ -61,11 +63,24 @@ pub struct Refusal {
     escalation_id: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     approval_url: Option<Box<str>>,
-    /// In seconds.
+    /// In seconds. Short, so that the refusal stays small in each `Result`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after: Option<u64>,
+    retry_after: Option<u32>,
     #[serde(skip)]
     rpc_code: i32,
+    #[serde(skip)]
+    failure: Option<Box<FailureText>>,
+}
+
+/// The text of a failure, for the operator. `Debug` leaves it out, because a refusal is also printed
+/// where an agent reads.
+#[derive(Clone, PartialEq, Eq)]
+struct FailureText(String);
+
+impl fmt::Debug for FailureText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FailureText(..)")
+    }
 }
 
 impl Refusal {
@@ -82,6 +97,7 @@ impl Refusal {
             approval_url: None,
             retry_after: None,
             rpc_code: NOT_PERMITTED,
+            failure: None,
         }
     }
 
@@ -142,19 +158,13 @@ impl Refusal {
     }
 
     /// Creates the refusal for the end of a request for a permit. The text of a failure goes to the
-    /// log and not to the agent.
+    /// log and to [`failure`](Self::failure), and not to the agent.
     pub(crate) fn from_error(error: &Error, action: &str) -> Self {
         let refusal = match error {
             Error::Denied(denied) => Self::from_denied(denied),
             Error::Failed(failure) => {
                 tracing::error!(target: "atlasent_mcp", action, %error, "the authority gave no usable answer");
-                Self {
-                    retry_after: failure.retry_after().map(whole_seconds),
-                    ..Self::unavailable(
-                        "AUTHORITY_UNAVAILABLE",
-                        "the action could not be decided on: ask again later",
-                    )
-                }
+                Self::from_failure(failure)
             }
             // The programmer's mistake, or a request that breaks a rule of the contract.
             other => {
@@ -162,9 +172,36 @@ impl Refusal {
                 Self::unavailable("NOT_ASKED", "the action cannot be decided on")
             }
         };
+        let failure = match error {
+            Error::Denied(_) => None,
+            error => Some(Box::new(FailureText(error.to_string()))),
+        };
         Self {
             action: Some(shown(action).into()),
+            failure,
             ..refusal
+        }
+    }
+
+    /// Creates the refusal for a call of the authority that got no usable answer. Failures that the
+    /// same call would meet again are told apart, so that no agent repeats such a call for ever.
+    fn from_failure(failure: &Failure) -> Self {
+        match (failure.code(), failure.status()) {
+            (Code::InvalidApiKey | Code::Forbidden, _) => Self::deny(
+                "CLIENT_NOT_ACCEPTED",
+                "the authority does not accept this client: tell its operator",
+            ),
+            (Code::BadRequest, Some(400 | 413 | 422)) => Self::invalid(
+                "CALL_NOT_ACCEPTED",
+                "the call is too large or breaks another limit of the authority",
+            ),
+            _ => Self {
+                retry_after: failure.retry_after().map(whole_seconds),
+                ..Self::unavailable(
+                    "AUTHORITY_UNAVAILABLE",
+                    "the action could not be decided on: ask again later",
+                )
+            },
         }
     }
 
@@ -232,7 +269,16 @@ impl Refusal {
     /// Returns how long to wait before asking again.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after.map(Duration::from_secs)
+        self.retry_after
+            .map(|seconds| Duration::from_secs(seconds.into()))
+    }
+
+    /// Returns why the authority could not be asked or gave no usable answer, on one line and
+    /// without secrets. It is for the operator: it can hold text of the authority, so it must not
+    /// reach the agent.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref().map(|failure| failure.0.as_str())
     }
 
     /// Returns the code of the JSON-RPC error that [`rpc_error`](Self::rpc_error) makes.
@@ -307,13 +353,14 @@ impl From<OperationError> for Refusal {
 }
 
 /// Returns a wait in whole seconds, rounded up.
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+fn whole_seconds(wait: Duration) -> u32 {
+    let seconds = (wait.as_secs()).saturating_add(u64::from(wait.subsec_nanos() > 0));
+    u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use atlasent::error::{Code, ConfigError, Failure};
+    use atlasent::error::ConfigError;
     use atlasent::testing::MockAuthority;
     use atlasent::{AnyAction, AuthorityExt};
 
@@ -345,15 +392,23 @@ mod tests {
 
     #[test]
     fn nothing_of_a_failure_reaches_the_agent() {
-        let failure = Failure::new(Code::Network, "10.0.0.7:5432 hunter2")
-            .with_retry_after(Duration::from_millis(1_200));
-        for error in [
-            Error::from(failure),
-            ConfigError::new("hunter2 is no key").into(),
-            Error::Invalid("hunter2".to_owned()),
+        let text = "10.0.0.7:5432 hunter2";
+        let answered = |code, status| Failure::new(code, text).with_status(status);
+        let failure =
+            Failure::new(Code::Network, text).with_retry_after(Duration::from_millis(1_200));
+        for (error, verdict) in [
+            (Error::from(failure), Verdict::Unavailable),
+            (
+                ConfigError::new("hunter2 is no key").into(),
+                Verdict::Unavailable,
+            ),
+            (Error::Invalid("hunter2".to_owned()), Verdict::Unavailable),
+            (answered(Code::BadRequest, 413).into(), Verdict::Invalid),
+            (answered(Code::InvalidApiKey, 401).into(), Verdict::Deny),
         ] {
             let refusal = Refusal::from_error(&error, "pay");
-            assert_eq!(refusal.verdict(), Verdict::Unavailable);
+            assert_eq!(refusal.verdict(), verdict);
+            assert_eq!(refusal.failure(), Some(&*error.to_string()));
             let all = format!(
                 "{refusal:?} {} {}",
                 refusal.tool_result(false),
@@ -368,6 +423,41 @@ mod tests {
             Failure::new(Code::RateLimited, "").with_retry_after(Duration::from_millis(1_200));
         let refusal = Refusal::from_error(&failure.into(), "pay");
         assert_eq!(refusal.retry_after(), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_call_that_always_fails_is_not_to_be_sent_again() {
+        let refused = |code, status: u16| {
+            let failure = Failure::new(code, "no").with_status(status);
+            Refusal::from_error(&failure.into(), "pay")
+        };
+        for status in [400, 413, 422] {
+            let refusal = refused(Code::BadRequest, status);
+            assert_eq!(
+                refusal.advice(),
+                "invalid: the call is too large or breaks another limit of the authority. \
+                 Correct the call and send it again.",
+                "{status}"
+            );
+            assert_eq!(refusal.rpc_code(), i64::from(INVALID_PARAMS));
+        }
+        for (code, status) in [(Code::InvalidApiKey, 401), (Code::Forbidden, 403)] {
+            assert_eq!(
+                refused(code, status).advice(),
+                "denied: the authority does not accept this client: tell its operator. \
+                 Do not send the same call again.",
+                "{status}"
+            );
+        }
+        // These may end well another time: a conflict, too many requests, and a server that fails.
+        for (code, status) in [
+            (Code::BadRequest, 409),
+            (Code::RateLimited, 429),
+            (Code::ServerError, 503),
+        ] {
+            let refusal = refused(code, status);
+            assert_eq!(refusal.verdict(), Verdict::Unavailable, "{status}");
+        }
     }
 
     #[test]

@@ -145,52 +145,78 @@ pub(crate) fn run(arguments: &HookArgs) -> Result<Output, Failure> {
         format!("the hook did not decide within {seconds} s. Send the same call again later.")
     };
     let decided = within(deadline, late, move || decide(&owned, &found));
-    decided.map_err(|reason| Failure::Blocked {
-        answer: Output::new(
-            format
-                .get()
-                .map_or_else(String::new, |format| format.deny(&reason) + "\n"),
-        ),
+    decided.map_err(|Block { reason, failure }| Failure::Blocked {
+        answer: Output::new(format.get().map_or_else(String::new, |format| {
+            format.deny(&reason, failure.as_deref()) + "\n"
+        })),
         reason,
+        failure,
     })
+}
+
+/// Why the tool does not run.
+#[derive(Debug, PartialEq)]
+struct Block {
+    /// The reason, in words that a model can act on.
+    reason: String,
+    /// The failure of the authority, for the operator and not for the model.
+    failure: Option<String>,
+}
+
+impl From<String> for Block {
+    fn from(reason: String) -> Self {
+        Self {
+            reason,
+            failure: None,
+        }
+    }
+}
+
+impl From<Refusal> for Block {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            reason: refusal.advice(),
+            failure: refusal.failure().map(str::to_owned),
+        }
+    }
 }
 
 /// Runs `work` on a new thread. A panic is an error, and so is a missed deadline, whose message
 /// `late` returns. The thread is not joined, since the process ends.
-fn within<T: Send + 'static>(
+fn within<T: Send + 'static, E: From<String> + Send + 'static>(
     deadline: Duration,
     late: impl FnOnce(u64) -> String,
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let spawned = thread::Builder::new().spawn(move || {
         // The receiver is gone only after the deadline.
         let _ = sender.send(work());
     });
     if let Err(error) = spawned {
-        return Err(format!("the hook cannot start a thread: {error}"));
+        return Err(format!("the hook cannot start a thread: {error}").into());
     }
     match receiver.recv_timeout(deadline) {
         Ok(done) => done,
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(late(deadline.as_secs())),
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(late(deadline.as_secs()).into()),
         Err(mpsc::RecvTimeoutError::Disconnected) => {
-            Err("the hook failed, and did nothing".to_owned())
+            Err("the hook failed, and did nothing".to_owned().into())
         }
     }
 }
 
-/// Decides on the call. The error is the reason, in words that a model can act on.
-fn decide(arguments: &HookArgs, found: &OnceLock<HookFormat>) -> Result<Output, String> {
+/// Decides on the call.
+fn decide(arguments: &HookArgs, found: &OnceLock<HookFormat>) -> Result<Output, Block> {
     let input = standard_input()?;
     let format = match found.get() {
         Some(format) => *format,
-        None => HookFormat::detect(&input).ok_or(
-            "the input is not that of a hook before a tool of a known agent: set `--format`",
-        )?,
+        None => HookFormat::detect(&input).ok_or_else(|| {
+            "the input is not that of a hook before a tool of a known agent: set `--format`"
+                .to_owned()
+        })?,
     };
     let _ = found.set(format);
-    let refused = |refusal: Refusal| refusal.advice();
-    let call = HookCall::parse(format, &input).map_err(refused)?;
+    let call = HookCall::parse(format, &input)?;
     let agent = arguments.agent.as_deref().unwrap_or(format.agent());
     let caller = Caller::configured(agent).map_err(|error| error.to_string())?;
     let decision = runtime::run(async {
@@ -205,9 +231,7 @@ fn decide(arguments: &HookArgs, found: &OnceLock<HookFormat>) -> Result<Output, 
         }
         let permit = hook.build().permit(&call, &caller).await;
         // The tool runs in the agent, and the permit is used up.
-        let decided = permit
-            .map(|permit| keep_receipt(arguments, &call, &permit))
-            .map_err(refused);
+        let decided = permit.map(|permit| keep_receipt(arguments, &call, &permit));
         authority.close().await;
         Ok(decided)
     });
@@ -362,10 +386,11 @@ mod tests {
     fn a_panic_and_a_missed_deadline_are_refusals() {
         let long = Duration::from_secs(60);
         let words = |seconds: u64| format!("late after {seconds} s");
-        assert_eq!(within(long, words, || Ok(7)), Ok(7));
+        let done: Result<u8, String> = within(long, words, || Ok(7));
+        assert_eq!(done, Ok(7));
         let panicked: Result<(), String> = within(long, words, || panic!("a bug"));
         assert!(panicked.unwrap_err().contains("failed"));
-        let late = within(Duration::from_millis(20), words, || {
+        let late: Result<(), String> = within(Duration::from_millis(20), words, || {
             thread::sleep(Duration::from_secs(5));
             Ok(())
         });

@@ -295,6 +295,37 @@ fn no_fault_of_a_server_lets_a_tool_run() {
 }
 
 #[test]
+fn a_call_that_the_server_never_accepts_is_not_to_be_sent_again() {
+    let words = "words of the server";
+    let cursor = json!({"hook_event_name": "beforeShellExecution", "command": "ls", "cwd": "/w"});
+    for (status, advice) in [
+        (413, "Correct the call and send it again."),
+        (422, "Correct the call and send it again."),
+        (401, "Do not send the same call again."),
+        (403, "Do not send the same call again."),
+    ] {
+        let server =
+            Server::start(move |_: &Request| Reply::json(status, json!({"message": words})));
+        for (input, user_reads) in [(bash("git status"), false), (cursor.to_string(), true)] {
+            let ended = atlasent(["hook", "--url", server.url(), "--timeout", "10s"])
+                .env("ATLASENT_API_KEY", KEY)
+                .stdin(input)
+                .run();
+            let reason = blocked(&ended);
+            assert!(reason.ends_with(advice), "{status} {reason}");
+            // Models read all of standard error, and all of the answer but one text of Cursor's.
+            assert_eq!(ended.stderr, format!("blocked: {reason}\n"), "{status}");
+            assert!(!reason.contains(words), "{status} {reason}");
+            let mut answer: Value = serde_json::from_str(&ended.stdout).unwrap();
+            let shown_to_user = answer.as_object_mut().unwrap().remove("user_message");
+            assert!(!answer.to_string().contains(words), "{status} {answer}");
+            let shown_to_user = shown_to_user.unwrap_or_default().to_string();
+            assert_eq!(shown_to_user.contains(words), user_reads, "{shown_to_user}");
+        }
+    }
+}
+
+#[test]
 fn an_agent_that_does_not_close_the_input_is_answered_in_time() {
     let stage = stage();
     let mut command = hook(&stage, &["--timeout", "1s", "--format", "cursor"], "").into_command();

@@ -82,12 +82,17 @@ impl HookFormat {
 
     /// Returns the text for standard output by which the tool does not run. Agents that read
     /// standard error for the exit code [`BLOCKED`](super::BLOCKED) find the same reason there.
+    ///
+    /// `failure` is the [failure](crate::Refusal::failure) of the refusal. Only Cursor has a text
+    /// that its user reads and its model does not, so the others leave the failure out.
     #[must_use]
-    pub fn deny(self, reason: &str) -> String {
+    pub fn deny(self, reason: &str, failure: Option<&str>) -> String {
         match self {
             Self::ClaudeCode | Self::Codex => permission_decision("deny", reason),
             Self::Cursor => {
-                json!({"permission": "deny", "user_message": reason, "agent_message": reason})
+                let failure = failure.map(|failure| format!(" ({failure})"));
+                let shown_to_user = format!("{reason}{}", failure.unwrap_or_default());
+                json!({"permission": "deny", "user_message": shown_to_user, "agent_message": reason})
             }
             Self::GeminiCli => json!({"decision": "deny", "reason": reason}),
         }

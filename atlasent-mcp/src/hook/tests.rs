@@ -294,7 +294,7 @@ fn each_agent_reads_the_decision_in_its_own_words() {
         }})
     };
     let read = |text: String| serde_json::from_str::<Value>(&text).ok();
-    let words = |format: HookFormat| (read(format.allow()), read(format.deny("no")));
+    let words = |format: HookFormat| (read(format.allow()), read(format.deny("no", None)));
     assert_eq!(
         words(HookFormat::ClaudeCode),
         (
@@ -320,7 +320,22 @@ fn each_agent_reads_the_decision_in_its_own_words() {
     for format in FORMATS {
         assert!(!format.no_decision().contains("allow"));
         // Codex and some versions of Cursor run a tool about which a hook wants the user asked.
-        assert!(!format.deny("no").contains("ask"));
+        assert!(!format.deny("no", None).contains("ask"));
+    }
+}
+
+#[test]
+fn only_a_text_for_the_user_tells_why_the_authority_failed() {
+    for format in FORMATS {
+        let answer = format.deny("not decided", Some("no route to 10.0.0.7"));
+        let mut answer: Value = serde_json::from_str(&answer).unwrap();
+        let shown_to_user = answer.as_object_mut().unwrap().remove("user_message");
+        assert!(!answer.to_string().contains("10.0.0.7"), "{answer}");
+        let expected = match format {
+            HookFormat::Cursor => Some(json!("not decided (no route to 10.0.0.7)")),
+            _ => None,
+        };
+        assert_eq!(shown_to_user, expected);
     }
 }
 
