@@ -75,6 +75,15 @@ impl Stop {
     }
 }
 
+/// Why a stop is not lifted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotLifted {
+    /// No stop with the id is in effect.
+    NotInEffect,
+    /// A `test` key may not lift the stop, because a `live` key or the process itself set it.
+    NotByTestKey,
+}
+
 /// All stops and recalls in effect. Cloning is cheap.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Inner", into = "Inner")]
@@ -235,15 +244,24 @@ impl Stops {
         inner.longest_life = inner.longest_life.max(seconds_of(life));
     }
 
-    /// Lifts a stop. Returns it, if it denies at `now`. A `test` key lifts only stops that a `test`
-    /// key has set.
-    pub(crate) fn lift(&mut self, id: &str, by_test: bool, now: Timestamp) -> Option<Stop> {
-        let kept = Arc::make_mut(&mut self.0).kept.iter_mut().find(|kept| {
-            let may = kept.stop.test_only || !by_test;
-            may && kept.kind == StopKind::Stop && kept.stop.id == id && kept.stop.is_active(now)
-        })?;
+    /// Lifts a stop that denies at `now`, and returns it. A `test` key lifts only stops that a
+    /// `test` key has set.
+    pub(crate) fn lift(
+        &mut self,
+        id: &str,
+        by_test: bool,
+        now: Timestamp,
+    ) -> Result<Stop, NotLifted> {
+        let mut kept = Arc::make_mut(&mut self.0).kept.iter_mut();
+        let in_effect = |kept: &&mut Kept| {
+            kept.kind == StopKind::Stop && kept.stop.id == id && kept.stop.is_active(now)
+        };
+        let kept = kept.find(in_effect).ok_or(NotLifted::NotInEffect)?;
+        if by_test && !kept.stop.test_only {
+            return Err(NotLifted::NotByTestKey);
+        }
         kept.kind = StopKind::Lifted;
-        Some(kept.stop.clone())
+        Ok(kept.stop.clone())
     }
 
     /// Forgets stops and recalls that deny nothing and have outlived every permit that they killed.
@@ -305,13 +323,32 @@ mod tests {
         for id in 1..5_000 {
             assert!(stops.has_room());
             stops.set(stop(id, agent()), id + 1);
-            assert!(stops.lift(&format!("stop_{id}"), false, now).is_some());
+            stops.lift(&format!("stop_{id}"), false, now).unwrap();
             stops.tidy(now);
         }
         // The last recall covers what the earlier ones did; the active stop stays.
         assert_eq!(stops.0.kept.len(), 2);
         assert_eq!(stops.0.kept.last().unwrap().through, 5_000);
         assert_eq!(stops.active(now).count(), 1);
+    }
+
+    #[test]
+    fn a_test_key_is_told_that_a_stop_is_not_its_own_while_the_stop_is_in_effect() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut stops = Stops::default();
+        stops.set(stop(1, StopScope::all()), 1);
+        let before = stops.clone();
+        assert_eq!(
+            stops.lift("stop_1", true, now),
+            Err(NotLifted::NotByTestKey)
+        );
+        assert_eq!(stops.lift("stop_2", true, now), Err(NotLifted::NotInEffect));
+        assert_eq!(stops, before);
+        assert!(stops.lift("stop_1", false, now).is_ok());
+        for by_test in [true, false] {
+            let again = stops.lift("stop_1", by_test, now);
+            assert_eq!(again, Err(NotLifted::NotInEffect));
+        }
     }
 
     #[test]

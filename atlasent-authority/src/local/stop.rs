@@ -5,7 +5,7 @@ use atlasent::wire::StopScope;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::ledger::stops::Stop;
+use crate::ledger::stops::{NotLifted, Stop};
 use crate::local::caller::Caller;
 use crate::local::revoke::full;
 use crate::local::{LocalAuthority, failed};
@@ -103,8 +103,9 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// [`Error::Failed`] when the lifting cannot be recorded; the stop stays in effect then.
     pub async fn lift_stop(&self, id: &str, reason: &str) -> Result<Option<Stop>, Error> {
-        self.lift_stop_for(&Caller::embedded(&self.secret), id, reason)
-            .await
+        let caller = Caller::embedded(&self.secret);
+        let lifted = self.lift_stop_for(&caller, id, reason).await?;
+        Ok(lifted.ok())
     }
 
     /// Lifts a stop for a caller.
@@ -113,17 +114,19 @@ impl<S: Store> LocalAuthority<S> {
         caller: &Caller<'_>,
         id: &str,
         reason: &str,
-    ) -> Result<Option<Stop>, Error> {
+    ) -> Result<Result<Stop, NotLifted>, Error> {
         let attribution = caller.attribution();
         let (id, reason) = (id.to_owned(), reason.to_owned());
         let change = move |changeset: &mut Changeset<'_>| {
             let now = changeset.time();
             let mut stops = changeset.stops();
-            let lifted = stops.lift(&id, attribution.is_test(), now)?;
-            changeset.record(attribution.sign(record::stop_lifted(&lifted, reason)));
-            stops.tidy(now);
-            changeset.keep_stops(stops);
-            Some(lifted)
+            let lifted = stops.lift(&id, attribution.is_test(), now);
+            if let Ok(lifted) = &lifted {
+                changeset.record(attribution.sign(record::stop_lifted(lifted, reason)));
+                stops.tidy(now);
+                changeset.keep_stops(stops);
+            }
+            lifted
         };
         self.commit(failed::LIFTING, vec![CellKey::Stops], change)
             .await

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::entry::request_id::{REQUEST_ID, RequestId};
 use super::log_limit::log_outage;
+use crate::ledger::stops::NotLifted;
 use crate::local::limits::StorageLimit;
 use crate::local::schema::SchemaMismatch;
 use crate::store::StoreError;
@@ -165,6 +166,22 @@ impl From<Error> for ApiError {
                 log_outage("the authority refuses to answer", &error.to_string(), None);
                 Self::unavailable("STORE_UNAVAILABLE", "the request has no answer: try again")
             }
+        }
+    }
+}
+
+impl From<NotLifted> for ApiError {
+    fn from(why: NotLifted) -> Self {
+        match why {
+            NotLifted::NotInEffect => Self::new(
+                StatusCode::NOT_FOUND,
+                "STOP_NOT_FOUND",
+                "no such stop is in effect: it was lifted before, has ended, or never existed",
+            ),
+            NotLifted::NotByTestKey => Self::forbidden(
+                "LIVE_STOP",
+                "a `live` key set this stop: lift it with a `live` key",
+            ),
         }
     }
 }

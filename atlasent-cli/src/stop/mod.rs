@@ -45,7 +45,11 @@ impl ScopeArgs {
 
 /// Formats a stop as one line.
 fn as_line(stop: &StopInfo) -> String {
-    let mut line = format!("{}  {}: {}", stop.id, stop.scope, stop.reason);
+    let mut line = stop.id.clone();
+    if let Some(environment) = &stop.environment {
+        line.push_str(&format!("  {environment}"));
+    }
+    line.push_str(&format!("  {}: {}", stop.scope, stop.reason));
     if let Some(since) = &stop.created_at {
         line.push_str(&format!(", since {since}"));
     }
@@ -64,6 +68,7 @@ fn as_json(stop: &StopInfo) -> serde_json::Value {
         ("created_at", stop.created_at.as_ref()),
         ("created_by", stop.created_by.as_ref()),
         ("expires_at", stop.expires_at.as_ref()),
+        ("environment", stop.environment.as_ref()),
     ];
     for (name, value) in fields {
         if let (Some(json), Some(value)) = (json.as_object_mut(), value) {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::commands::{decide, run_against};
-use super::process::Server;
+use super::commands::{create_live_key, decide, output, run_against};
+use super::process::{Server, atlasent};
 
 fn start() -> (tempfile::TempDir, Server) {
     let data = tempfile::tempdir().unwrap();
@@ -30,7 +30,7 @@ fn a_stop_is_set_listed_and_lifted() {
         assert_eq!((status, &*error), (0, ""), "{stdout}");
         let id = stdout.split_whitespace().next().unwrap();
         assert!(
-            id.starts_with("stop_") && stdout.contains("a drill"),
+            id.starts_with("stop_") && stdout.contains("  test  ") && stdout.contains("a drill"),
             "{stdout}"
         );
         assert_eq!(code(&server), "STOPPED");
@@ -65,13 +65,42 @@ fn a_stop_by_its_id_and_with_an_end() {
     let listed = run_against(&server, &["stop", "--list", "--json"]).1;
     let listed: Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed["stops"][0]["id"], set["id"]);
+    assert_eq!(listed["stops"][0]["environment"], "test");
     let id = set["id"].as_str().unwrap();
     let (status, _, error) = run_against(&server, &["resume", id, "--reason", "over"]);
     assert_eq!(status, 0, "{error}");
     assert_eq!(code(&server), Value::Null);
     let (status, stdout, error) = run_against(&server, &["resume", id, "--reason", "over"]);
     assert_eq!((status, &*stdout), (2, ""));
-    assert!(error.contains("no such stop holds"), "{error}");
+    assert!(error.contains("no such stop is in effect"), "{error}");
+}
+
+#[test]
+fn a_test_key_is_told_which_key_lifts_a_stop_of_a_live_key() {
+    let data = tempfile::tempdir().unwrap();
+    let live = create_live_key(data.path().to_str().unwrap(), &["--scope", "stop"]);
+    let server = Server::start(data.path(), &["--store", "memory"]);
+    let as_live = |arguments: &[&str]| {
+        let mut command = atlasent();
+        command
+            .args(arguments)
+            .env("ATLASENT_BASE_URL", format!("http://{}", server.address))
+            .env("ATLASENT_API_KEY", &live);
+        output(&mut command)
+    };
+    let (status, stop, error) = as_live(&["stop", "--all", "--reason", "an alarm"]);
+    assert_eq!(status, 0, "{error}");
+    let listed = run_against(&server, &["stop", "--list"]).1;
+    assert_eq!(listed, stop);
+    assert!(listed.contains("  live  "), "{listed}");
+
+    let resume = ["resume", "--all", "--reason", "over"];
+    let (status, stdout, error) = run_against(&server, &resume);
+    assert_eq!((status, &*stdout), (2, ""));
+    assert!(error.contains("lift it with a `live` key"), "{error}");
+    assert_eq!(code(&server), "STOPPED");
+    assert_eq!(as_live(&resume), (0, stop, String::new()));
+    assert_eq!(code(&server), Value::Null);
 }
 
 #[test]

@@ -30,6 +30,9 @@ pub struct StopInfo {
     pub created_by: Option<String>,
     /// The time at which the stop expires (ISO 8601). `None` if it does not expire.
     pub expires_at: Option<String>,
+    /// The environment of the API key that set the stop: `live` or `test`. A stop of a `test` key
+    /// covers only the requests of `test` keys.
+    pub environment: Option<String>,
     /// The fields of the answer that this version does not know.
     pub other: OtherFields,
 }
@@ -45,6 +48,7 @@ struct WireStop {
     created_at: Option<String>,
     created_by: Option<String>,
     expires_at: Option<String>,
+    environment: Option<String>,
 }
 
 impl StopInfo {
@@ -65,6 +69,7 @@ impl StopInfo {
             created_at: known.created_at,
             created_by: known.created_by,
             expires_at: known.expires_at,
+            environment: known.environment,
             other: OtherFields::new(other),
         })
     }
@@ -148,7 +153,8 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Invalid`] when `id` is not a valid id. [`Error::Failed`] when the server gave no
-    /// usable answer; with [status](Failure::status) 404 when no such stop is active.
+    /// usable answer; with [status](Failure::status) 404 when no such stop is active, and 403 when
+    /// a `test` key lifts a stop that no `test` key has set.
     pub async fn lift_stop(&self, id: &str, reason: &str) -> Result<StopInfo, Error> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         if id.is_empty() || id.len() > 128 || !id.bytes().all(fits) {

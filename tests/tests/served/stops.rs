@@ -197,7 +197,12 @@ async fn a_stop_by_a_test_key_spares_live_keys_and_not_the_reverse() {
         (evaluate(KEY).await, evaluate(LIVE).await),
         (json!("deny"), json!("deny"))
     );
-    lift(&served, &live).await.is_problem(404, "STOP_NOT_FOUND");
+    let events = served.events().await;
+    let refused = lift(&served, &live).await;
+    refused.is_problem(403, "LIVE_STOP");
+    assert!(refused.text.contains("with a `live` key"));
+    assert_eq!(served.events().await, events);
+    assert_eq!(evaluate(KEY).await, json!("deny"));
     assert_eq!(evaluate(LIVE).await, "deny");
 }
 

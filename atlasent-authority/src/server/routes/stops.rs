@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use atlasent::wire::StopScope;
 use axum::extract::{Extension, Request};
-use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::keys::ApiScope;
@@ -106,11 +105,7 @@ pub(super) async fn lift<S: Store>(
         .authority()
         .lift_stop_for(&caller.for_authority(), &id, &reason)
         .await?;
-    let lifted = lifted.ok_or_else(|| {
-        let text = "no such stop holds: it was lifted before, has ended, or never existed";
-        ApiError::new(StatusCode::NOT_FOUND, "STOP_NOT_FOUND", text)
-    })?;
-    Ok(JsonBody(lifted.into()))
+    Ok(JsonBody(lifted?.into()))
 }
 
 /// Checks a reason that may not be empty.

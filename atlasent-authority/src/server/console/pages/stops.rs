@@ -2,7 +2,6 @@
 
 use atlasent::wire::StopScope;
 use axum::extract::Request;
-use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::SignedDuration;
 use maud::{Markup, html};
@@ -141,12 +140,6 @@ pub(in crate::server::console) async fn lift<S: Store>(
     let reason = form.required("reason", LONGEST_REASON)?;
     let caller = visit.caller.for_authority();
     let lifted = visit.authority().lift_stop_for(&caller, &id, &reason);
-    match lifted.await? {
-        Some(_) => Ok(see(PATH)),
-        None => Err(ApiError::new(
-            StatusCode::NOT_FOUND,
-            "STOP_NOT_FOUND",
-            "no such stop is in effect: it was lifted before, has ended, or never existed",
-        )),
-    }
+    lifted.await??;
+    Ok(see(PATH))
 }
