@@ -68,8 +68,8 @@ enum Command {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  success
-  1  negative result: a token, bundle, store, policy set or request is refused
-  2  bad usage, keys or configuration
+  1  negative result: a token, bundle, store, policy set, request or vote is refused, by the command or by a server
+  2  bad usage, keys or configuration, or no usable answer from a server
 A failure prints one line with its reason on standard error. Reports with findings go to standard output.";
 
 /// Runs the command that the arguments name. The first argument is the name of the program.

@@ -19,7 +19,8 @@ pub(crate) enum Failure {
     /// Neither a success nor a negative result, with the findings for standard output: exit code 2.
     #[cfg(feature = "prove")]
     Undecided(Output),
-    /// Bad usage, keys or configuration, with the reason for standard error: exit code 2.
+    /// Bad usage, keys or configuration, or a server that gave no usable answer, with the reason
+    /// for standard error: exit code 2.
     Misuse(String),
     /// A tool call that a hook blocks, with the answer for standard output and the reason for
     /// standard error: exit code 2. Agents read one of the two. The failure of the authority is

@@ -60,8 +60,12 @@ impl ServerAddress {
         })
     }
 
-    /// Converts the error of a call into a failure that names the server.
+    /// Converts the error of a call into a failure: a negative result with the server's message if
+    /// the server refused what was asked, else a failure that names the server.
     pub(crate) fn call_failure(&self, error: &Error) -> Failure {
+        if let Some(message) = refusal(error) {
+            return Failure::refused(message);
+        }
         let server = self.url().map(|url| format!("`{}`", host_and_port(&url)));
         let server = server.unwrap_or_else(|_| "the server".to_owned());
         Failure::misuse(format!(
@@ -69,6 +73,21 @@ impl ServerAddress {
             with_cause(error)
         ))
     }
+}
+
+/// Returns the server's message if the server understood the call and refused it: what it names does
+/// not exist or is in another state, or this person may not decide on it.
+fn refusal(error: &Error) -> Option<&str> {
+    let failure = error.failure()?;
+    let code = failure.server_code()?;
+    let is_refusal = match failure.status()? {
+        403 => matches!(code, "NOT_AN_APPROVER" | "SELF_APPROVAL"),
+        // A server without the endpoint answers with the code `NOT_FOUND`.
+        404 => code != "NOT_FOUND",
+        409 => true,
+        _ => false,
+    };
+    is_refusal.then(|| failure.message())
 }
 
 fn build_client(client: ClientBuilder) -> Result<Client, Failure> {

@@ -19,7 +19,10 @@ use crate::output::Output;
     after_help = "\
 The API key is read from ATLASENT_API_KEY and needs the scope `approve`: create one for each approver with
 `atlasent key create --approver NAME --role ROLE`. Approvers of an OpenID Connect issuer (`atlasent serve --oidc`) pass
-the name of the variable that holds their token in place of a key: `--token-env NAME`."
+the name of the variable that holds their token in place of a key: `--token-env NAME`.
+
+The exit code is 1, with the server's reason, if the decision is unknown or was made, or if this person may not vote on
+it. A key that is wrong, or lacks the scope, has the exit code 2."
 )]
 pub(crate) struct Approvals {
     #[command(subcommand)]

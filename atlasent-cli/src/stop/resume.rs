@@ -18,7 +18,8 @@ Examples:
   atlasent resume --agent deploy-bot --reason 'fixed in 1.4'
 
 The API key is read from ATLASENT_API_KEY and needs the scope `stop`. Permits that were invalidated by the stop stay
-invalid: agents request new ones.")]
+invalid: agents request new ones. The exit code is 1 if no such stop is in effect. A `test` key lifts no stop of a
+`live` key (exit code 2).")]
 pub(crate) struct Resume {
     /// The id of the stop, as printed by `atlasent stop` and `atlasent stop --list`
     #[arg(value_name = "ID", conflicts_with_all = ["agent", "action", "all"])]

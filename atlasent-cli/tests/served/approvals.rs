@@ -126,8 +126,10 @@ fn a_held_call_is_released_from_another_terminal_and_its_story_is_told() {
     assert!(!shown.contains("hunter2"), "{shown}");
 
     let (code, _, stderr) = served.run(ian, &["approvals", "approve", id]);
-    assert_eq!(code, 2, "{stderr}");
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.starts_with("refused: "), "{stderr}");
     assert!(stderr.contains("role:release-manager"), "{stderr}");
+    // The key lacks the scope, which is no matter of this decision.
     let (code, _, stderr) = served.run(&served.agent, &["approvals", "approve", id]);
     assert_eq!(code, 2, "{stderr}");
     served.ok(
@@ -202,9 +204,15 @@ fn a_rejection_reaches_the_agent_with_its_reason() {
     );
     let list: Value = serde_json::from_str(&list).unwrap();
     assert_eq!(list["approvals"][0]["id"], id);
-    let (code, _, stderr) = served.run(alice, &["approvals", "approve", "esc_1"]);
-    assert_eq!(code, 2);
-    assert!(stderr.contains("no such escalation"), "{stderr}");
+    for decision in ["approve", "reject", "show"] {
+        let (code, _, stderr) = served.run(alice, &["approvals", decision, "esc_1"]);
+        assert_eq!(code, 1);
+        assert_eq!(stderr, "refused: there is no such escalation\n");
+    }
+    let (code, _, stderr) = served.run(alice, &["approvals", "approve", id]);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.starts_with("refused: "), "{stderr}");
+    assert!(!stderr.contains("bad_request"), "{stderr}");
 }
 
 #[test]

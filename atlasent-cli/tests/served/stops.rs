@@ -71,8 +71,11 @@ fn a_stop_by_its_id_and_with_an_end() {
     assert_eq!(status, 0, "{error}");
     assert_eq!(code(&server), Value::Null);
     let (status, stdout, error) = run_against(&server, &["resume", id, "--reason", "over"]);
-    assert_eq!((status, &*stdout), (2, ""));
-    assert!(error.contains("no such stop is in effect"), "{error}");
+    assert_eq!((status, &*stdout), (1, ""));
+    assert_eq!(
+        error,
+        "refused: no such stop is in effect: it was lifted before, has ended, or never existed\n"
+    );
 }
 
 #[test]

@@ -17,6 +17,8 @@ use crate::text::json_error;
 /// part A, "Errors"). Unlike in the contract, only JSON is repeated, because its secrets can be
 /// found.
 const MAX_MESSAGE_CHARS: usize = 500;
+/// The maximum length of an error's code, in characters.
+const MAX_CODE_LEN: usize = 64;
 /// The maximum length of a media type that is repeated.
 const MAX_MEDIA_TYPE_LEN: usize = 64;
 
@@ -148,6 +150,18 @@ pub(super) fn error_message(
     ErrorMessage::Text(escaped(&text).chars().take(MAX_MESSAGE_CHARS).collect())
 }
 
+/// Returns the `code` in the body of an error, if it has the form of one. `secrets` are those of
+/// the call and of the body.
+pub(super) fn server_code(body: &[u8], secrets: &Secrets) -> Option<String> {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
+        return None;
+    };
+    let code = fields.get("code")?.as_str()?;
+    let fits = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    let is_code = (1..=MAX_CODE_LEN).contains(&code.len()) && code.bytes().all(fits);
+    (is_code && secrets.scrub(code) == code).then(|| code.to_owned())
+}
+
 /// Returns the media type without its parameters. `None` if the text is not a media type.
 fn media_type(content_type: &str) -> Option<&str> {
     let name = content_type.split(';').next().unwrap_or_default().trim();
@@ -237,6 +251,30 @@ mod tests {
         assert_eq!(message_of(b" \n"), ErrorMessage::Missing);
         let long = format!("{{\"message\":\"{}\"}}", "é".repeat(501));
         assert_eq!(message_of(long), text("é".repeat(500)));
+    }
+
+    #[test]
+    fn a_code_is_an_upper_case_name_and_no_secret() {
+        let long = "X".repeat(65);
+        for (code, is_code) in [
+            ("NOT_AN_APPROVER", true),
+            ("E404", true),
+            ("", false),
+            ("not_found", false),
+            ("NO\u{1b}", false),
+            (&*long, false),
+            ("PERMIT_0123456789", false),
+        ] {
+            let body = serde_json::json!({"code": code, "permit_token": "PERMIT_0123456789"});
+            let body = body.to_string();
+            let mut secrets = Secrets::default();
+            error_message(body.as_bytes(), None, &mut secrets);
+            let found = server_code(body.as_bytes(), &secrets);
+            assert_eq!(found.as_deref(), is_code.then_some(code), "{code}");
+        }
+        for body in ["", "[]", "no", r#"{"code": 7}"#] {
+            assert_eq!(server_code(body.as_bytes(), &Secrets::default()), None);
+        }
     }
 
     #[test]

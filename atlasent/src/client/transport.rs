@@ -251,22 +251,24 @@ impl Attempts<'_> {
             }
             return Ok((response, metadata));
         }
-        let message = self.error_message(response).await;
+        let (message, server_code) = self.error_body(response).await;
         let mut attempt = failure::from_status(status, message);
+        attempt.failure.server_code = server_code;
         attempt.failure.retry_after = metadata.retry_after;
         attempt.failure.rate_limit = metadata.rate_limit;
         Err(attempt)
     }
 
-    /// Reads the message in the body of an error. The status decides the outcome of the call: if
-    /// the body does not arrive, or cannot be read, only the message is missing.
-    async fn error_message(&mut self, response: Response) -> ErrorMessage {
+    /// Reads the message and the code in the body of an error. The status decides the outcome of
+    /// the call: if the body does not arrive, or cannot be read, only these two are missing.
+    async fn error_body(&mut self, response: Response) -> (ErrorMessage, Option<String>) {
         let content_type = response.headers().get(CONTENT_TYPE).cloned();
         let content_type = content_type.as_ref().and_then(|value| value.to_str().ok());
         let ends = self.attempt_ends.min(Instant::now() + ERROR_BODY_TIMEOUT);
         let read = timeout_at(ends, read_body(response, BODY_LIMIT)).await;
         let body = read.ok().and_then(Result::ok).unwrap_or_default();
-        failure::error_message(&body, content_type, &mut self.secrets)
+        let message = failure::error_message(&body, content_type, &mut self.secrets);
+        (message, failure::server_code(&body, &self.secrets))
     }
 
     /// Runs `work`, and fails with a timeout at the time limit of the current attempt.

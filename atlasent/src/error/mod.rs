@@ -255,6 +255,7 @@ pub struct Failure {
     code: Code,
     message: String,
     status: Option<u16>,
+    pub(crate) server_code: Option<String>,
     request_id: Option<String>,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) rate_limit: Option<RateLimit>,
@@ -270,6 +271,7 @@ impl Failure {
             code,
             message: message.into(),
             status: None,
+            server_code: None,
             request_id: None,
             retry_after: None,
             rate_limit: None,
@@ -315,6 +317,7 @@ impl Failure {
     ) -> Self {
         self.message = scrub(&self.message);
         self.request_id = self.request_id.as_deref().map(&scrub);
+        self.server_code = self.server_code.filter(|code| !is_secret(code));
         if shows_secret(self.source(), is_secret) {
             self.source = None;
         }
@@ -337,6 +340,13 @@ impl Failure {
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.status
+    }
+
+    /// Returns the `code` of the answer, such as `NOT_AN_APPROVER`: upper-case letters, digits and
+    /// `_`. It tells apart failures that have the same [status](Self::status).
+    #[must_use]
+    pub fn server_code(&self) -> Option<&str> {
+        self.server_code.as_deref()
     }
 
     /// Returns the id under which the request was sent (`X-Request-ID`).

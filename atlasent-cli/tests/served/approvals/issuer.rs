@@ -58,16 +58,16 @@ async fn an_unacceptable_token_decides_nothing_and_is_not_printed() {
     let id = served.ask()["escalation_id"].as_str().unwrap().to_owned();
     let intern = issuer.bearer_token("ian", &json!({"roles": ["intern"]}));
     let expired = issuer.bearer_token("carol", &json!({"exp": 1}));
-    for (token, reason) in [
-        (&*intern, "it takes role:release-manager"),
-        (&*expired, "the token has expired"),
-        ("e30.e30.hunter2", "the token is malformed"),
-        ("hunter2 hunter2", "the bearer token is invalid"),
-        ("ask_live_hunter2", "the bearer token is an API key"),
-        ("", "the bearer token is invalid"),
+    for (token, exit_code, reason) in [
+        (&*intern, 1, "it takes role:release-manager"),
+        (&*expired, 2, "the token has expired"),
+        ("e30.e30.hunter2", 2, "the token is malformed"),
+        ("hunter2 hunter2", 2, "the bearer token is invalid"),
+        ("ask_live_hunter2", 2, "the bearer token is an API key"),
+        ("", 2, "the bearer token is invalid"),
     ] {
         let (code, stdout, stderr) = run_with_token(&served, token, &["approvals", "approve", &id]);
-        assert_eq!((code, &*stdout), (2, ""), "{stderr}");
+        assert_eq!((code, &*stdout), (exit_code, ""), "{stderr}");
         assert!(stderr.contains(reason), "{reason}: {stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
         assert!(!stderr.contains("hunter2"), "{stderr}");
