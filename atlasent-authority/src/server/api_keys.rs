@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use super::entry::admission::Sharing;
+use super::rereads::Rereads;
 use super::sources::{SourceError, SourceRecord, Sources};
 use crate::keys::{ApiKey, KeyDigest, KeyFile, KeyFileError};
 #[cfg(feature = "postgres")]
@@ -34,6 +35,8 @@ use crate::store::{OrgId, StoreError};
 pub struct ApiKeys {
     fixed: Vec<ApiKey>,
     sources: Sources<ApiKey>,
+    /// The rounds in which the server's task reads the sources again.
+    pub(super) rereads: Rereads,
     index: RwLock<Arc<Index>>,
 }
 
@@ -169,9 +172,16 @@ impl ApiKeys {
         self.len() == 0
     }
 
-    /// Finds a key by its secret.
-    pub(super) fn find(&self, key: &SecretString) -> Option<Arc<ApiKey>> {
-        self.find_by_digest(&KeyDigest::from_key(key.expose_secret()))
+    /// Finds a key by its secret. An unknown key may be new, so the sources are read again first,
+    /// within the limits of [`Rereads`].
+    pub(super) async fn find(&self, key: &SecretString) -> Option<Arc<ApiKey>> {
+        let digest = KeyDigest::from_key(key.expose_secret());
+        let found = self.find_by_digest(&digest);
+        if found.is_some() || !self.sources.are_set() {
+            return found;
+        }
+        self.rereads.wait().await;
+        self.find_by_digest(&digest)
     }
 
     /// Finds a key by its digest.

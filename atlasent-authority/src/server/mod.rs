@@ -28,6 +28,7 @@ mod oidc;
 mod organizations;
 mod read_pool;
 mod read_slots;
+mod rereads;
 mod response;
 mod routes;
 mod settings;

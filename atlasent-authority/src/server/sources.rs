@@ -103,6 +103,15 @@ impl<T: SourceRecord> Sources<T> {
         self.read.get_mut().database = Source::default();
     }
 
+    /// Whether there is a file or a database.
+    pub(super) fn are_set(&self) -> bool {
+        #[cfg(feature = "postgres")]
+        if self.database.is_some() {
+            return true;
+        }
+        self.file.is_some()
+    }
+
     /// Reads the records of each source that has changed, and gives `use_records` all records if
     /// any source has. If a source cannot be read, its former records stay, and the other source is
     /// read all the same.

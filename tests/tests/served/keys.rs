@@ -357,6 +357,23 @@ async fn a_body_with_the_key_of_another_caller_changes_nothing_at_any_endpoint()
 }
 
 #[tokio::test]
+async fn a_new_key_is_known_at_its_first_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = KeyFile::new(folder.path().join("keys.json"));
+    let keys = ApiKeys::default().with_file(file.clone()).await.unwrap();
+    let served = Served::run(Server::new(memory(), keys, KeyRing::in_memory().unwrap())).await;
+    for n in 0..5 {
+        let key = format!("ask_test_new-key-{n}");
+        file.add(stored(&key)).unwrap();
+        let bearer = format!("Bearer {key}");
+        let answer = evaluate_with(&served, &[&bearer], "/v1-evaluate").await;
+        assert_eq!(answer.status, 200, "{n}: {}", answer.text);
+        // A quarter of a second after a read, unknown keys may ask for the next one.
+        tokio::time::sleep(ms(300)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_key_file_that_changes_is_read_while_the_server_runs() {
     let folder = tempfile::tempdir().unwrap();
     let file = KeyFile::new(folder.path().join("keys.json"));

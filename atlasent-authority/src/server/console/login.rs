@@ -128,7 +128,7 @@ pub(super) async fn log_in<S: Store + RateCounter>(
     let is_ours_token = |sent: &str| known.len() == TOKEN && same_token(known, sent);
     let form = Form::read_checked(request, is_ours_token).await?;
     let key = SecretString::from(form.required("key", LONGEST_KEY)?.trim().to_owned());
-    let credentials = Credentials::from_api_key(&app, key, address)?;
+    let credentials = Credentials::from_api_key(&app, key, address).await?;
     credentials.check_network(address)?;
     check_approver(&credentials.key)?;
     count_call(&app, &credentials.key).await?;

@@ -49,16 +49,16 @@ impl Credentials {
         {
             return Self::from_token(app, oidc, secret, address).await;
         }
-        Self::from_api_key(app, secret, address)
+        Self::from_api_key(app, secret, address).await
     }
 
     /// Checks an API key. Counts a wrong one by address.
-    pub(crate) fn from_api_key<S>(
+    pub(crate) async fn from_api_key<S>(
         app: &App<S>,
         secret: SecretString,
         address: Option<IpAddr>,
     ) -> Result<Self, ApiError> {
-        let key = app.keys.find(&secret);
+        let key = app.keys.find(&secret).await;
         let key = key.ok_or_else(|| {
             let message = "this server does not know the API key";
             wrong(app, address, "INVALID_API_KEY", message)

@@ -1,5 +1,5 @@
-//! Reads the API keys again when they change, and records created and revoked keys on the chains
-//! of their organizations.
+//! Reads the API keys again when they change, or when a request has an unknown one, and records
+//! created and revoked keys on the chains of their organizations.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -26,8 +26,14 @@ pub(super) async fn refresh_keys<S: Store>(app: Arc<App<S>>) {
     let mut events = KeyEvents::default();
     let mut log = FailureLog::default();
     loop {
-        rounds.next().await;
-        match watched("the API keys", app.keys.refresh()).await {
+        tokio::select! {
+            _ = rounds.next() => {}
+            () = app.keys.rereads.requested() => {}
+        }
+        let round = app.keys.rereads.begin();
+        let read = watched("the API keys", app.keys.refresh()).await;
+        app.keys.rereads.end(round);
+        match read {
             // A record with a shared key is logged each time it is read, since only that round
             // reports it.
             Some(Err(error @ ApiKeysError::SharedKey { .. })) => {
