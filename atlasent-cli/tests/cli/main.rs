@@ -8,6 +8,7 @@
     reason = "helpers of tests may panic as tests do"
 )]
 
+mod approvals;
 mod audit;
 mod audit_lanes;
 mod audit_report;
