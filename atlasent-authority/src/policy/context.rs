@@ -121,6 +121,7 @@ mod tests {
             resource: None,
             context,
             fields: Fields::default(),
+            is_shadow: false,
         };
         to_cedar(&input, None)
     }

@@ -41,11 +41,19 @@ const LISTED: usize = 8;
 pub(super) struct TypeMismatches {
     listed: Vec<TypeMismatch>,
     unlisted: usize,
+    /// Whether a value is present and does not fit, listed or not.
+    has_misfit: bool,
 }
 
 impl TypeMismatches {
+    /// Returns whether each mismatch is an attribute that is missing.
+    pub(super) fn are_all_missing(&self) -> bool {
+        !self.has_misfit
+    }
+
     fn extend(&mut self, others: Self) {
         self.unlisted += others.unlisted;
+        self.has_misfit |= others.has_misfit;
         for mismatch in others.listed {
             match self.listed.len() < LISTED {
                 true => self.listed.push(mismatch),
@@ -73,6 +81,7 @@ impl TypeMismatches {
 impl From<TypeMismatch> for TypeMismatches {
     fn from(mismatch: TypeMismatch) -> Self {
         Self {
+            has_misfit: !matches!(mismatch.what, MismatchKind::Missing { .. }),
             listed: vec![mismatch],
             unlisted: 0,
         }

@@ -52,9 +52,9 @@ impl Policies {
     /// Decides a request as a [`LocalAuthority`](crate::LocalAuthority) with these policies does,
     /// and explains the decision.
     ///
-    /// Only the agent, the action, the resource, the environment, the amount and the context count.
-    /// An authority considers further fields, such as `require_approval`, which policies do not
-    /// see. A request whose `environment` or `amount` contradicts its context is an error for an
+    /// Only the agent and its actors, the action, the resource, the environment, the amount, the
+    /// context and `shadow` count. An authority considers further fields, such as
+    /// `require_approval`, which policies do not see. A request whose `environment` or `amount` contradicts its context is an error for an
     /// authority, and here a denial with the code `INVALID_FIELD`.
     ///
     /// ```

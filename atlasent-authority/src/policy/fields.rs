@@ -68,6 +68,7 @@ pub(crate) fn policy_input(request: &EvaluateRequest) -> Result<PolicyInput<'_>,
             amount: request.options.amount.as_ref(),
             actors: &request.actors,
         },
+        is_shadow: request.shadow == Some(true),
     })
 }
 

@@ -179,7 +179,7 @@ pub(crate) use verdict::{Verdict, code};
 ///
 /// | code | when |
 /// |---|---|
-/// | `NO_MATCHING_POLICY` | no `permit` and no `forbid` matches |
+/// | `NO_MATCHING_POLICY` | no `permit` and no `forbid` matches; or a shadow lacks required attributes of the context, and the scope of no `permit` matches |
 /// | `UNKNOWN_ACTION` | no policy names the action, no policy applies to every action, and no schema declares it: probably a misspelling |
 /// | `POLICY_EVALUATION_ERROR` | a policy failed to evaluate, for instance because the context lacks a key; Cedar alone would skip it, even if it is a `forbid` |
 /// | `REQUEST_NOT_IN_SCHEMA` | the schema does not declare this action, or declares another context for it |
@@ -220,6 +220,8 @@ pub(crate) struct PolicyInput<'a> {
     pub(crate) context: &'a Context,
     /// The fields beside the context, which policies see as attributes of it.
     pub(crate) fields: Fields<'a>,
+    /// Whether the request only asks what would be decided. The policies do not see it.
+    pub(crate) is_shadow: bool,
 }
 
 impl Policies {

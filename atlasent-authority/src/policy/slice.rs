@@ -174,6 +174,14 @@ impl Slices {
             })
     }
 
+    /// Returns whether the scope of a `permit` matches the request, whatever its conditions are.
+    pub(super) fn has_permit_for(&self, request: &Request, entities: &Entities) -> bool {
+        let evaluator = RequestEvaluator::new(request, entities);
+        self.select(request)
+            .flat_map(Place::all)
+            .any(|policy| policy.effect() == Effect::Permit && policy.scope_matches(&evaluator))
+    }
+
     /// Returns the policies whose scope does not constrain the action.
     pub(super) fn any_ids(&self) -> Vec<&PolicyId> {
         self.any.ids()

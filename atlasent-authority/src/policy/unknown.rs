@@ -80,10 +80,21 @@ impl Policies {
         input: PolicyInput<'_>,
     ) -> Verdict {
         let outcome = UnitedOutcome::evaluate(&self.slices, considered, request, &self.entities);
-        let mut verdict = Verdict::from_outcome(&outcome, &self.by_id);
+        let verdict = Verdict::from_outcome(&outcome, &self.by_id);
         if verdict.code.as_deref() != Some(code::NO_MATCHING_POLICY) {
             return verdict;
         }
+        self.with_agent_hint(verdict, input)
+    }
+
+    /// Returns the refusal of a request that no policy permits, with the same hint as
+    /// [`verdict`](Self::verdict).
+    pub(super) fn no_matching_policy(&self, input: PolicyInput<'_>) -> Verdict {
+        self.with_agent_hint(Verdict::no_matching_policy(), input)
+    }
+
+    /// Adds the hint to a refusal if the agent's name looks misspelt.
+    fn with_agent_hint(&self, mut verdict: Verdict, input: PolicyInput<'_>) -> Verdict {
         if let Some(meant) = self.agents.meant(input.agent) {
             verdict.reason = format!(
                 "{}; no policy and no entity names the agent `{}`: is it misspelt?",

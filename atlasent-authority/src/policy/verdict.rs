@@ -73,6 +73,14 @@ impl Verdict {
         }
     }
 
+    /// Creates the denial of a request that no policy permits.
+    pub(super) fn no_matching_policy() -> Self {
+        Self::deny(
+            code::NO_MATCHING_POLICY,
+            "no policy permits this agent to take this action on this resource",
+        )
+    }
+
     /// Unites the outcomes. Errors come first, since a policy in error might have been the one to
     /// forbid. Then the `forbid`s count, and a `permit` only where there is neither.
     pub(super) fn from_outcome(outcome: &UnitedOutcome, by_id: &AnnotatedPolicies) -> Self {
@@ -92,10 +100,7 @@ impl Verdict {
             .map(|annotated| annotated.decision)
             .max_by_key(|d| strength(*d))
         else {
-            return Self::deny(
-                code::NO_MATCHING_POLICY,
-                "no policy permits this agent to take this action on this resource",
-            );
+            return Self::no_matching_policy();
         };
         let mut winning = determining
             .iter()

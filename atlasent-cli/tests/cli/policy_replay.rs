@@ -276,6 +276,27 @@ async fn another_reason_for_the_same_decision_is_no_change() {
 }
 
 #[tokio::test]
+async fn a_shadow_is_replayed_as_a_shadow() {
+    let trail = trail(&[asks("read", r#"{"tier": 2}"#).shadow(true)]).await;
+    let candidate = trail.folder.path().join("candidate");
+    fs::create_dir(&candidate).unwrap();
+    let schema = r#"
+        entity Agent, Resource;
+        action read appliesTo {
+            principal: Agent, resource: Resource, context: { tier: Long, note: String },
+        };"#;
+    fs::write(candidate.join("schema.cedarschema"), schema).unwrap();
+    // A call would not be in the schema. A shadow is denied as it was: no policy permits it.
+    let other = r#"permit (principal == Agent::"other", action == Action::"read", resource);"#;
+    let json = trail.json(other);
+    assert_eq!(
+        (&json["replayed"], &json["same_for_other_reason"]),
+        (&json!(1), &json!(0)),
+        "{json}"
+    );
+}
+
+#[tokio::test]
 async fn numbers_are_replayed_as_they_were_written() {
     let trail = trail(&[
         asks("deploy", r#"{"replicas": 9223372036854775807.0}"#),

@@ -7,11 +7,11 @@ use atlasent::error::{Code, Failure};
 use atlasent::testing::{MockAuthority, Reply};
 use atlasent::wire::{EvaluateRequest, Evaluation, Verification, VerifyRequest};
 use atlasent::{Authority, Decision, Error};
-use atlasent_authority::Policies;
+use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_mcp::Rule;
 use serde_json::json;
 
-use crate::support::{connect, deploys, gate, local, names, shop};
+use crate::support::{AGENT, connect, deploys, gate, local, names, shop};
 
 const SOME: &str = r#"
     permit (principal, action == Action::"mcp.shop.echo", resource);
@@ -36,6 +36,45 @@ async fn a_list_shows_what_could_be_allowed_and_nothing_else() {
     let hidden = client.call("deploy", json!({})).await.unwrap();
     assert_eq!(hidden["isError"], true);
     assert_eq!(reached.count(), 0);
+}
+
+#[tokio::test]
+async fn with_a_schema_a_list_hides_the_tools_that_no_policy_permits_the_agent() {
+    let schema = r#"
+        entity Group; entity Agent in [Group]; entity Resource;
+        action "mcp.shop.pay" appliesTo {
+            principal: Agent, resource: Resource, context: { to: String, cents: Long },
+        };
+        action "mcp.shop.echo" appliesTo {
+            principal: Agent, resource: Resource, context: { text: String },
+        };"#;
+    let policy = r#"
+        permit (principal in Group::"payers", action == Action::"mcp.shop.pay", resource);
+        permit (principal, action == Action::"mcp.shop.echo", resource);"#;
+    let payers = |agent: &str| {
+        let payers = json!({"type": "Group", "id": "payers"});
+        json!([
+            {"uid": {"type": "Agent", "id": agent}, "attrs": {}, "parents": [payers]},
+            {"uid": payers, "attrs": {}, "parents": []},
+        ])
+    };
+    for (payer, shown) in [(AGENT, &["echo", "pay"][..]), ("other-bot", &["echo"])] {
+        let policies = Policies::builder()
+            .source("shop.cedar", policy)
+            .schema("schema.cedarschema", schema)
+            .entities("entities.json", payers(payer).to_string())
+            .build()
+            .unwrap();
+        let authority = Arc::new(LocalAuthority::in_memory(policies).unwrap());
+        let (mut client, reached) = connect(shop(authority)).await;
+        let tools = client.request("tools/list", json!({})).await.unwrap();
+        assert_eq!(names(&tools, "tools", "name"), shown, "{payer}");
+        // What is hidden could not be called.
+        let arguments = json!({"to": "ann", "cents": 1});
+        let paid = client.call("pay", arguments).await.unwrap();
+        assert_eq!(paid["isError"] == true, payer != AGENT, "{paid}");
+        assert_eq!(reached.count(), usize::from(payer == AGENT));
+    }
 }
 
 #[tokio::test]

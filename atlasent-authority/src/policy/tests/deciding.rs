@@ -235,6 +235,7 @@ fn a_request_without_a_resource_is_about_the_default_one() {
         resource,
         context: &context,
         fields: Fields::default(),
+        is_shadow: false,
     };
     assert_eq!(policies.decide(input(None)).decision, Decision::Allow);
     assert_eq!(
@@ -260,6 +261,7 @@ fn names_are_data_and_cannot_reach_into_the_policy_language() {
                 resource: Some(resource),
                 context: &Context::new(),
                 fields: Fields::default(),
+                is_shadow: false,
             };
             assert_eq!(policies.decide(input).decision, Decision::Deny, "{input:?}");
         }

@@ -126,6 +126,7 @@ fn evaluated(policies: &Policies, context: &Value) -> usize {
         resource: None,
         context: &context,
         fields: Fields::default(),
+        is_shadow: false,
     });
     let request = request.unwrap();
     let mut visited = BTreeSet::new();

@@ -15,6 +15,7 @@ mod limits;
 mod linting;
 mod loading;
 mod random;
+mod shadows;
 mod slicing;
 mod suspect;
 mod traces;
@@ -38,6 +39,7 @@ fn ask(policies: &Policies, action: &str, context: &Value) -> Verdict {
         resource: None,
         context: &context,
         fields: Fields::default(),
+        is_shadow: false,
     })
 }
 

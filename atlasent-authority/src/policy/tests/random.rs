@@ -301,6 +301,7 @@ impl RandomRequest {
             resource: Some(self.resource),
             context: &self.context,
             fields: Fields::default(),
+            is_shadow: false,
         }
     }
 }

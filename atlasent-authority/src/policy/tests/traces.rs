@@ -115,6 +115,7 @@ fn a_request_that_no_policy_was_asked_about_has_an_empty_trace() {
         resource: None,
         context: &context.as_object().unwrap().clone().into(),
         fields: crate::policy::fields::Fields::default(),
+        is_shadow: false,
     });
     assert_eq!(verdict.code.as_deref(), Some(code::CONTEXT_TOO_DEEP));
     assert_eq!(trace, ConstraintTrace::default());

@@ -47,6 +47,7 @@ struct Payload {
     environment: Option<String>,
     #[serde(default)]
     actors: Vec<Agent>,
+    shadow: Option<bool>,
     code: Option<String>,
     /// Unset for a denial for a reason outside the policies.
     policies: Option<Vec<String>>,
@@ -120,6 +121,7 @@ fn request(event: &Event, context: &str, payload: &Payload) -> Option<EvaluateRe
     let mut request = EvaluateRequest::new(agent, &action).ok()?;
     (request.options.environment).clone_from(&payload.environment);
     request.actors.clone_from(&payload.actors);
+    request.shadow = payload.shadow;
     if let Some(amount) = &payload.amount {
         request.options.amount = Some(parse_amount(amount).ok()?);
     }
