@@ -144,6 +144,7 @@ fn policies_for_server(arguments: &Init) -> Result<(Vec<StarterFile>, Vec<String
     })?;
     let starter = Starter::new(&name, &described.tools, &described.prompts);
     let starter = starter.map_err(|error| Failure::misuse(error.to_string()))?;
+    let starter = starter.with_resource_templates(&described.resource_templates);
     Ok((starter.files(), starter.warnings().to_vec()))
 }
 

@@ -188,7 +188,7 @@ fn the_set_for_a_server_passes_its_checks_and_names_what_it_does_not_cover() {
     assert!(checked.starts_with("4 policies, 0 warnings\n"), "{checked}");
     assert_eq!(
         atlasent(commands[1].split(' ')).prints(),
-        "6 passed, 0 failed\n"
+        "7 passed, 0 failed\n"
     );
     // The last command puts a guard in front of the same server.
     let (options, guarded) = commands[2].split_once(" -- ").unwrap();

@@ -1,4 +1,5 @@
-//! Asks a server for its tools and prompts, as a client of it does: [`describe`].
+//! Asks a server for its tools, prompts and resource templates, as a client of it does:
+//! [`describe`].
 
 use std::io;
 use std::sync::Arc;
@@ -23,13 +24,15 @@ const END: Duration = Duration::from_secs(5);
 /// The JSON-RPC code for a method that is not known.
 const METHOD_NOT_FOUND: i64 = -32601;
 
-/// The tools and prompts of a server, as it lists them.
+/// The tools, prompts and resource templates of a server, as it lists them.
 #[derive(Clone, Debug, Default)]
 pub struct ServerDescription {
     /// The items of `tools/list`.
     pub tools: Vec<Value>,
     /// The items of `prompts/list`. Empty if the server has no prompts.
     pub prompts: Vec<Value>,
+    /// The items of `resources/templates/list`. Empty if the server has no templates.
+    pub resource_templates: Vec<Value>,
 }
 
 /// The credentials of a server over HTTP, and the caller in whose name they are sent.
@@ -84,7 +87,8 @@ pub enum DescribeError {
     Endless(&'static str),
 }
 
-/// Starts a server or connects to it, lists its tools and prompts, and ends the session.
+/// Starts a server or connects to it, lists its tools, prompts and resource templates, and ends the
+/// session.
 ///
 /// `credentials` are for a server over HTTP. A command has its secrets in its
 /// [environment](super::ServerCommand::secrets).
@@ -148,6 +152,14 @@ impl Conversation {
         }
         if has("prompts") {
             description.prompts = self.list("prompts/list", "prompts").await?;
+        }
+        if has("resources") {
+            let listed = self.list("resources/templates/list", "resourceTemplates");
+            description.resource_templates = match listed.await {
+                // A server may have resources and not know the method.
+                Err(DescribeError::Refused { .. }) => Vec::new(),
+                listed => listed?,
+            };
         }
         Ok(description)
     }
@@ -293,10 +305,11 @@ mod tests {
     #[tokio::test]
     async fn all_pages_of_the_lists_are_read() {
         let script = answers(&[
-            r#""result":{"capabilities":{"tools":{},"prompts":{}}}"#,
+            r#""result":{"capabilities":{"tools":{},"prompts":{},"resources":{}}}"#,
             r#""result":{"tools":[{"name":"a"}],"nextCursor":"2"}"#,
             r#""result":{"tools":[{"name":"b"}]}"#,
             r#""result":{"prompts":[{"name":"p"}]}"#,
+            r#""result":{"resourceTemplates":[{"uriTemplate":"a://{b}"}]}"#,
         ]);
         let description = described(&script).await.unwrap();
         assert_eq!(
@@ -304,6 +317,22 @@ mod tests {
             [json!({"name": "a"}), json!({"name": "b"})]
         );
         assert_eq!(description.prompts, [json!({"name": "p"})]);
+        assert_eq!(
+            description.resource_templates,
+            [json!({"uriTemplate": "a://{b}"})]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_may_have_resources_and_no_list_of_templates() {
+        let script = answers(&[
+            r#""result":{"capabilities":{"tools":{},"resources":{}}}"#,
+            r#""result":{"tools":[{"name":"a"}]}"#,
+            r#""error":{"code":-32601,"message":"no such method"}"#,
+        ]);
+        let description = described(&script).await.unwrap();
+        assert_eq!(description.tools, [json!({"name": "a"})]);
+        assert!(description.resource_templates.is_empty());
     }
 
     #[tokio::test]

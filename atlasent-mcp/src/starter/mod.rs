@@ -1,7 +1,8 @@
 //! A starter policy set for the tools of a server: [`Starter`].
 //!
 //! ```text
-//! tools/list, prompts/list ──► Starter ──► <server>.cedar      who may call what
+//! tools/list, prompts/list,
+//! resources/templates/list ──► Starter ──► <server>.cedar      who may call what
 //!                                     ├──► schema.cedarschema  the types of the arguments
 //!                                     ├──► entities.json       the groups of agents
 //!                                     └──► tests.json          what is allowed, held and denied
@@ -11,16 +12,20 @@
 //! here once, to sort the tools into the policies. They decide nothing later: a server that changes
 //! them changes no policy.
 
+mod completion;
 mod policies;
 mod schema;
 mod tests_file;
 mod types;
+
+use std::collections::BTreeSet;
 
 use atlasent::text::Escaped;
 use serde_json::Value;
 
 use crate::mapping::{Mapping, MappingError};
 use crate::tool::{Tool, ToolError};
+use completion::{prompt_arguments, template_variables};
 use types::{Attribute, Untyped, arguments};
 
 /// The longest name of an action.
@@ -50,7 +55,9 @@ pub struct Starter {
     server: String,
     tools: Vec<StarterTool>,
     /// The names of the arguments of all prompts.
-    prompt_arguments: Vec<String>,
+    prompt_arguments: BTreeSet<String>,
+    /// The names of the variables of all resource templates.
+    template_variables: BTreeSet<String>,
     warnings: Vec<String>,
 }
 
@@ -115,6 +122,7 @@ impl Starter {
             server,
             tools: Vec::new(),
             prompt_arguments: prompt_arguments(prompts),
+            template_variables: BTreeSet::new(),
             warnings: Vec::new(),
         };
         for tool in tools {
@@ -125,6 +133,14 @@ impl Starter {
             true => Err(StarterError::NoTools),
             false => Ok(starter),
         }
+    }
+
+    /// Reads the `resourceTemplates` of `resources/templates/list` of the server. Without them, a
+    /// client that completes a variable of a template is denied once it sends the other variables.
+    #[must_use]
+    pub fn with_resource_templates(mut self, templates: &[Value]) -> Self {
+        self.template_variables = template_variables(templates);
+        self
     }
 
     fn add(&mut self, mapping: &Mapping, description: &Value, tool: &Tool) {
@@ -194,6 +210,12 @@ impl Starter {
         tools.filter(|tool| tool.effect == effect).collect()
     }
 
+    /// Returns the names of the arguments and variables that a client can let the server complete,
+    /// sorted.
+    fn completed_names(&self) -> impl Iterator<Item = &String> {
+        self.prompt_arguments.union(&self.template_variables)
+    }
+
     fn method(&self, method: &str) -> String {
         format!("mcp.{}:{method}", self.server)
     }
@@ -208,19 +230,6 @@ impl Effect {
             _ => Self::Destroys,
         }
     }
-}
-
-/// Returns the names of the arguments of all prompts, sorted.
-fn prompt_arguments(prompts: &[Value]) -> Vec<String> {
-    let arguments = prompts
-        .iter()
-        .filter_map(|prompt| prompt.get("arguments")?.as_array());
-    let names = arguments
-        .flatten()
-        .filter_map(|argument| argument.get("name")?.as_str());
-    let names = names.filter(|name| *name != "actors").map(str::to_owned);
-    let names: std::collections::BTreeSet<String> = names.collect();
-    names.into_iter().collect()
 }
 
 /// Returns the beginning of a tool's description on one line. The text comes from the server, so

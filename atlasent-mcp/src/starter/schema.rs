@@ -27,22 +27,36 @@ pub(super) fn text(starter: &Starter) -> String {
         ("connect", ""),
         ("resources/read", r#""uri": String,"#),
         ("resources/subscribe", r#""uri": String,"#),
-        (
-            "completion/complete",
-            r#""ref": { "type": String, "name"?: String, "uri"?: String, "title"?: String },
-    "argument": { "name": String, "value": String },"#,
-        ),
         ("logging/setLevel", r#""level": String,"#),
     ] {
-        let lines = attributes.lines().map(str::trim).map(str::to_owned);
+        let lines = attributes.lines().map(str::to_owned);
         text.push('\n');
         text.push_str(&action_text(&starter.method(method), lines));
     }
-    let prompts = starter.prompt_arguments.iter();
-    let prompts = prompts.map(|name| format!("{}?: String,", quoted(name)));
+    let optional_text = |name: &String| format!("{}?: String,", quoted(name));
+    let prompts = starter.prompt_arguments.iter().map(optional_text);
     text.push('\n');
     text.push_str(&action_text(&starter.method("prompts/get"), prompts));
+    let known = starter.completed_names().map(optional_text);
+    text.push('\n');
+    text.push_str(&action_text(
+        &starter.method("completion/complete"),
+        completion(known),
+    ));
     text
+}
+
+/// Returns the params of `completion/complete`. `known` are the arguments and variables that the
+/// client can have values of already.
+fn completion(known: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let before = [
+        r#""ref": { "type": String, "name"?: String, "uri"?: String, "title"?: String },"#,
+        r#""argument": { "name": String, "value": String },"#,
+        r#""context"?: { "arguments"?: {"#,
+    ];
+    let known = known.map(|line| format!("  {line}"));
+    let before = before.into_iter().map(str::to_owned);
+    before.chain(known).chain(["} },".to_owned()])
 }
 
 fn tool_text(tool: &StarterTool) -> String {

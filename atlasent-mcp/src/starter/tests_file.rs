@@ -14,7 +14,11 @@ pub(super) fn text(starter: &Starter) -> String {
             "expect": expect,
         })
     };
-    let mut cases = vec![read("reader-agent", "allow"), read("stranger", "deny")];
+    let mut cases = vec![
+        read("reader-agent", "allow"),
+        read("stranger", "deny"),
+        completion(starter),
+    ];
     for tool in &starter.tools {
         // Such a tool has no call that is not denied.
         if tool.untyped.iter().any(|untyped| untyped.is_required) {
@@ -40,6 +44,22 @@ pub(super) fn text(starter: &Starter) -> String {
     }
     text.push_str("\n  ]\n}\n");
     text
+}
+
+/// Returns the case of a completion, for a client that has a value of another argument already.
+fn completion(starter: &Starter) -> Value {
+    let known = starter.completed_names().take(1);
+    let known: Map<_, _> = known.map(|name| (name.clone(), json!("x"))).collect();
+    json!({
+        "name": "reader-agent: allow a completion", "agent": "reader-agent",
+        "action": starter.method("completion/complete"),
+        "context": {
+            "ref": {"type": "ref/prompt", "name": "x"},
+            "argument": {"name": "x", "value": ""},
+            "context": {"arguments": known},
+        },
+        "expect": "allow",
+    })
 }
 
 /// Returns a value for each argument that the tool requires.

@@ -70,8 +70,8 @@ fn tools_are_sorted_by_their_hints_and_a_missing_hint_is_the_worst() {
     ];
     let starter = Starter::new("fs", &tools, &[]).unwrap();
     assert!(starter.warnings().is_empty());
-    // Two for each tool, and two for resources.
-    assert_eq!(check(&starter), 10);
+    // Two for each tool, two for resources, and a completion.
+    assert_eq!(check(&starter), 11);
     let text = &starter.files()[0].content;
     let held: Vec<_> = text.split("@id(\"fs-destroy-held\")").collect();
     assert!(
@@ -95,7 +95,7 @@ fn what_has_no_type_is_named_and_a_call_with_it_is_denied() {
             "`run`: the argument `actors` has no type (the key is reserved for the actors of a delegated token), so calls with it are denied",
         ]
     );
-    assert_eq!(check(&starter), 2);
+    assert_eq!(check(&starter), 3);
     let folder = tempfile::tempdir().unwrap();
     for file in starter.files() {
         std::fs::write(folder.path().join(file.name), file.content).unwrap();
@@ -104,6 +104,44 @@ fn what_has_no_type_is_named_and_a_call_with_it_is_denied() {
     let run = |context: Value| decide(&authority, "reader-agent", "mcp.s.run", &context);
     assert_eq!(run(json!({"x": "a"})), "allow");
     assert_eq!(run(json!({"x": "a", "any": 1})), "deny");
+}
+
+#[test]
+fn a_completion_may_have_the_values_of_other_arguments_and_variables() {
+    let tools = [tool("x", json!({}), json!({"type": "object"}))];
+    let prompts = [json!({"name": "p", "arguments": [{"name": "language"}]})];
+    let templates = [json!({"uriTemplate": "repo://{owner}/{+path*}"})];
+    let starter = Starter::new("s", &tools, &prompts).unwrap();
+    let starter = starter.with_resource_templates(&templates);
+    check(&starter);
+    let folder = tempfile::tempdir().unwrap();
+    for file in starter.files() {
+        std::fs::write(folder.path().join(file.name), file.content).unwrap();
+    }
+    let authority = load(folder.path());
+    let complete = |known: Value| {
+        let context = json!({
+            "ref": {"type": "ref/resource", "uri": "repo://{owner}/{+path*}"},
+            "argument": {"name": "path", "value": "a"}, "context": known,
+        });
+        let action = "mcp.s:completion/complete";
+        decide(&authority, "reader-agent", action, &context)
+    };
+    for known in [
+        Value::Null,
+        json!({}),
+        json!({"arguments": {}}),
+        json!({"arguments": {"owner": "o", "path": "p", "language": "en"}}),
+    ] {
+        assert_eq!(complete(known.clone()), "allow", "{known}");
+    }
+    for unknown in [
+        json!({"arguments": {"other": "o"}}),
+        json!({"arguments": {"owner": 1}}),
+        json!({"more": {}}),
+    ] {
+        assert_eq!(complete(unknown.clone()), "deny", "{unknown}");
+    }
 }
 
 #[test]
@@ -165,6 +203,7 @@ proptest! {
     fn any_tools_make_a_set_that_loads_and_passes_its_tests(
         tools in prop::collection::vec((any::<String>(), any::<String>(), schema(), any::<bool>()), 1..5),
         prompt in any::<String>(),
+        template in any::<String>(),
     ) {
         let tools: Vec<Value> = tools
             .into_iter()
@@ -176,6 +215,8 @@ proptest! {
             }))
             .collect();
         let prompts = [json!({"name": "p", "arguments": [{"name": prompt}]})];
-        check(&Starter::new("any", &tools, &prompts).unwrap());
+        let templates = [json!({"uriTemplate": format!("a://{{{template}}}")})];
+        let starter = Starter::new("any", &tools, &prompts).unwrap();
+        check(&starter.with_resource_templates(&templates));
     }
 }
