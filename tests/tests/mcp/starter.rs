@@ -107,6 +107,26 @@ fn what_has_no_type_is_named_and_a_call_with_it_is_denied() {
 }
 
 #[test]
+fn a_tool_that_requires_what_has_no_type_is_named_and_not_tested() {
+    let schema = json!({
+        "type": "object", "properties": {"x": {"enum": [0.123456]}}, "required": ["x", "y"],
+        "allOf": [{"properties": {"z": {"type": "string"}}}],
+    });
+    let tools = [tool("run", json!({"readOnlyHint": true}), schema)];
+    let starter = Starter::new("s", &tools, &[]).unwrap();
+    assert_eq!(
+        starter.warnings(),
+        [
+            "`run`: the argument `x` has no type (it is a number that no type of the policies holds), so calls with it are denied",
+            "`run`: the argument `y` has no type (the tool requires it and does not declare it), so calls with it are denied",
+            "`run`: the argument `z` has no type (it is declared beside the tool's own `properties`), so calls with it are denied",
+        ]
+    );
+    // Two for resources, and a completion.
+    assert_eq!(check(&starter), 3);
+}
+
+#[test]
 fn a_completion_may_have_the_values_of_other_arguments_and_variables() {
     let tools = [tool("x", json!({}), json!({"type": "object"}))];
     let prompts = [json!({"name": "p", "arguments": [{"name": "language"}]})];
@@ -166,6 +186,10 @@ fn schema() -> impl Strategy<Value = Value> {
         Just(json!({"type": ["boolean", "null"]})),
         Just(json!({"enum": ["a", "b"]})),
         Just(json!({"const": 7})),
+        Just(json!({"enum": [0.123456, 1e300, u64::MAX]})),
+        any::<f64>().prop_map(|number| json!({"enum": [number]})),
+        (any::<i64>(), 0..8).prop_map(|(n, scale)| json!({"const": n as f64 / 10f64.powi(scale)})),
+        Just(json!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]})),
         Just(json!({"type": "object"})),
         Just(json!({})),
         Just(json!(false)),
@@ -182,7 +206,8 @@ fn schema() -> impl Strategy<Value = Value> {
             inner
                 .clone()
                 .prop_map(|items| json!({"type": "array", "items": items, "minItems": 1})),
-            (inner.clone(), inner).prop_map(|(one, other)| json!({"anyOf": [one, other]})),
+            (inner.clone(), inner.clone()).prop_map(|(one, other)| json!({"anyOf": [one, other]})),
+            (inner.clone(), inner).prop_map(|(one, other)| json!({"allOf": [one, other]})),
             members.prop_map(|members| {
                 let required = members.iter().filter(|(_, (_, is_required))| *is_required);
                 let required: Vec<_> = required.map(|(name, _)| name.clone()).collect();
@@ -201,17 +226,22 @@ proptest! {
 
     #[test]
     fn any_tools_make_a_set_that_loads_and_passes_its_tests(
-        tools in prop::collection::vec((any::<String>(), any::<String>(), schema(), any::<bool>()), 1..5),
+        tools in prop::collection::vec(
+            (any::<String>(), any::<String>(), schema(), schema(), any::<bool>()),
+            1..5,
+        ),
         prompt in any::<String>(),
         template in any::<String>(),
     ) {
         let tools: Vec<Value> = tools
             .into_iter()
             .enumerate()
-            .map(|(place, (name, description, schema, is_read_only))| json!({
+            .map(|(place, (name, description, schema, part, is_read_only))| json!({
                 "name": format!("t{name}"), "description": description,
                 "annotations": {"readOnlyHint": is_read_only},
-                "inputSchema": {"type": "object", "properties": {place.to_string(): schema}},
+                "inputSchema": {
+                    "type": "object", "properties": {place.to_string(): schema}, "allOf": [part],
+                },
             }))
             .collect();
         let prompts = [json!({"name": "p", "arguments": [{"name": prompt}]})];
