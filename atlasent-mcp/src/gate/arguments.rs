@@ -64,6 +64,12 @@ impl Gate {
         Ok(unusable)
     }
 
+    /// Returns whether the tools of the server are [known](Self::set_tools).
+    #[cfg(feature = "guard")]
+    pub(crate) fn knows_tools(&self) -> bool {
+        self.shared.catalogue.tools().is_some()
+    }
+
     /// Returns whether a tool declares the schema of its results. It is `false` for a tool that is
     /// not [known](Self::set_tools).
     #[must_use]

@@ -111,6 +111,13 @@ impl Guard {
             .collect();
         let mut kept = items.map_err(|_| unusable())?;
         if list.member == "tools" {
+            // Without the definitions, the gate does not know which arguments it has to hide.
+            if !self.gate.knows_tools() {
+                return Err(Refusal::unavailable(
+                    "TOOLS_UNKNOWN",
+                    "the guard cannot use the tools of the server: its log says why",
+                ));
+            }
             kept = self.unchanged_tools(kept, listed).ok_or_else(unusable)?;
         }
         let result = serde_json::json!({ list.member: kept });

@@ -44,6 +44,10 @@ def misbehaves(at, id):
             time.sleep(0.01)
     if kind == "error" and id is not None:
         send({"jsonrpc": "2.0", "id": id, "error": {"code": -32603, "message": "no"}})
+    if kind == "error-once" and not os.path.exists(log + ".failed"):
+        open(log + ".failed", "w").close()
+        send({"jsonrpc": "2.0", "id": id, "error": {"code": -32603, "message": "no"}})
+        return True
     if kind == "garbage":
         send("this is no message")
         send('{"jsonrpc":"2.0","id":%s,"result":{},"result":{}}' % json.dumps(id))

@@ -13,6 +13,7 @@ mod credentials;
 mod describe;
 mod endpoint;
 mod faults;
+mod hidden;
 mod http;
 mod http_server;
 mod limits;

@@ -364,5 +364,7 @@ async fn a_path_rule_for_an_argument_that_no_tool_has_refuses_all_calls() {
         let answer = client.request(1, "tools/call", params).await;
         assert_eq!(answer.get("error").is_some(), runs == 0, "{answer}");
         assert_eq!(stage.runs(), runs, "{answer}");
+        let list = client.request(2, "tools/list", json!({})).await;
+        assert_eq!(list.get("error").is_some(), runs == 0, "{list}");
     }
 }

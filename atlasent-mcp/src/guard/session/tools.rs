@@ -245,10 +245,13 @@ impl Session {
         };
         if let Err(error) = self.guard.learn(&self.tools.listed, loading.tools) {
             tracing::error!(%error, "the tools of the server cannot be used");
-            return self.refuse(
-                loading.waiting,
-                "the guard cannot use the tools of the server: its log says why",
-            );
+            for waiting in loading.waiting {
+                self.fail(
+                    waiting.id(),
+                    "the guard cannot use the tools of the server: its log says why",
+                );
+            }
+            return;
         }
         self.tools.state = State::Known;
         for waiting in loading.waiting {
@@ -258,16 +261,14 @@ impl Session {
 
     /// Refuses the requests that waited. The next call asks for the list again.
     fn refuse_waiting(&mut self, reason: &str) {
-        if let State::Loading(loading) = std::mem::take(&mut self.tools.state) {
-            self.refuse(loading.waiting, reason);
-        }
-    }
-
-    fn refuse(&mut self, waiting: Vec<Waiting>, reason: &str) {
+        let State::Loading(loading) = std::mem::take(&mut self.tools.state) else {
+            return;
+        };
         tracing::warn!(reason, "the tools of the server are not known");
-        for waiting in waiting {
+        for waiting in loading.waiting {
             match waiting {
-                // The server tells the client itself why it does not list.
+                // The server tells the client itself why it does not list. If it lists now, the
+                // client gets the list only if the guard knows the tools (`Guard::shown`).
                 Waiting::Unasked(id, message, caller) if is_list(&message) => {
                     self.ask(id, message, caller);
                 }
