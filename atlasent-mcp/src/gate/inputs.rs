@@ -74,6 +74,12 @@ pub(crate) fn may_ask(body: &str) -> bool {
         .any(|part| body.contains(part))
 }
 
+/// Returns whether a result, an error, or the params of a notification ask the client for nothing,
+/// so that no permit is needed. A member whose name is written with escapes is found, too.
+pub(crate) fn asks_nothing(body: &str) -> bool {
+    !may_ask(body) || asked(body).is_ok_and(|asked| asked.is_empty())
+}
+
 impl Gate {
     /// Obtains a permit for each request to the client in a result, an error, or the params of a
     /// notification.
@@ -221,8 +227,10 @@ mod tests {
             (r#""inputRequests""#, &[]),
         ] {
             assert_eq!(methods(body).unwrap(), expected, "{body}");
+            assert_eq!(asks_nothing(body), expected.is_empty(), "{body}");
         }
         assert!(!may_ask(r#"{"content":[]}"#));
+        assert!(asks_nothing(r#"{"level":"info","data":"caf\u00e9"}"#));
     }
 
     #[test]
@@ -247,6 +255,7 @@ mod tests {
             r#"{"code":-32042,"data":{"elicitations":["https://a"]}}"#,
         ] {
             assert!(methods(body).is_err(), "{body}");
+            assert!(!asks_nothing(body), "{body}");
         }
     }
 }

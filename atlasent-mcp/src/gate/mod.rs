@@ -31,6 +31,8 @@ use arguments::Catalogue;
 pub use builder::GateBuilder;
 pub use clearance::{AuthorizedOperation, Clearance};
 #[cfg(any(feature = "guard", feature = "rmcp"))]
+pub(crate) use inputs::asks_nothing;
+#[cfg(feature = "guard")]
 pub(crate) use inputs::may_ask;
 #[cfg(any(feature = "guard", feature = "rmcp"))]
 pub(crate) use list::List;

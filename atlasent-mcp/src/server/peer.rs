@@ -23,7 +23,7 @@ use tokio::task::AbortHandle;
 
 use super::{error_data, message};
 use crate::caller::Caller;
-use crate::gate::{Clearance, Gate, Silent, may_ask};
+use crate::gate::{Clearance, Gate, Silent, asks_nothing};
 use crate::refusal::Refusal;
 
 /// Puts a [`Gate`] in front of the client: each request that the server sends needs a permit.
@@ -113,7 +113,7 @@ impl<T> GuardedTransport<T> {
             tracing::warn!(target: "atlasent_mcp", "dropped a notification of the server that the protocol does not know");
             return false;
         };
-        if !may_ask(params) {
+        if asks_nothing(params) {
             return true;
         }
         let params = params.to_owned();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use atlasent::testing::{Call, MockAuthority};
 use serde_json::{Value, json};
 
+use super::over_http::{Listening, Messages, Session};
 use super::support::{Client, PATIENCE, SILENCE, Stage, allowing};
 
 /// An authority that allows everything of these tests, except for what the client is asked.
@@ -175,6 +176,39 @@ async fn a_notification_asks_the_client_only_with_a_permit() {
             assert_eq!(heard.len(), 1 + usize::from(is_allowed));
         }
     }
+}
+
+/// Reports of a server, of which every other one holds a `\u` escape.
+fn reports(count: usize) -> Vec<Value> {
+    let reports = (0..count).map(|number| {
+        let mark = if number % 2 == 0 { "\u{1}" } else { "" };
+        let params = json!({"level": "info", "data": format!("{mark}{number}")});
+        json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params})
+    });
+    reports.collect()
+}
+
+#[tokio::test]
+async fn notifications_with_escapes_keep_their_order_and_their_stream() {
+    // More than may be decided on at a time.
+    let mut expected = reports(200);
+    let stage = Stage::new("");
+    stage.says(&expected);
+    let result = json!({"content": [{"type": "text", "text": "done"}], "_meta": {"path": "/a"}});
+    expected.push(json!({"jsonrpc": "2.0", "id": 1, "result": result}));
+    let mut client = stage.client(allowing());
+    client.initialize().await;
+    assert_eq!(heard(&mut client).await, expected);
+    // Over HTTP, all of them are on the stream of the call.
+    let guard = Listening::open(stage.guard(allowing()), stage.upstream()).await;
+    let mut session = Session::new(&guard);
+    session.initialize().await;
+    let params = json!({"name": "write", "arguments": {"path": "/a"}});
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+    let on_stream = Messages::new(session.post(call).await).rest().await;
+    let on_stream: Vec<_> = on_stream.into_iter().map(|(_, message)| message).collect();
+    assert_eq!(on_stream, expected);
+    assert_eq!(stage.runs(), 2);
 }
 
 #[tokio::test]

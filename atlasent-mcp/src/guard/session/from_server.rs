@@ -6,7 +6,7 @@ use super::from_client::{Params, finish};
 use super::requests::{AskedStage, Open, Stage};
 use super::tasks::Done;
 use super::{SERVER_FAILED, Session};
-use crate::gate::{List, may_ask};
+use crate::gate::{List, asks_nothing, may_ask};
 use crate::guard::link::{Part, ToClient};
 use crate::guard::message::{Kind, Malformed, Message, RequestId, error_response};
 use crate::guard::shown::refused_request;
@@ -160,13 +160,15 @@ impl Session {
             _ => {}
         }
         let about = about.or_else(|| self.open.only_running());
-        match may_ask(message.body().unwrap_or_default()) {
-            true => self.check_notification(message, about),
-            false => self.to_client.push_back(ToClient {
+        // A notification that asks for nothing keeps its place among the others. One that is decided
+        // on may come later.
+        match asks_nothing(message.body().unwrap_or_default()) {
+            true => self.to_client.push_back(ToClient {
                 text: message.to_shared_text(),
                 about,
                 part: Part::Message,
             }),
+            false => self.check_notification(message, about),
         }
     }
 
