@@ -19,11 +19,12 @@ use crate::{Caller, Refusal};
 
 impl Guard {
     /// Returns the response to a request that was refused: an error that the model reads for a call
-    /// of a tool, and else a JSON-RPC error.
+    /// of a tool, and else a JSON-RPC error. A call that was sent as a task gets a JSON-RPC error,
+    /// because its client expects a task and cannot read the result of a call.
     pub(super) fn refused(&self, message: &Message, id: &RequestId, refusal: &Refusal) -> String {
         let tool = operation(message)
             .ok()
-            .filter(|operation| operation.kind() == Kind::Tool);
+            .filter(|operation| operation.kind() == Kind::Tool && !is_task(message));
         if let Some(tool) = tool.as_ref().and_then(Operation::target) {
             let mut result = refusal.tool_result(self.gate.has_output_schema(tool));
             // The first version without sessions has kinds of results, and asks for the kind.
@@ -156,15 +157,22 @@ pub(super) fn refused_request(id: &RequestId, refusal: &Refusal) -> String {
     error_response(Some(id), code, &refusal.advice(), error.get("data"))
 }
 
+/// Whether a request was sent as a task.
+fn is_task(message: &Message) -> bool {
+    params(message).is_some_and(|params| params.get("task").is_some())
+}
+
 /// Whether the version of a request asks for the kind of its result.
 fn needs_result_type(message: &Message) -> bool {
-    let params: Option<Value> = message
-        .body()
-        .and_then(|params| serde_json::from_str(params).ok());
+    let params = params(message);
     let version = params
         .as_ref()
         .and_then(|params| params.get("_meta")?.get(META_VERSION)?.as_str());
     version.is_some_and(|version| version >= FIRST_WITHOUT_SESSIONS)
+}
+
+fn params(message: &Message) -> Option<Value> {
+    serde_json::from_str(message.body()?).ok()
 }
 
 /// Writes a list with the items that are kept. An item that is unchanged stays as it was written.

@@ -105,6 +105,22 @@ async fn a_token_without_the_scope_of_a_request_gets_403_that_names_it_and_nothi
 }
 
 #[tokio::test]
+async fn a_task_without_the_scope_of_its_call_gets_403_with_an_error_that_its_client_can_read() {
+    let stage = Stage::new("");
+    let guard = Listening::start(guard(&stage), stage.upstream(), by_token(Vec::new())).await;
+    let mut session = Session::new(&guard);
+    session.token = Some(token("tool:fake:read"));
+    session.initialize().await;
+    let [(mut request, scope), ..] = requests();
+    request["params"]["task"] = json!({"ttl": 60_000});
+    let response = session.post(&request).await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    let body = message(response).await;
+    assert_eq!(body["error"]["data"]["missing_scope"], scope, "{body}");
+    assert_eq!(stage.runs(), 0);
+}
+
+#[tokio::test]
 async fn a_refusal_that_another_token_would_not_change_is_a_tool_error() {
     let stage = Stage::new("");
     // The policies allow `write` and `read` alone.

@@ -33,6 +33,26 @@ async fn only_what_is_allowed_runs_and_only_that_is_listed() {
 }
 
 #[tokio::test]
+async fn a_refused_call_that_was_sent_as_a_task_gets_an_error_that_its_client_can_read() {
+    let stage = Stage::new("");
+    let authority = MockAuthority::new()
+        .deny("mcp.fake.write", "no")
+        .hold("mcp.fake.read", "ask a person");
+    let mut client = stage.client(authority);
+    client.initialize().await;
+    for (tool, decision) in [("write", "deny"), ("read", "hold")] {
+        let mut params = json!({"name": tool, "arguments": {"path": "/a"}});
+        let call = client.request(1, "tools/call", params.clone()).await;
+        params["task"] = json!({"ttl": 60_000});
+        let task = client.request(2, "tools/call", params).await;
+        let data = &task["error"]["data"];
+        assert_eq!(data["decision"], decision, "{task}");
+        assert_eq!(*data, call["result"]["structuredContent"], "{task}");
+    }
+    assert_eq!(stage.runs(), 0);
+}
+
+#[tokio::test]
 async fn a_tool_that_cannot_be_asked_about_hides_no_other_tool() {
     let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
     // The name of an action has at most 256 characters.

@@ -10,8 +10,8 @@
 //! - A field that a scope hides: a challenge would reveal that the field exists.
 //!
 //! The body of a 403 is the response that a client over stdio would get: a tool error with
-//! structured content, or a JSON-RPC error. A client that cannot get another token shows it to the
-//! model.
+//! structured content, or a JSON-RPC error, also for a call that was sent as a task. A client that
+//! cannot get another token shows it to the model.
 //!
 //! The scope is checked before the message reaches a session, because a session cannot set the HTTP
 //! status. The session checks the scope again.
