@@ -1,8 +1,11 @@
 //! What an endpoint says to clients before it takes a message: where its metadata is, which
 //! versions and web pages it serves, and whose sessions are whose.
 
+use std::sync::Arc;
+
 use ati_client::{Claims, SigningKey, Verifier, delegate, issue};
 use atlasent_mcp::guard::http::{Authentication, ProtectedResource};
+use atlasent_mcp::guard::limits::Limits;
 use reqwest::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD,
@@ -256,6 +259,46 @@ async fn a_head_request_does_not_take_the_stream_over() {
     assert!(ended.is_err(), "{ended:?}");
     session.delete().await.unwrap();
     assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test]
+async fn a_session_whose_initialize_fails_ends_with_its_server_and_has_no_id() {
+    let stage = Stage::new("error@initialize");
+    let limits = Limits {
+        sessions: Some(1),
+        ..Limits::default()
+    };
+    let guard = stage.new_guard(allowing()).with_limits(limits).unwrap();
+    let guard = Listening::open(Arc::new(guard), stage.upstream()).await;
+    let session = Session::new(&guard);
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}});
+    let initialize = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
+    for failed in 1..=3 {
+        // The session before it has to end first.
+        let response = timeout(PATIENCE, async {
+            loop {
+                let response = session.post(&initialize).await;
+                if response.status() == StatusCode::OK {
+                    return response;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let response = response.await.expect("a session that ends");
+        // A server that starts slowly answers on a stream, which begins before the answer.
+        let is_stream = response.headers()["content-type"] == "text/event-stream";
+        let has_id = response.headers().contains_key("mcp-session-id");
+        assert!(is_stream || !has_id, "the response names a session");
+        let told = Messages::new(response).rest().await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].1["error"]["message"], "no", "{told:?}");
+        let ended = timeout(PATIENCE, async {
+            while stage.noted("ended").len() < failed {
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(ended.await.is_ok(), "the server does not end");
+    }
 }
 
 /// Sends the head of a request, and nothing of its body.

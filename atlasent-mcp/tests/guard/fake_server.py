@@ -157,3 +157,6 @@ for line in sys.stdin:
         send({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "no such method"}})
         continue
     send({"jsonrpc": "2.0", "id": id, "result": result})
+# The test may be over, and its folder gone.
+if os.path.exists(log):
+    note("ended")

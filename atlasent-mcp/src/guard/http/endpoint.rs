@@ -264,7 +264,8 @@ impl Shared {
         })?;
         room.send(from);
         let mut response = respond(Reader::new(outbox, None), &session).await;
-        if &*method == "initialize" {
+        // The head of a stream is sent before it is known whether the server refuses the session.
+        if &*method == "initialize" && !session.is_refused() {
             let value = HeaderValue::from_str(&session.id);
             response
                 .headers_mut()

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, timeout};
@@ -57,8 +58,9 @@ pub(super) struct HttpSession {
     streams: Mutex<Streams>,
     next_stream: AtomicU64,
     limits: Limits,
-    /// The version of the protocol that client and server negotiated.
-    version: OnceLock<String>,
+    /// The version of the protocol that client and server negotiated. `None` if the response to
+    /// `initialize` was an error.
+    negotiated: OnceLock<Option<String>>,
     used_at: Mutex<Instant>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -143,7 +145,7 @@ impl Sessions {
             }),
             next_stream: AtomicU64::new(FIRST_STREAM),
             limits,
-            version: OnceLock::new(),
+            negotiated: OnceLock::new(),
             used_at: Mutex::new(Instant::now()),
             task: Mutex::default(),
         });
@@ -163,6 +165,7 @@ impl Sessions {
             id: session.id.clone(),
             _slot: slot,
         };
+        let sessions = Arc::clone(self);
         let task = tokio::spawn(async move {
             let _closing = closing;
             let serving = server.serve(running, client);
@@ -172,6 +175,10 @@ impl Sessions {
                         return;
                     };
                     session.deliver(message);
+                    // The client still reads the error: it holds the stream.
+                    if session.is_refused() {
+                        drop(sessions.end(&session));
+                    }
                 }
             };
             tokio::join!(serving, delivering);
@@ -272,22 +279,31 @@ impl HttpSession {
 
     /// Returns the version of the protocol that client and server negotiated, once it is known.
     pub(super) fn version(&self) -> Option<&str> {
-        self.version.get().map(String::as_str)
+        self.negotiated.get()?.as_deref()
+    }
+
+    /// Returns whether the response to `initialize` was an error. The session ends then.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self.negotiated.get(), Some(None))
     }
 
     /// Reads the version of the protocol from the response to `initialize`.
-    fn negotiated(&self, response: &str) {
+    fn initialized(&self, response: &str) {
         #[derive(Deserialize)]
         struct Response {
-            result: Initialized,
+            result: Option<Initialized>,
+            error: Option<IgnoredAny>,
         }
         #[derive(Deserialize)]
         struct Initialized {
             #[serde(rename = "protocolVersion")]
             version: String,
         }
-        if let Ok(Response { result }) = serde_json::from_str(response) {
-            let _ = self.version.set(result.version);
+        let Ok(Response { result, error }) = serde_json::from_str(response) else {
+            return;
+        };
+        if error.is_some() || result.is_some() {
+            let _ = self.negotiated.set(result.map(|result| result.version));
         }
     }
 
@@ -334,7 +350,7 @@ impl HttpSession {
                     Part::End => outbox.complete(),
                     Part::Message | Part::Response => {
                         if self.is_kept && outbox.number() == FIRST_STREAM {
-                            self.negotiated(&text);
+                            self.initialized(&text);
                         }
                         outbox.push(text, true);
                     }
