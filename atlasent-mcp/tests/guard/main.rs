@@ -20,6 +20,7 @@ mod limits;
 mod matrix;
 mod over_http;
 mod pins;
+mod primed;
 mod scopes;
 mod session;
 mod smuggling;

@@ -180,6 +180,19 @@ impl Messages {
         }
     }
 
+    /// Returns the id of the event without data that a stream begins with, if it begins so.
+    pub(crate) async fn primer(&mut self) -> Option<String> {
+        while self.is_stream && !self.read.contains("\n\n") {
+            let bytes = self.response.chunk().await.unwrap()?;
+            self.read.push_str(std::str::from_utf8(&bytes).unwrap());
+        }
+        let (event, rest) = self.read.split_once("\n\n")?;
+        let id = event.strip_prefix("id: ")?.strip_suffix("\ndata:")?;
+        let (id, rest) = (id.to_owned(), rest.to_owned());
+        self.read = rest;
+        Some(id)
+    }
+
     /// Returns the id of the next event, and its message. Returns `None` when the stream or its
     /// connection ends.
     pub(crate) async fn next(&mut self) -> Option<(String, Value)> {

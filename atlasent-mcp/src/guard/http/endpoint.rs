@@ -325,10 +325,17 @@ impl Shared {
                     StatusCode::BAD_REQUEST,
                     "`Last-Event-ID` names no event of a stream that is kept",
                 ))?;
-                Reader::new(stream, Some(at.saturating_add(1)))
+                let next = at.saturating_add(1);
+                if stream.is_over_at(next) {
+                    // The protocol's code for "no stream". A client takes a stream without an event
+                    // for a broken one, and would come back for a cancelled request for ever.
+                    let allowed = [(ALLOW, "POST, DELETE")];
+                    return Ok((StatusCode::METHOD_NOT_ALLOWED, allowed).into_response());
+                }
+                Reader::new(stream, Some(next))
             }
         };
-        Ok(event_stream(reader, None, Arc::clone(&session)))
+        Ok(event_stream(reader, Arc::clone(&session)))
     }
 
     /// Checks where a request comes from and who sent it.

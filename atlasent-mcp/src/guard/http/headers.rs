@@ -22,6 +22,10 @@ pub(super) const NAME: HeaderName = HeaderName::from_static("mcp-name");
 /// The member of `_meta` with the version of a message that belongs to no session.
 pub(crate) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
+/// The first version of the protocol in which the stream of a request begins with an event that has
+/// an id and no data, so that the client can come back (SEP-1699).
+pub(super) const FIRST_WITH_PRIMERS: &str = "2025-11-25";
+
 /// The first version of the protocol without sessions.
 pub(crate) const FIRST_WITHOUT_SESSIONS: &str = "2026-07-28";
 

@@ -4,6 +4,7 @@
 //! on where it was. The id of an event is the number of its outbox and its position:
 //!
 //! ```text
+//! id: 3-0       no message: a client that reconnects with this id reads the outbox 3 from its start
 //! id: 3-17      the event 17 of the outbox 3
 //! ```
 
@@ -13,6 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::guard::limits::Limits;
+
+/// The position of the first event. The position before it is that of the primer.
+const FIRST: u64 = 1;
 
 /// The messages of one stream.
 #[derive(Debug)]
@@ -58,7 +62,10 @@ impl Outbox {
             number,
             max_events: limits.resumable_messages,
             max_bytes: limits.resumable_bytes,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                next: FIRST,
+                ..State::default()
+            }),
             changed: Notify::new(),
         }
     }
@@ -99,6 +106,13 @@ impl Outbox {
     /// Returns the bytes of the messages that are kept.
     pub(super) fn bytes(&self) -> usize {
         self.state().bytes
+    }
+
+    /// Whether the stream is over and has no event at `position` or after it.
+    pub(super) fn is_over_at(&self, position: u64) -> bool {
+        let state = self.state();
+        let last = state.events.back();
+        state.is_complete && last.is_none_or(|(last, _)| *last < position)
     }
 
     /// Whether a connection reads the stream.
@@ -185,6 +199,11 @@ impl Reader {
         state.bytes = 0;
     }
 
+    /// Writes the event without data by which a client can come back before it got a message.
+    pub(super) fn primer(&self) -> String {
+        format!("id: {}-{}\ndata:\n\n", self.outbox.number, FIRST - 1)
+    }
+
     /// Writes an event for this reader's stream.
     pub(super) fn event(&self, position: u64, text: &str) -> String {
         format!(
@@ -230,11 +249,30 @@ mod tests {
         for text in ["a", "b", "c"] {
             outbox.push(text.into(), text == "c");
         }
-        assert_eq!(texts(&outbox, Some(0)), ["a", "b", "c"]);
-        assert_eq!(texts(&outbox, Some(2)), ["c"]);
+        assert_eq!(texts(&outbox, Some(FIRST)), ["a", "b", "c"]);
+        assert_eq!(texts(&outbox, Some(3)), ["c"]);
         assert_eq!(texts(&outbox, None), [""; 0]);
+        assert!(!outbox.is_over_at(3) && outbox.is_over_at(4));
         assert_eq!(parse_event_id("3-17"), Some((3, 17)));
         assert_eq!(parse_event_id("3"), None);
+    }
+
+    #[test]
+    fn a_client_that_got_the_primer_alone_reads_the_stream_from_its_start() {
+        let outbox = Arc::new(Outbox::new(3, &Limits::default()));
+        let primer = Reader::new(Arc::clone(&outbox), None).primer();
+        assert_eq!(primer, "id: 3-0\ndata:\n\n");
+        outbox.push("a".into(), false);
+        outbox.push("b".into(), true);
+        let (number, position) = parse_event_id("3-0").unwrap();
+        assert_eq!(number, outbox.number());
+        assert!(!outbox.is_over_at(position + 1));
+        assert_eq!(texts(&outbox, Some(position + 1)), ["a", "b"]);
+        // Of a request that was cancelled, nothing comes.
+        let cancelled = Outbox::new(4, &Limits::default());
+        assert!(!cancelled.is_over_at(FIRST));
+        cancelled.complete();
+        assert!(cancelled.is_over_at(FIRST));
     }
 
     #[test]
@@ -248,7 +286,7 @@ mod tests {
         assert_eq!(block_on(former.next()), Next::End);
         assert!(matches!(
             block_on(later.next()),
-            Next::Event { position: 1, .. }
+            Next::Event { position: 2, .. }
         ));
     }
 

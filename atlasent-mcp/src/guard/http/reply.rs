@@ -29,18 +29,31 @@ pub(super) async fn respond(mut reader: Reader, session: &Arc<HttpSession>) -> R
             reader.forget();
             ([(CONTENT_TYPE, "application/json")], text.to_string()).into_response()
         }
-        first => event_stream(reader, first, Arc::clone(session)),
+        first => {
+            // A stream that is over brings nothing to come back for.
+            let is_primed = session.primes_streams() && first != Some(Next::End);
+            let primer = is_primed.then(|| reader.primer());
+            stream_from(reader, primer, first, Arc::clone(session))
+        }
     }
 }
 
 /// Streams events to a client. The session lives as long as the stream is read.
-pub(super) fn event_stream(
+pub(super) fn event_stream(reader: Reader, session: Arc<HttpSession>) -> Response {
+    stream_from(reader, None, None, session)
+}
+
+/// Streams events to a client: the text of an event that comes before all others, the first event
+/// if it was taken before, and the events of the reader.
+fn stream_from(
     reader: Reader,
+    primer: Option<String>,
     first: Option<Next>,
     session: Arc<HttpSession>,
 ) -> Response {
     struct Streaming {
         reader: Reader,
+        primer: Option<String>,
         first: Option<Next>,
         is_over: bool,
         session: Arc<HttpSession>,
@@ -53,6 +66,7 @@ pub(super) fn event_stream(
     }
     let state = Streaming {
         reader,
+        primer,
         first,
         is_over: false,
         session,
@@ -60,6 +74,9 @@ pub(super) fn event_stream(
     let events = stream::unfold(state, async |mut state| {
         if state.is_over {
             return None;
+        }
+        if let Some(primer) = state.primer.take() {
+            return Some((Ok(primer), state));
         }
         let next = match state.first.take() {
             Some(next) => Ok(next),

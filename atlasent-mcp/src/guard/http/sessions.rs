@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, timeout};
 use uuid::Uuid;
 
+use super::headers::FIRST_WITH_PRIMERS;
 use super::outbox::Outbox;
 use super::slots::{NoSlot, Slot, Slots};
 use crate::Caller;
@@ -280,6 +281,13 @@ impl HttpSession {
     /// Returns the version of the protocol that client and server negotiated, once it is known.
     pub(super) fn version(&self) -> Option<&str> {
         self.negotiated.get()?.as_deref()
+    }
+
+    /// Returns whether the streams of requests begin with an event without data, by which the
+    /// client can come back.
+    pub(super) fn primes_streams(&self) -> bool {
+        self.version()
+            .is_some_and(|version| version >= FIRST_WITH_PRIMERS)
     }
 
     /// Returns whether the response to `initialize` was an error. The session ends then.

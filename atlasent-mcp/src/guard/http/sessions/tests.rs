@@ -1,9 +1,11 @@
 //! Tests of sessions, whose server is a shell script.
 
 use atlasent::testing::MockAuthority;
+use axum::body::to_bytes;
+use axum::response::Response;
 
 use super::super::outbox::Reader;
-use super::super::reply::event_stream;
+use super::super::reply::{event_stream, respond};
 use super::*;
 use crate::guard::ServerCommand;
 use crate::guard::message::Message;
@@ -70,6 +72,45 @@ async fn the_ended_streams_of_a_session_keep_a_limited_number_of_bytes() {
     sessions.end_all().await;
 }
 
+#[tokio::test]
+async fn streams_begin_with_a_primer_in_newer_versions_and_one_message_is_no_stream() {
+    for (version, primer) in [
+        ("2025-06-18", ""),
+        ("2025-11-25", "id: 3-0\ndata:\n\n"),
+        ("2025-12-24", "id: 3-0\ndata:\n\n"),
+    ] {
+        let (sessions, _folder) = sessions("cat > /dev/null");
+        let session = sessions.open(&caller("ann"), true).unwrap();
+        let deliver = |id, part, text: &str| {
+            session.deliver(ToClient {
+                text: text.into(),
+                about: Some(RequestId::Number(id)),
+                part,
+            });
+        };
+        session.open_stream(&RequestId::Number(1)).unwrap();
+        let initialized = format!(r#"{{"result":{{"protocolVersion":"{version}"}}}}"#);
+        deliver(1, Part::Response, &initialized);
+        let alone = session.open_stream(&RequestId::Number(2)).unwrap();
+        deliver(2, Part::Response, "{}");
+        let answer = respond(Reader::new(alone, None), &session).await;
+        assert_eq!(text(answer).await, "{}", "{version}");
+        let several = session.open_stream(&RequestId::Number(3)).unwrap();
+        deliver(3, Part::Message, "[1]");
+        deliver(3, Part::Response, "[2]");
+        let answer = respond(Reader::new(several, None), &session).await;
+        let events = "id: 3-1\nevent: message\ndata: [1]\n\nid: 3-2\nevent: message\ndata: [2]\n\n";
+        assert_eq!(text(answer).await, format!("{primer}{events}"), "{version}");
+        sessions.end_all().await;
+    }
+}
+
+/// Reads the body of a response to its end.
+async fn text(response: Response) -> String {
+    let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_session_that_nothing_uses_ends_by_itself() {
     let (sessions, _folder) = sessions("cat > /dev/null");
@@ -103,7 +144,7 @@ async fn a_session_is_used_until_its_last_response_and_its_last_stream_end() {
     sessions.end_idle();
     assert_eq!(sessions.by_id().len(), 1);
     let reader = Reader::new(session.common(), None);
-    let stream = event_stream(reader, None, Arc::clone(&session));
+    let stream = event_stream(reader, Arc::clone(&session));
     tokio::time::sleep(too_long).await;
     drop(stream);
     sessions.end_idle();
