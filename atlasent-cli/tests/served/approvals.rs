@@ -209,7 +209,7 @@ fn a_rejection_reaches_the_agent_with_its_reason() {
         assert_eq!(code, 1);
         assert_eq!(stderr, "refused: there is no such escalation\n");
     }
-    let (code, _, stderr) = served.run(alice, &["approvals", "approve", id]);
+    let (code, _, stderr) = served.run(alice, &["approvals", "approve", &id]);
     assert_eq!(code, 1, "{stderr}");
     assert!(stderr.starts_with("refused: "), "{stderr}");
     assert!(!stderr.contains("bad_request"), "{stderr}");

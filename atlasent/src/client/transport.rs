@@ -255,7 +255,7 @@ impl Attempts<'_> {
         let mut attempt = failure::from_status(status, message);
         attempt.failure.server_code = server_code;
         attempt.failure.retry_after = metadata.retry_after;
-        attempt.failure.rate_limit = metadata.rate_limit;
+        attempt.failure.rate_limit = metadata.rate_limit.map(Box::new);
         Err(attempt)
     }
 

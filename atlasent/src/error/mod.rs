@@ -258,7 +258,7 @@ pub struct Failure {
     pub(crate) server_code: Option<String>,
     request_id: Option<String>,
     pub(crate) retry_after: Option<Duration>,
-    pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) rate_limit: Option<Box<RateLimit>>,
     #[source]
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -364,7 +364,7 @@ impl Failure {
     /// Returns the state of the rate limit, if the answer stated it.
     #[must_use]
     pub fn rate_limit(&self) -> Option<RateLimit> {
-        self.rate_limit
+        self.rate_limit.as_deref().copied()
     }
 }
 
