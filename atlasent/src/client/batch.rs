@@ -62,8 +62,12 @@ impl Batch {
         })
     }
 
-    /// Sets the id of the batch, a UUID. A server that gets the same id again repeats its answer. A
-    /// second call replaces the first.
+    /// Sets the id of the batch, a UUID, which the answer repeats. A second call replaces the
+    /// first.
+    ///
+    /// The id does not make the batch repeatable: `atlasent serve` decides a batch that it gets
+    /// again anew. To repeat single requests, give each of them a
+    /// [`request_id`](crate::wire::RequestOptions::request_id).
     ///
     /// # Errors
     ///
