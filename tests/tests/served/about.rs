@@ -130,6 +130,13 @@ async fn a_server_that_is_well_says_so_to_anybody() {
     ] {
         assert!(metrics.text.contains(line), "{line}: {}", metrics.text);
     }
+    for target in ["/healthz", "/readyz", "/metrics"] {
+        for method in [Method::POST, Method::DELETE] {
+            let answer = Answer::receive(served.bare(method, target)).await;
+            answer.is_problem(405, "METHOD_NOT_ALLOWED");
+            assert!(answer.header("allow").unwrap().contains("GET"), "{target}");
+        }
+    }
     let closed = server(memory()).settings(settings(|settings| settings.metrics = false));
     let served = Served::run(closed).await;
     Answer::receive(served.bare(Method::GET, "/metrics"))

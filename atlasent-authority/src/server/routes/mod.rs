@@ -83,6 +83,7 @@ pub(crate) fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
     if app.settings.metrics {
         open = open.route("/metrics", get(about::metrics::<S>));
     }
+    let open = open.method_not_allowed_fallback(wrong_method_of_open);
     let router = router.merge(waiting).merge(exports).merge(open);
     #[cfg(feature = "console")]
     let router = match app.console {
@@ -127,4 +128,11 @@ async fn wrong_method() -> ApiError {
         "METHOD_NOT_ALLOWED",
         "this endpoint takes another method",
     )
+}
+
+/// Builds the response of an open endpoint. These have no [entry](entry::pass), which builds the
+/// responses of all other errors.
+async fn wrong_method_of_open(request: Request) -> Response {
+    let id = RequestId::from_headers(request.headers());
+    wrong_method().await.respond(&id)
 }
