@@ -111,7 +111,7 @@ impl NewApproval {
         caller: &Caller<'_>,
         sealing: &Sealing,
     ) -> Result<ApprovalEntry, ApprovalError> {
-        check_note("reason", Some(&self.reason))?;
+        check_note("escalation_reason", Some(&self.reason))?;
         let shown = self.proposed.canonical_json();
         if shown.len() > MAX_SHOWN {
             let length = shown.len();

@@ -142,7 +142,7 @@ async fn a_field_of_a_decision_by_hand_that_is_too_long_is_named() {
             question("proposed_action", json!({"resource_id": long})),
         ),
         (
-            "reason",
+            "escalation_reason",
             question("escalation_reason", json!("x".repeat(2_001))),
         ),
     ];
