@@ -98,15 +98,68 @@ async fn a_context_is_no_place_to_hide_something() {
     for levels in [200, 10_000, 100_000] {
         ask(deep(levels)).await.is_problem(400, "INVALID_JSON");
     }
-    for wrong in [
-        r#"{"a":"\ud800"}"#,
-        r#"{"a":"\udc00"}"#,
-        r#"{"\ud800":1}"#,
-        r#"{"a":1e999999}"#,
-    ] {
+    for wrong in [r#"{"a":"\ud800"}"#, r#"{"a":"\udc00"}"#, r#"{"\ud800":1}"#] {
         ask(wrong.to_owned()).await.is_problem(400, "INVALID_JSON");
     }
+    for wrong in [r#"{"a":1e999999}"#, r#"{"a":1e-999999}"#] {
+        let answer = ask(wrong.to_owned()).await;
+        answer.is_problem(422, "INVALID_FIELD");
+        assert!(answer.text.contains("exponent"), "{}", answer.text);
+    }
     token_of(&ask(r#"{"a":"\ud83d\ude00"}"#.to_owned()).await);
+}
+
+#[tokio::test]
+async fn a_number_that_is_too_large_is_a_wrong_field_and_still_json() {
+    let served = Served::start().await;
+    for fields in [
+        r#""amount":1e999"#,
+        r#""amount":-1e999"#,
+        r#""state_snapshot":{"x":1e400}"#,
+    ] {
+        let body = format!(r#"{{"action_type":"deploy","actor_id":"{AGENT}",{fields}}}"#);
+        for target in ["/v1-evaluate", "/v1-evaluate-stream"] {
+            let answer = served.post_text(target, body.clone()).await;
+            answer.is_problem(422, "INVALID_FIELD");
+            let is_named = answer.text.contains("a number is too large");
+            assert!(is_named, "{fields}: {}", answer.text);
+        }
+        let batch = format!(r#"{{"items":[{body}]}}"#);
+        let answer = served.post_text("/v1/evaluate/batch", batch).await.json();
+        assert_eq!(answer["items"][0]["error_code"], "INVALID_FIELD");
+    }
+    assert_eq!(served.events().await.len(), 1, "nothing is on record");
+}
+
+#[tokio::test]
+async fn an_error_names_no_type_of_rust() {
+    let served = Served::start().await;
+    for (target, body, expected) in [
+        (
+            "/v1-audit/exports",
+            json!({"types": 7}),
+            "`types` has to be a list of event types",
+        ),
+        (
+            "/v1/permits/pt_0/complete",
+            json!({"permit_token": "x", "outcome": "failed", "duration_ms": -1}),
+            "expected a whole number from 0 to",
+        ),
+        (
+            "/v1/hitl",
+            json!({"agent_id": "bot", "escalation_reason": "r", "min_approvers": 1.5}),
+            "expected a whole number from 0 to 4294967295",
+        ),
+        (
+            "/v1/hitl",
+            json!({"agent_id": "bot", "escalation_reason": "r", "risk_score": "high"}),
+            "expected a number",
+        ),
+    ] {
+        let answer = served.post(target, &body).await;
+        answer.is_problem(422, "INVALID_FIELD");
+        assert!(answer.text.contains(expected), "{target}: {}", answer.text);
+    }
 }
 
 /// Returns a request body of exactly this many bytes.

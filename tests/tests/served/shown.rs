@@ -74,7 +74,7 @@ async fn approvers_see_each_number_with_all_its_digits() {
         );
         let opened = served.post_text("/v1/hitl", body).await;
         if text == "1e400" {
-            opened.is_problem(400, "INVALID_JSON");
+            opened.is_problem(422, "INVALID_FIELD");
             continue;
         }
         let opened = opened.json();

@@ -105,7 +105,7 @@ async fn a_number_that_cedar_cannot_hold_stays_present_and_its_order_denies() {
     let context = r#"{"size":1e1000000000}"#;
     ask(&served, "deploy", context, "")
         .await
-        .is_problem(400, "INVALID_JSON");
+        .is_problem(422, "INVALID_FIELD");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The JSON body of a request.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -227,14 +228,53 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiErro
         let (line, column) = (error.line(), error.column());
         match error.classify() {
             serde_json::error::Category::Data => {
-                ApiError::invalid(format!("in the body, {}", json_error(&error)))
+                let why = without_number_types(&json_error(&error));
+                ApiError::invalid(format!("in the body, {why}"))
             }
+            _ if is_out_of_range(&error) => ApiError::invalid(format!(
+                "in the body, a number is too large at line {line} column {column}"
+            )),
             _ => ApiError::unreadable(
                 "INVALID_JSON",
                 format!("the body is not JSON (line {line}, column {column})"),
             ),
         }
     })
+}
+
+/// Returns whether a JSON text was refused for a number that is too large for a float. `serde_json`
+/// calls this a syntax error, and only its message tells the two apart.
+pub(crate) fn is_out_of_range(error: &serde_json::Error) -> bool {
+    error.to_string().starts_with("number out of range")
+}
+
+/// Replaces the name of a number type of Rust, which serde says was expected, by the numbers that
+/// the field takes.
+fn without_number_types(message: &str) -> String {
+    const EXPECTED: &str = ", expected ";
+    let Some((start, rest)) = message.rsplit_once(EXPECTED) else {
+        return message.to_owned();
+    };
+    let (name, position) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
+    let numbers = match name {
+        "u8" => whole_numbers(u8::MIN, u8::MAX),
+        "u16" => whole_numbers(u16::MIN, u16::MAX),
+        "u32" => whole_numbers(u32::MIN, u32::MAX),
+        "u64" => whole_numbers(u64::MIN, u64::MAX),
+        "usize" => whole_numbers(usize::MIN, usize::MAX),
+        "i8" => whole_numbers(i8::MIN, i8::MAX),
+        "i16" => whole_numbers(i16::MIN, i16::MAX),
+        "i32" => whole_numbers(i32::MIN, i32::MAX),
+        "i64" => whole_numbers(i64::MIN, i64::MAX),
+        "isize" => whole_numbers(isize::MIN, isize::MAX),
+        "f32" | "f64" => "a number".to_owned(),
+        _ => return message.to_owned(),
+    };
+    format!("{start}{EXPECTED}{numbers}{position}")
+}
+
+fn whole_numbers<N: Display>(least: N, most: N) -> String {
+    format!("a whole number from {least} to {most}")
 }
 
 /// Refuses a JSON body with another API key than the `Authorization` header. Only the header
@@ -273,6 +313,52 @@ mod tests {
     use secrecy::SecretString;
 
     use super::*;
+
+    #[test]
+    fn an_error_names_the_numbers_that_a_field_takes_and_no_type_of_rust() {
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "the fields are read by serde only")]
+        struct Numbers {
+            small: Option<u32>,
+            large: Option<u64>,
+            signed: Option<i64>,
+            score: Option<f64>,
+        }
+        for (body, expected) in [
+            (
+                r#"{"small":-1}"#,
+                "invalid value, expected a whole number from 0 to 4294967295",
+            ),
+            (
+                r#"{"large":1.5}"#,
+                "invalid type, expected a whole number from 0 to 18446744073709551615",
+            ),
+            (
+                r#"{"signed":"7, expected u64"}"#,
+                "invalid type, expected a whole number from -9223372036854775808 to \
+                 9223372036854775807",
+            ),
+            (r#"{"score":true}"#, "invalid type, expected a number"),
+        ] {
+            let error = parse::<Numbers>(body.as_bytes()).unwrap_err();
+            assert_eq!(error.code, "INVALID_FIELD");
+            let start = format!("in the body, {expected} at line 1 column ");
+            assert!(error.message().starts_with(&start), "{}", error.message());
+        }
+        let text = "invalid type, expected a string at line 1 column 2";
+        assert_eq!(without_number_types(text), text);
+    }
+
+    #[test]
+    fn a_number_that_is_too_large_is_a_wrong_field_and_still_json() {
+        let read = |body: &str| parse::<serde_json::Value>(body.as_bytes()).unwrap_err();
+        for body in [r#"{"a":1e400}"#, r#"{"a":[-1e999]}"#] {
+            let error = read(body);
+            assert_eq!(error.code, "INVALID_FIELD", "{body}");
+            assert!(error.message().contains("a number is too large"), "{body}");
+        }
+        assert_eq!(read(r#"{"a":1e}"#).code, "INVALID_JSON");
+    }
 
     #[test]
     fn a_body_has_the_key_of_the_header_or_no_key() {

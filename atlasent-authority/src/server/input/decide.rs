@@ -184,15 +184,22 @@ fn set_context(request: &mut EvaluateRequest, text: &str) -> Result<String, ApiE
     // Refuses a context with a repeated key, too (contract, part B).
     let (action, agent) = (&request.action_type, request.actor_id.as_str());
     let hash = execution_hash_of_text(action, agent, text)?;
-    // What is left is its depth, half of a surrogate pair, and a number that is too large.
-    request.context = context.map_err(|error| {
-        let why = match error {
-            Error::Invalid(why) => why,
-            error => error.to_string(),
-        };
-        ApiError::unreadable("INVALID_JSON", why)
-    })?;
+    request.context = context.map_err(|error| unreadable_context(text, error))?;
     Ok(hash)
+}
+
+/// Returns the error for a context whose syntax is right and which repeats no key: what is left is
+/// its depth, half of a surrogate pair, and the exponent of a number.
+fn unreadable_context(text: &str, error: Error) -> ApiError {
+    let why = match error {
+        Error::Invalid(why) => why,
+        error => error.to_string(),
+    };
+    // `serde_json` refuses the first two as well. It reads such a number, or calls it out of range.
+    match serde_json::from_str::<Value>(text) {
+        Err(error) if !body::is_out_of_range(&error) => ApiError::unreadable("INVALID_JSON", why),
+        _ => ApiError::invalid(why),
+    }
 }
 
 /// Refuses a text that is longer than the contract allows (part B), which keeps events small.

@@ -65,7 +65,10 @@ struct EventQuery {
 
 /// A list of event types: an array, or one text with commas.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "`types` has to be a list of event types, or one text with commas"
+)]
 enum TypeList {
     Joined(String),
     List(Vec<String>),
