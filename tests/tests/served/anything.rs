@@ -94,15 +94,17 @@ impl Rules<'_> {
             .all(|name| self.field(name).is_null() || is(self.field(name)))
     }
 
-    /// A field under two names must be absent, present once, or equal under both.
+    /// A field under two names must be absent, present once, or equal under both. An empty one is
+    /// absent.
     fn either(&self, name: &str, older: &str) -> Result<Option<&str>, ()> {
-        match (self.field(name), self.field(older)) {
-            (Value::Null, Value::Null) => Ok(None),
-            (Value::Null, Value::String(text)) | (Value::String(text), Value::Null) => {
-                Ok(Some(text))
-            }
-            (Value::String(one), Value::String(two)) if one == two => Ok(Some(one)),
+        let text = |name| match self.field(name) {
+            Value::Null => Ok(None),
+            Value::String(text) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
             _ => Err(()),
+        };
+        match (text(name)?, text(older)?) {
+            (Some(one), Some(two)) if one != two => Err(()),
+            (one, two) => Ok(one.or(two)),
         }
     }
 

@@ -60,6 +60,48 @@ async fn two_names_for_one_thing_must_agree() {
 }
 
 #[tokio::test]
+async fn an_empty_name_beside_the_other_one_counts_as_missing() {
+    let served = Served::start().await;
+    let asked = json!({"action_type": "", "action": "deploy", "actor_id": AGENT, "agent": ""});
+    let token = token_of(&served.evaluate(&asked).await);
+    let question = json!({"permit_token": token, "action_type": "", "action": "deploy",
+        "actor_id": AGENT, "agent": ""});
+    assert_eq!(served.verify(&question).await.json()["valid"], true);
+    // The name that is not empty still counts.
+    let question = json!({"permit_token": served.token().await, "action_type": "", "action": "x"});
+    let verified = served.verify(&question).await.json();
+    assert_eq!(verified["verify_error_code"], "ACTION_TYPE_MISMATCH");
+
+    let question = json!({"permit_token": "", "decision_id": served.token().await});
+    assert_eq!(served.verify(&question).await.json()["valid"], true);
+    for (name, empty) in [
+        ("decision_id", "permit_token"),
+        ("permit_token", "decision_id"),
+    ] {
+        let body = json!({name: served.token().await, empty: ""});
+        let revoked = served.post("/v1-revoke-permit", &body).await.json();
+        assert_eq!(revoked["revoked"], true, "{revoked}");
+    }
+    let nothing = json!({"permit_token": "", "decision_id": ""});
+    let verified = served.verify(&nothing).await.json();
+    assert_eq!(verified["verify_error_code"], "MISSING_PERMIT");
+}
+
+#[tokio::test]
+async fn requests_with_an_empty_request_id_are_not_repetitions() {
+    let served = Served::start().await;
+    let one = with(deploy(), &json!({"request_id": ""}));
+    let other = with(one.clone(), &json!({"context": {"commit": "4f2a"}}));
+    let first = token_of(&served.evaluate(&one).await);
+    assert_ne!(token_of(&served.evaluate(&one).await), first);
+    let answer = served.evaluate(&other).await;
+    assert_eq!(
+        answer.json()["request_id"],
+        answer.header("x-request-id").unwrap()
+    );
+}
+
+#[tokio::test]
 async fn a_name_has_1_to_256_characters() {
     let served = Served::start().await;
     for name in ["action_type", "actor_id"] {

@@ -67,6 +67,8 @@ impl EvaluateInput {
             request.options.environment.as_deref(),
             MAX_NAME,
         )?;
+        // An empty id counts as missing: requests without an id would share it.
+        request.options.request_id = not_empty(request.options.request_id);
         check_length(
             "request_id",
             request.options.request_id.as_deref(),
@@ -101,18 +103,17 @@ struct VerifyBody {
 pub(crate) fn read_verify(bytes: &[u8]) -> Result<VerifyRequest, ApiError> {
     let body: VerifyBody = body::parse(bytes)?;
     // The first SDKs send the token as `decision_id`. Beside `permit_token` it is ignored.
-    let token = match (body.permit_token, &body.decision_id) {
-        (None, Some(Value::String(id))) => id.clone(),
+    let token = match (not_empty(body.permit_token), body.decision_id) {
+        (None, Some(Value::String(id))) => id,
         (token, _) => token.unwrap_or_default(),
     };
     let mut request = VerifyRequest::new(PermitToken::new(token)?);
     let action = either("action_type", body.action_type, "action", body.action)?;
     let agent = either("actor_id", body.actor_id, "agent", body.agent)?;
-    // An empty name counts as missing.
-    if let Some(action) = action.filter(|action| !action.is_empty()) {
+    if let Some(action) = action {
         request.action_type = Some(AnyAction::new(action)?.name_for_request());
     }
-    if let Some(agent) = agent.filter(|agent| !agent.is_empty()) {
+    if let Some(agent) = agent {
         request.actor_id = Some(Agent::new(agent)?);
     }
     check_length("environment", body.environment.as_deref(), MAX_NAME)?;
@@ -146,7 +147,6 @@ impl RevokeInput {
             "permit_token",
             body.permit_token,
         )?;
-        let token = token.filter(|token| !token.is_empty());
         let reason = check_reason(body.reason)?;
         Ok(Self {
             token: PermitToken::new(token.ok_or_else(|| missing("decision_id"))?)?,
@@ -155,19 +155,25 @@ impl RevokeInput {
     }
 }
 
-/// Returns the value of a field that has two names. Two different values are refused.
+/// Returns the value of a field that has two names. An empty value counts as missing. Two different
+/// values are refused.
 fn either(
     name: &str,
     value: Option<String>,
     older_name: &str,
     older: Option<String>,
 ) -> Result<Option<String>, ApiError> {
-    match (value, older) {
+    match (not_empty(value), not_empty(older)) {
         (Some(value), Some(older)) if value != older => Err(ApiError::invalid(format!(
             "`{name}` and its older name `{older_name}` have two different values: send one of them"
         ))),
         (value, older) => Ok(value.or(older)),
     }
+}
+
+/// Returns a text, unless it is empty.
+fn not_empty(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
 }
 
 /// Sets the context of a request from its text. Returns the hash of the request, with the numbers
