@@ -57,6 +57,9 @@ pub struct Replay {
     policy_version: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     budgets: Vec<BudgetState>,
+    /// The id of the decision by which approvers released the permit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    escalation_id: Option<String>,
     /// When the replay expires.
     pub(crate) expires_at: Timestamp,
 }
@@ -78,6 +81,7 @@ impl Replay {
         evaluation.timestamp = self.timestamp;
         evaluation.policy_version = self.policy_version;
         evaluation.budgets = self.budgets;
+        evaluation.escalation_id = self.escalation_id;
         evaluation.request_id = request_id;
         Ok(evaluation)
     }
@@ -99,6 +103,7 @@ impl Replay {
             timestamp: evaluation.timestamp.clone(),
             policy_version: evaluation.policy_version.clone(),
             budgets: evaluation.budgets.clone(),
+            escalation_id: evaluation.escalation_id.clone(),
             expires_at,
         }
     }

@@ -18,7 +18,7 @@ use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, KEY, Served, settings, stored};
+use crate::support::{Answer, KEY, Served, settings, stored, with};
 
 pub(crate) const ALICE: &str = "ask_test_a11ce0a11ce1a11ce2a11ce3a11ce4a5";
 pub(crate) const BOB: &str = "ask_test_b0b00b0b01b0b02b0b03b0b04b0b05bc";
@@ -187,6 +187,20 @@ async fn two_approvers_release_a_held_call_and_the_permit_names_them() {
     assert_eq!(verified["approval"]["approval_id"], id);
     assert_eq!(verified["approval"]["reviewer_id"], "alice");
     assert_ne!(held(&served, "4f2a").await, id);
+}
+
+#[tokio::test]
+async fn a_repeated_allow_names_the_decision_that_released_it() {
+    let served = serve().await;
+    let id = held(&served, "4f2a").await;
+    for key in [ALICE, BOB] {
+        assert_eq!(vote(&served, key, &id, "approve").await.status, 200);
+    }
+    let asked = with(question("4f2a"), &json!({"request_id": "r-1"}));
+    let first = post(&served, KEY, "/v1-evaluate", asked.clone()).await;
+    assert_eq!(first.json()["escalation_id"], id, "{}", first.text);
+    let again = post(&served, KEY, "/v1-evaluate", asked).await;
+    assert_eq!(again.json(), first.json());
 }
 
 #[tokio::test]
