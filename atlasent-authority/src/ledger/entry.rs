@@ -61,6 +61,13 @@ pub struct Revoked {
     pub by: Option<String>,
     /// Why the permit was revoked.
     pub reason: String,
+    /// The id of the HTTP call (`X-Request-ID`) that revoked the permit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The hash of the event that records the revocation. Unset for a permit that a verification
+    /// found revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_hash: Option<String>,
 }
 
 /// The state of a permit. Expiry is not a state: it follows from the time.
@@ -166,6 +173,8 @@ impl PermitEntry {
             at: now,
             by,
             reason: reason.to_owned(),
+            request_id: None,
+            audit_hash: None,
         }));
         self.state = state;
         state == PermitState::Revoked
@@ -178,6 +187,22 @@ impl PermitEntry {
             revoked.at = killed.at;
         }
         is_unused
+    }
+
+    /// Returns the revocation by the same call, which is sent again when its answer was lost: it
+    /// has the same API key, `X-Request-ID` and reason.
+    pub(crate) fn revoked_by_same_call(
+        &self,
+        by: Option<&str>,
+        request_id: Option<&str>,
+        reason: &str,
+    ) -> Option<&Revoked> {
+        request_id?;
+        let revoked = self.revoked.as_deref()?;
+        let is_same = revoked.request_id.as_deref() == request_id
+            && revoked.by.as_deref() == by
+            && revoked.reason == reason;
+        is_same.then_some(revoked)
     }
 
     /// Returns the status of the permit. A used permit expires, too: a body may not start on it any

@@ -6,23 +6,24 @@ use atlasent::wire::{MAX_INTEGER, PermitStatus, PermitToken, Revocation, StopSco
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::PermitKey;
 use crate::ledger::stops::{MAX_STOPS, Stop};
+use crate::ledger::{PermitEntry, PermitState};
 use crate::local::caller::{Attribution, Caller};
 use crate::local::permit_cells::PermitCells;
 use crate::local::{LocalAuthority, failed};
 use crate::store::{CellKey, Changeset, Store};
+use crate::trail::chain::format_time;
 use crate::trail::record;
 
 /// The result of a revocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RevokeOutcome {
     /// Whether the permit was unused, so that the revocation prevents its use.
-    pub(crate) now: bool,
+    pub(crate) revoked: bool,
     /// The permit after the revocation. Unset for an unknown permit.
     pub(crate) entry: Option<PermitEntry>,
-    pub(crate) occurred_at: String,
+    /// The hash of the event that records the call.
     pub(crate) audit_hash: String,
 }
 
@@ -31,7 +32,7 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// A used permit stays used, and `revoked` is false.
     /// [`Permit::recheck`](atlasent::Permit::recheck) refuses it from then on, which stops a body
-    /// that has not started.
+    /// that has not started. `revoked_at` is the time of the first revocation.
     ///
     /// ```
     /// # use atlasent::wire::EvaluateRequest;
@@ -56,7 +57,8 @@ impl<S: Store> LocalAuthority<S> {
             .await
     }
 
-    /// Revokes a permit for a caller.
+    /// Revokes a permit for a caller. A call that is sent again, with the same `X-Request-ID`, gets
+    /// the first answer.
     pub(crate) async fn revoke_for(
         &self,
         caller: Caller<'_>,
@@ -66,8 +68,9 @@ impl<S: Store> LocalAuthority<S> {
         let revoked = self
             .revoke_key(&caller, PermitKey::from_token(token), reason)
             .await?;
-        let mut revocation = Revocation::new(token.clone(), revoked.now);
-        revocation.revoked_at = revoked.now.then_some(revoked.occurred_at);
+        let mut revocation = Revocation::new(token.clone(), revoked.revoked);
+        let first = revoked.entry.and_then(|entry| entry.revoked);
+        revocation.revoked_at = first.map(|first| format_time(first.at));
         revocation.audit_hash = Some(revoked.audit_hash);
         Ok(revocation)
     }
@@ -218,22 +221,41 @@ fn revoke_one(
     if let Some(needed) = read.missing_from(entry.as_ref()) {
         return Err(needed);
     }
+    let (by, request_id) = (
+        attribution.key_id.as_deref(),
+        attribution.request_id.as_deref(),
+    );
+    if let Some(entry) = &entry
+        && let Some(first) = entry.revoked_by_same_call(by, request_id, &reason)
+        && let Some(audit_hash) = first.audit_hash.clone()
+    {
+        return Ok(RevokeOutcome {
+            revoked: entry.state == PermitState::Revoked,
+            entry: Some(entry.clone()),
+            audit_hash,
+        });
+    }
     let now = changeset.time();
     let state = entry.as_ref().map(|entry| entry.state);
-    let by = attribution.key_id.as_deref().map(str::to_owned);
     let revoked = entry
         .as_mut()
-        .is_some_and(|entry| entry.revoke(now, by, &reason));
+        .is_some_and(|entry| entry.revoke(now, by.map(str::to_owned), &reason));
     let event = record::revocation(key, entry.as_ref(), revoked, reason);
     let event = changeset.record(attribution.sign(event));
-    if let Some(entry) = entry.clone().filter(|entry| Some(entry.state) != state) {
-        changeset.keep_ended(key, entry, state);
+    let audit_hash = (*event.hash).to_owned();
+    if let Some(entry) = &mut entry
+        && Some(entry.state) != state
+    {
+        if let Some(first) = &mut entry.revoked {
+            first.request_id = request_id.map(str::to_owned);
+            first.audit_hash = Some(audit_hash.clone());
+        }
+        changeset.keep_ended(key, entry.clone(), state);
     }
     Ok(RevokeOutcome {
-        now: revoked,
+        revoked,
         entry,
-        occurred_at: event.occurred_at.clone(),
-        audit_hash: (*event.hash).to_owned(),
+        audit_hash,
     })
 }
 

@@ -11,11 +11,12 @@ use crate::wire::{PermitToken, RateLimit};
 #[non_exhaustive]
 pub struct Revocation {
     /// Whether the permit was revoked. It is false for a permit that is consumed, expired, already
-    /// revoked or unknown.
+    /// revoked by another call, or unknown.
     pub revoked: bool,
     /// The token of the permit.
     pub decision_id: PermitToken,
-    /// The time of the revocation (ISO 8601).
+    /// The time of the revocation (ISO 8601). For a permit that was revoked before, `atlasent
+    /// serve` sends the time of the first revocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<String>,
     /// The hash of the audit event that recorded the revocation.

@@ -6,11 +6,12 @@ use std::time::Duration;
 use atlasent_authority::LocalAuthority;
 use atlasent_authority::store::{RateCounter, Store};
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::support::{
-    AGENT, Served, Time, deploy, names, on_disk, policies, server, token_of, with,
+    AGENT, Answer, Served, Time, deploy, keyed, names, on_disk, policies, server, token_of, with,
 };
 
 async fn is_good(served: &Served, token: &str) -> bool {
@@ -270,12 +271,18 @@ async fn a_permit_that_was_taken_back_is_not_good() {
     // A used permit and an unknown permit cannot be revoked.
     let token = served.token().await;
     assert!(is_good(&served, &token).await);
-    for gone in [&*token, "x"] {
+    for (gone, fields) in [
+        (
+            &*token,
+            &["audit_hash", "decision_id", "revoked", "revoked_at"][..],
+        ),
+        ("x", &["audit_hash", "decision_id", "revoked"][..]),
+    ] {
         let json = served
             .post("/v1-revoke-permit", &json!({"decision_id": gone}))
             .await
             .json();
-        assert_eq!(names(&json), ["audit_hash", "decision_id", "revoked"]);
+        assert_eq!(names(&json), fields);
         assert_eq!(json["revoked"], false);
     }
     for missing in [
@@ -287,6 +294,40 @@ async fn a_permit_that_was_taken_back_is_not_good() {
             .post("/v1-revoke-permit", &missing)
             .await
             .is_problem(422, "INVALID_FIELD");
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_that_is_sent_again_gets_its_first_answer() {
+    let served = Served::start().await;
+    let revoke = async |id: &str, token: &str, reason: &str| {
+        let request = keyed(served.bare(Method::POST, "/v1-revoke-permit"));
+        let request = request.header("x-request-id", id);
+        let body = json!({"decision_id": token, "reason": reason});
+        Answer::receive(request.body(body.to_string())).await.json()
+    };
+    let (unused, used) = (served.token().await, served.token().await);
+    assert!(is_good(&served, &used).await);
+    for (token, revoked) in [(&unused, true), (&used, false)] {
+        let events = served.count("permit.revoked").await;
+        let first = revoke("0123456789abcdef", token, "it leaked").await;
+        assert_eq!(first["revoked"], revoked, "{first}");
+        let again = revoke("0123456789abcdef", token, "it leaked").await;
+        assert_eq!(again, first);
+        assert_eq!(served.count("permit.revoked").await, events + 1);
+        // Other calls get answers of their own, with the time of the revocation.
+        for (id, reason) in [
+            ("fedcba9876543210", "it leaked"),
+            ("0123456789abcdef", "why"),
+        ] {
+            let other = revoke(id, token, reason).await;
+            assert_eq!(
+                (&other["revoked"], &other["revoked_at"]),
+                (&json!(false), &first["revoked_at"])
+            );
+            assert_ne!(other["audit_hash"], first["audit_hash"]);
+        }
+        assert_eq!(served.count("permit.revoked").await, events + 3);
     }
 }
 
