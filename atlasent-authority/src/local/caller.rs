@@ -29,6 +29,7 @@ pub struct Caller<'a> {
     required_schema: Option<&'a str>,
     principal: Option<&'a str>,
     is_embedded: bool,
+    hides_secret: bool,
 }
 
 impl<'a> Caller<'a> {
@@ -45,6 +46,7 @@ impl<'a> Caller<'a> {
             required_schema: None,
             principal: None,
             is_embedded: false,
+            hides_secret: false,
         }
     }
 
@@ -100,6 +102,23 @@ impl<'a> Caller<'a> {
     pub const fn principal(mut self, principal: &'a str) -> Self {
         self.principal = Some(principal);
         self
+    }
+
+    /// Replaces the secret in what the chain records and approvers see of the caller's values. The
+    /// secret must be an API key or a token of letters, digits, `-`, `_` and `.`, which stand for
+    /// themselves in JSON.
+    #[cfg(any(feature = "server", test))]
+    pub(crate) const fn hide_secret(mut self) -> Self {
+        self.hides_secret = true;
+        self
+    }
+
+    /// Returns a text, or JSON, without the secret of a caller that [hides](Self::hide_secret) it.
+    pub(crate) fn without_secret(&self, text: String) -> String {
+        match std::str::from_utf8(self.secret) {
+            Ok(secret) if self.hides_secret && text.contains(secret) => text.replace(secret, "…"),
+            _ => text,
+        }
     }
 
     /// Returns the digest of the schema that the caller requires.
@@ -187,6 +206,15 @@ mod tests {
             format!("{:?}", Caller::new("k", b"hunter2")),
             r#"Caller("k")"#
         );
+    }
+
+    #[test]
+    fn only_a_secret_that_is_to_be_hidden_is_replaced() {
+        let json = || r#"{"token":"my ask_test_1!","ask_test_1":true}"#.to_owned();
+        let caller = Caller::new("k", b"ask_test_1");
+        assert_eq!(caller.without_secret(json()), json());
+        let hidden = caller.hide_secret().without_secret(json());
+        assert_eq!(hidden, r#"{"token":"my …!","…":true}"#);
     }
 
     #[test]

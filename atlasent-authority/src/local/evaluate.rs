@@ -296,15 +296,8 @@ impl<S: Store> LocalAuthority<S> {
             && let Some(permit) = new_permit.take()
         {
             let reason = &verdict.reason;
-            let request = HeldRequest::new(
-                self,
-                request,
-                reason,
-                rules,
-                presented,
-                &attribution,
-                permit,
-            )?;
+            let request =
+                HeldRequest::new(self, request, reason, rules, presented, caller, permit)?;
             held = Some(Box::new(request));
         }
         let permit = new_permit.as_ref().map(|new_permit| new_permit.key);
@@ -330,7 +323,8 @@ impl<S: Store> LocalAuthority<S> {
         evaluation.policy_version = Some(policies.digest().to_owned());
 
         let about = (Arc::clone(&action), resource);
-        let event = record::evaluation(request, about, verdict, permit, holding.as_deref())
+        let with_context = holding.as_deref().map(|rules| (rules, caller));
+        let event = record::evaluation(request, about, verdict, permit, with_context)
             .with("policy_version", policies.shared_digest());
         let event = attribution.sign(event);
         let request_id = request.options.request_id.as_deref().unwrap_or(&event.id);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::ledger::permit_key::PermitKey;
 use crate::ledger::stops::Stop;
 use crate::ledger::{PermitEntry, PermitState, VerifyRefusal};
+use crate::local::caller::Caller;
 use crate::policy::{
     ApprovalRule, Policies, PolicyError, REDACTED, RedactedContext, Verdict, redacts,
 };
@@ -13,13 +14,14 @@ use atlasent::wire::{EvaluateRequest, Receipt, ReceiptOutcome, ResultHash, Verif
 use atlasent::{Agent, Decision};
 
 /// Records a decision on an action and a resource. With `with_context`, also the context, without
-/// the values that these rules redact: the chain is read by more people than those who approve.
+/// the values that these rules redact, and without the caller's secret: the chain is read by more
+/// people than those who approve.
 pub(crate) fn evaluation(
     request: &EvaluateRequest,
     (action, resource): (Arc<str>, Option<Arc<str>>),
     verdict: Verdict,
     permit: Option<PermitKey>,
-    with_context: Option<&[ApprovalRule]>,
+    with_context: Option<(&[ApprovalRule], &Caller<'_>)>,
 ) -> NewEvent {
     let kind = match verdict.decision {
         Decision::Allow => "evaluate.allow",
@@ -34,16 +36,16 @@ pub(crate) fn evaluation(
     let options = &request.options;
     // The amount is a value of the caller's, as those of the context are.
     let amount = options.amount.as_ref().zip(with_context);
-    let amount = amount.map(|(amount, rules)| match redacts(rules, "amount") {
+    let amount = amount.map(|(amount, (rules, _))| match redacts(rules, "amount") {
         true => REDACTED.to_owned(),
         false => amount.to_string(),
     });
-    let recorded = with_context.map(|rules| {
+    let recorded = with_context.map(|(rules, caller)| {
         let json = context.canonical_json();
-        match rules.iter().all(|rule| rule.redact.is_empty()) {
+        caller.without_secret(match rules.iter().all(|rule| rule.redact.is_empty()) {
             true => json,
             false => RedactedContext::new(&json, rules).json().to_owned(),
-        }
+        })
     });
     let mut event = NewEvent::new(kind)
         .with("action_type", action)

@@ -114,8 +114,14 @@ impl Rules<'_> {
         beside.is_null() || inside.is_none_or(|inside| inside.is_null() || inside == beside)
     }
 
+    /// A body has the caller's key or none, and only texts and JSON values may contain it.
     fn key(&self) -> bool {
+        let may_contain_key = ["api_key", "context", "reason", "state_snapshot"];
+        let mut fields = self.0.iter();
         self.all(&["api_key"], |key| key == KEY || key == "")
+            && fields.all(|(name, value)| {
+                may_contain_key.contains(&&**name) || !value.to_string().contains(KEY)
+            })
     }
 
     fn names(&self, fits: impl Fn(Option<&str>) -> bool) -> bool {

@@ -21,7 +21,7 @@ use crate::ledger::approval::{
 };
 use crate::ledger::outstanding::AgentKey;
 use crate::local::LocalAuthority;
-use crate::local::caller::Attribution;
+use crate::local::caller::{Attribution, Caller};
 use crate::local::limits::Limits;
 use crate::local::pending::NewPermit;
 use crate::policy::{ApprovalRule, Policies};
@@ -94,12 +94,13 @@ impl HeldRequest {
         reason: &str,
         rules: Vec<ApprovalRule>,
         presented: PresentedApprovals,
-        attribution: &Attribution,
+        caller: &Caller<'_>,
         new_permit: NewPermit,
     ) -> Result<Self, Error> {
         let grant = &new_permit.grant;
         let new_id = EscalationId::random();
-        let shown = Shown::new(request, &rules);
+        let shown = Shown::new(request, &rules, caller);
+        let attribution = caller.attribution();
         let shown_length = shown.text.len();
         let shown_text = match shown_length {
             0..=MAX_SHOWN => authority.sealing.seal(shown.text, new_id, &shown.hash)?,
@@ -127,7 +128,7 @@ impl HeldRequest {
             askers: attribution.askers(),
             presented,
             call: authority.permit_ttl,
-            attribution: attribution.clone(),
+            attribution,
             due: Arc::clone(&authority.due),
             rows: Vec::new(),
             has_ended_due: false,

@@ -112,14 +112,16 @@ impl NewApproval {
         sealing: &Sealing,
     ) -> Result<ApprovalEntry, ApprovalError> {
         check_note("escalation_reason", Some(&self.reason))?;
-        let shown = self.proposed.canonical_json();
+        let proposed = self.proposed.canonical_json();
+        let action_hash = sha256(&proposed);
+        let shown = caller.without_secret(proposed);
         if shown.len() > MAX_SHOWN {
             let length = shown.len();
             return Err(ApprovalError::Invalid(format!(
                 "the proposed action has {length} bytes, and the limit is {MAX_SHOWN}: shorten it"
             )));
         }
-        let hash = lower::encode_string(&Sha256::digest(&shown));
+        let shown_hash = sha256(&shown);
         let text = |name: &str| self.proposed.get(name).and_then(|value| value.as_str());
         for (name, most) in LONGEST_NAMES {
             let length = text(name).map_or(0, |text| text.chars().count());
@@ -137,7 +139,7 @@ impl NewApproval {
             environment: text("environment").map(str::to_owned),
             agent: self.agent,
             actors: Vec::new(),
-            action_hash: hash.clone(),
+            action_hash,
             key_environment: attribution.environment.as_deref().map(str::to_owned),
         };
         let timeout_at = self.timeout_at.unwrap_or(Timestamp::MAX);
@@ -147,11 +149,16 @@ impl NewApproval {
         row.rules.push(self.rule);
         row.free_steps = self.max_escalations;
         row.risk_score = self.risk_score;
-        row.shown = sealing.seal(shown, row.id, &hash)?;
-        row.shown_hash = hash;
+        row.shown = sealing.seal(shown, row.id, &shown_hash)?;
+        row.shown_hash = shown_hash;
         row.askers.extend(attribution.askers());
         Ok(row)
     }
+}
+
+/// Returns the SHA-256 of a text, in lower-case hex.
+fn sha256(text: &str) -> String {
+    lower::encode_string(&Sha256::digest(text))
 }
 
 impl<S: Store> LocalAuthority<S> {

@@ -6,13 +6,15 @@ use base16ct::lower;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::local::caller::Caller;
 use crate::policy::{ApprovalRule, REDACTED, RedactedContext, redacts};
 
 /// The maximum length of what approvers see of one request, in bytes. A larger request is denied,
 /// not held: people do not read that much, and a store would keep it for a month.
 pub(super) const MAX_SHOWN: usize = 65_536;
 
-/// What approvers see of a request: canonical JSON, without the values that the policies redact.
+/// What approvers see of a request: JSON, without the values that the policies redact, and without
+/// the secret of the caller.
 pub(super) struct Shown {
     pub(super) text: String,
     /// The SHA-256 of the text, in lower-case hex.
@@ -20,7 +22,11 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    pub(super) fn new(request: &EvaluateRequest, rules: &[ApprovalRule]) -> Self {
+    pub(super) fn new(
+        request: &EvaluateRequest,
+        rules: &[ApprovalRule],
+        caller: &Caller<'_>,
+    ) -> Self {
         let options = &request.options;
         // It reaches the policies as a member of the context, and is redacted like one.
         let amount = options.amount.as_ref().map(|amount| {
@@ -51,6 +57,7 @@ impl Shown {
             Some(format!(r#""{name}":{value}"#))
         });
         let text = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
+        let text = caller.without_secret(text);
         let hash = lower::encode_string(&Sha256::digest(&text));
         Self { text, hash }
     }

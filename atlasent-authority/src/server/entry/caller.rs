@@ -17,6 +17,7 @@ use crate::local::LocalAuthority;
 use crate::local::caller::Caller;
 use crate::server::api_error::ApiError;
 use crate::server::app::App;
+use crate::server::input::{body, own_key};
 #[cfg(feature = "oidc")]
 use crate::server::log_limit::log_outage;
 #[cfg(feature = "oidc")]
@@ -160,7 +161,8 @@ impl<S> ApiCaller<S> {
     pub(crate) fn for_authority(&self) -> Caller<'_> {
         let caller = Caller::new(&self.key.key_id, self.secret.expose_secret().as_bytes())
             .environment(self.key.environment.as_str())
-            .request_id(&self.request_id);
+            .request_id(&self.request_id)
+            .hide_secret();
         let caller = match &self.key.approver {
             Some(approver) => caller.principal(&approver.principal),
             None => caller,
@@ -175,9 +177,16 @@ impl<S> ApiCaller<S> {
         }
     }
 
+    /// Checks the API keys in a JSON body: refuses the key of another caller, and the caller's own
+    /// key in a name.
+    pub(crate) fn check_body(&self, json: &[u8]) -> Result<(), ApiError> {
+        body::check_key(json, &self.key)?;
+        own_key::check_names(json, self.secret.expose_secret())
+    }
+
     /// Returns a text of the caller without its API key, for the chain, which keeps it for good.
     pub(crate) fn without_secret(&self, text: &str) -> String {
-        text.replace(self.secret.expose_secret(), "…")
+        self.for_authority().without_secret(text.to_owned())
     }
 
     /// Checks that the key has a scope.

@@ -20,25 +20,29 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::keys::{ApiKey, KeyDigest};
 use crate::server::api_error::ApiError;
+use crate::server::entry::caller::ApiCaller;
 
 /// The largest body, in bytes: 1 MiB (contract, part B).
 pub(crate) const MAX_BODY: usize = 1024 * 1024;
 
 /// Reads the bytes of a request's body, after checking that its headers announce plain JSON.
-/// Refuses a body with another API key than `key`, the key in the `Authorization` header.
-pub(crate) async fn read(request: Request, key: &ApiKey) -> Result<Vec<u8>, ApiError> {
+/// [Checks](ApiCaller::check_body) which API keys the body contains.
+pub(crate) async fn read<S>(request: Request, caller: &ApiCaller<S>) -> Result<Vec<u8>, ApiError> {
     let (parts, body) = request.into_parts();
     check_type(&parts.headers)?;
     let bytes = collect(&parts.headers, body, MAX_BODY).await?;
-    check_key(&bytes, key)?;
+    caller.check_body(&bytes)?;
     Ok(bytes)
 }
 
 /// Checks the body of a request whose endpoint needs none. It may be missing.
-pub(crate) async fn check_unused(request: Request, key: &ApiKey) -> Result<(), ApiError> {
+pub(crate) async fn check_unused<S>(
+    request: Request,
+    caller: &ApiCaller<S>,
+) -> Result<(), ApiError> {
     let is_missing = request.body().is_end_stream();
     if !is_missing {
-        read_json::<IgnoredAny>(request, key).await?;
+        read_json::<IgnoredAny, S>(request, caller).await?;
     }
     Ok(())
 }
@@ -207,11 +211,11 @@ fn unsupported(message: &'static str) -> ApiError {
 }
 
 /// [Reads](read) and parses the JSON body of a request.
-pub(crate) async fn read_json<T: DeserializeOwned>(
+pub(crate) async fn read_json<T: DeserializeOwned, S>(
     request: Request,
-    key: &ApiKey,
+    caller: &ApiCaller<S>,
 ) -> Result<T, ApiError> {
-    parse(&read(request, key).await?)
+    parse(&read(request, caller).await?)
 }
 
 /// Parses a body as a JSON object. The message of an error names the field and its position, and

@@ -27,7 +27,7 @@ pub(super) async fn backup<S: Store>(
 ) -> Result<Response, ApiError> {
     let deadline = Instant::now() + app.settings.export_timeout;
     caller.require_scope(ApiScope::AuditExport)?;
-    body::check_unused(request, &caller.key).await?;
+    body::check_unused(request, &caller).await?;
     // The copy holds every organization, and a key of `local` may belong to anybody there.
     if app.organizations.count() > 0 || has_others(&caller).await? {
         caller.require_scope(ApiScope::StoreBackup)?;

@@ -37,7 +37,7 @@ pub(super) async fn evaluate<S: Store>(
     request: Request,
 ) -> Result<JsonBody<BatchResponse>, ApiError> {
     caller.require_scope(ApiScope::Evaluate)?;
-    let bytes = body::read(request, &caller.key).await?;
+    let bytes = body::read(request, &caller).await?;
     let batch: BatchBody<'_> = body::parse(&bytes)?;
     let items = batch.items.unwrap_or_default();
     if !(1..=MAX_ITEMS).contains(&items.len()) {
@@ -76,7 +76,7 @@ async fn evaluate_item<S: Store>(
     item: &RawValue,
 ) -> Result<Evaluation, ApiError> {
     let item = item.get().as_bytes();
-    body::check_key(item, &caller.key)?;
+    caller.check_body(item)?;
     let input = EvaluateInput::read(item)?;
     let decided = decide(app, caller, &input).await?;
     Ok(decided.into_answer(app, input, item.len()))

@@ -80,7 +80,7 @@ pub(super) async fn verify<S: Store>(
     request: Request,
 ) -> Result<JsonBody<VerifyResponse>, ApiError> {
     caller.require_scope(ApiScope::Verify)?;
-    let bytes = body::read(request, &caller.key).await?;
+    let bytes = body::read(request, &caller).await?;
     let request = read_verify(&bytes)?;
     let verification = caller
         .authority()
@@ -99,7 +99,7 @@ pub(super) async fn revoke<S: Store>(
     request: Request,
 ) -> Result<JsonBody<Revocation>, ApiError> {
     caller.require_scope(ApiScope::Revoke)?;
-    let bytes = body::read(request, &caller.key).await?;
+    let bytes = body::read(request, &caller).await?;
     let input = RevokeInput::read(&bytes)?;
     let reason = caller.without_secret(&input.reason);
     let revocation = caller
@@ -116,7 +116,7 @@ async fn read_and_decide<S: Store>(
     with_trace: bool,
 ) -> Result<Evaluation, ApiError> {
     caller.require_scope(ApiScope::Evaluate)?;
-    let bytes = body::read(request, &caller.key).await?;
+    let bytes = body::read(request, caller).await?;
     let input = EvaluateInput::read(&bytes)?;
     let decided = decide(app, caller, &input).await?;
     let trace = || caller.authority().policies().explain(&input.request).trace;

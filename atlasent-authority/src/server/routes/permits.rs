@@ -106,7 +106,7 @@ pub(super) async fn revoke<S: Store>(
 ) -> Result<JsonBody<PermitInfo>, ApiError> {
     caller.require_scope(ApiScope::Revoke)?;
     let id = parse_id(&id)?;
-    let body: RevokeBody = body::read_json(request, &caller.key).await?;
+    let body: RevokeBody = body::read_json(request, &caller).await?;
     let reason = caller.without_secret(&check_reason(body.reason)?);
     let permit = caller
         .authority()
@@ -162,7 +162,7 @@ pub(super) async fn inspect<S: Store>(
     request: Request,
 ) -> Result<JsonBody<Inspection>, ApiError> {
     let (look, key, entry) = find(&caller, &id).await?;
-    body::check_unused(request, &caller.key).await?;
+    body::check_unused(request, &caller).await?;
     let permit = look.info(key, &entry);
     let refusal = caller.authority().verify_refusal(&look, &entry);
     Ok(JsonBody(Inspection {
@@ -202,7 +202,7 @@ pub(super) async fn recall<S: Store>(
     request: Request,
 ) -> Result<JsonBody<RecallResponse>, ApiError> {
     caller.require_scope(ApiScope::Revoke)?;
-    let body: RecallBody = body::read_json(request, &caller.key).await?;
+    let body: RecallBody = body::read_json(request, &caller).await?;
     let reason = caller.without_secret(&check_reason(body.reason)?);
     let sequence = caller
         .authority()

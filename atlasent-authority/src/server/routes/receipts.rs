@@ -33,7 +33,7 @@ pub(super) async fn complete<S: Store>(
     request: Request,
 ) -> Result<JsonBody<RecordedReceipt>, ApiError> {
     caller.require_scope(ApiScope::Verify)?;
-    let mut body: ReceiptBody = body::read_json(request, &caller.key).await?;
+    let mut body: ReceiptBody = body::read_json(request, &caller).await?;
     body.error = body.error.map(|error| caller.without_secret(&error));
     let receipt = receipt(id, body)?;
     let recorded = caller

@@ -61,7 +61,7 @@ pub(super) async fn set<S: Store>(
     request: Request,
 ) -> Result<JsonBody<StopJson>, ApiError> {
     caller.require_scope(ApiScope::Stop)?;
-    let body: SetBody = body::read_json(request, &caller.key).await?;
+    let body: SetBody = body::read_json(request, &caller).await?;
     let reason = caller.without_secret(&required_reason(body.reason)?);
     let until = body.expires_at.map(|text| parse_time("expires_at", &text));
     let until = until.transpose()?;
@@ -99,7 +99,7 @@ pub(super) async fn lift<S: Store>(
     request: Request,
 ) -> Result<JsonBody<StopJson>, ApiError> {
     caller.require_scope(ApiScope::Stop)?;
-    let body: LiftBody = body::read_json(request, &caller.key).await?;
+    let body: LiftBody = body::read_json(request, &caller).await?;
     let reason = caller.without_secret(&required_reason(body.reason)?);
     let lifted = caller
         .authority()

@@ -157,7 +157,7 @@ pub(super) async fn export<S: Store>(
 ) -> Result<Response, ApiError> {
     let deadline = Instant::now() + app.settings.export_timeout;
     caller.require_scope(ApiScope::AuditExport)?;
-    let query: EventQuery = body::read_json(request, &caller.key).await?;
+    let query: EventQuery = body::read_json(request, &caller).await?;
     let filter = query.filter()?;
     let pool = &app.read_pools.exports;
     let slot = pool.slot(&caller.key.org_id).await?;

@@ -178,7 +178,7 @@ pub(super) async fn approve<S: Store>(
 ) -> Result<JsonBody<Escalation>, ApiError> {
     let approver = approver(&caller)?;
     let id = parse_id(&id)?;
-    let body: CastVote = body::read_json(request, &caller.key).await?;
+    let body: CastVote = body::read_json(request, &caller).await?;
     let ballot = form::with_grant(Ballot::approve(approver.clone()), &body);
     cast(&caller, id, ballot, body.note).await
 }
@@ -191,7 +191,7 @@ pub(super) async fn reject<S: Store>(
 ) -> Result<JsonBody<Escalation>, ApiError> {
     let approver = approver(&caller)?;
     let id = parse_id(&id)?;
-    let body: CastVote = body::read_json(request, &caller.key).await?;
+    let body: CastVote = body::read_json(request, &caller).await?;
     cast(&caller, id, Ballot::reject(approver.clone()), body.note).await
 }
 
@@ -226,7 +226,7 @@ pub(super) async fn escalate<S: Store>(
         true => None,
         false => Some(approver(&caller)?.clone()),
     };
-    let body: EscalateRequest = body::read_json(request, &caller.key).await?;
+    let body: EscalateRequest = body::read_json(request, &caller).await?;
     let to = form::next_step(&row, &body)?;
     let reason = body.reason.map(|reason| caller.without_secret(&reason));
     let row = caller
@@ -248,7 +248,7 @@ pub(super) async fn time_out<S: Store>(
         true => None,
         false => Some(approver(&caller)?.clone()),
     };
-    let body: CastVote = body::read_json(request, &caller.key).await?;
+    let body: CastVote = body::read_json(request, &caller).await?;
     let note = body.note.map(|note| caller.without_secret(&note));
     let row = caller
         .authority()

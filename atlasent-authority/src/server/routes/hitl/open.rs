@@ -45,7 +45,7 @@ pub(in crate::server::routes) async fn open<S: Store>(
     request: Request,
 ) -> Result<JsonBody<Escalation>, ApiError> {
     caller.require_scope(ApiScope::Evaluate)?;
-    let bytes = body::read(request, &caller.key).await?;
+    let bytes = body::read(request, &caller).await?;
     let mut body: CreateEscalation = body::parse(&bytes)?;
     body.escalation_reason = caller.without_secret(&body.escalation_reason);
     let new = new_approval(body, proposed_action(&bytes)?)?;
