@@ -285,8 +285,8 @@ impl<S: Store> LocalAuthorityBuilder<S> {
     /// context's hash alone: off by default. The audit trail then contains every value that callers
     /// put into their contexts, and its decisions can be replayed by other policies (`atlasent
     /// policy replay`). Values that the policies of a hold redact (`@redact`) stand as `[redacted]`
-    /// in the event of the held request, which can then not be replayed. A second call replaces the
-    /// first.
+    /// in the event of the held request, which can then not be replayed. The same holds for the API
+    /// key of a caller of `atlasent serve`, which stands as `…`. A second call replaces the first.
     pub fn record_context(mut self, record: bool) -> Self {
         self.record_context = record;
         self
