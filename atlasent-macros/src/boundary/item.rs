@@ -6,7 +6,9 @@ use quote::{ToTokens as _, quote};
 use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Error, Ident, ItemImpl, ItemTrait, LitStr, Token, Visibility, token};
+use syn::{
+    Attribute, Error, Generics, Ident, ItemImpl, ItemTrait, LitStr, Token, Visibility, token,
+};
 
 use crate::errors::Errors;
 use crate::protect::item::Function;
@@ -14,6 +16,8 @@ use crate::protect::item::Function;
 /// An `impl` or a `trait`.
 pub(crate) struct Item {
     pub(crate) kind: Kind,
+    /// The parameters of the `impl` or the `trait`.
+    pub(crate) generics: Generics,
     /// The tokens before the braces.
     pub(crate) header: TokenStream,
     /// The braces, with the tokens that they hold.
@@ -46,9 +50,10 @@ impl Item {
             _ => return Err(misplaced(&tokens)),
         };
         let header: TokenStream = trees.into_iter().collect();
-        let kind = Kind::parse(&header, &tokens)?;
+        let (kind, generics) = Kind::parse(&header, &tokens)?;
         let mut item = Self {
             kind,
+            generics,
             header,
             inner_attrs: Vec::new(),
             members: Vec::new(),
@@ -68,15 +73,16 @@ impl Item {
 }
 
 impl Kind {
-    /// Parses a header, with empty braces in place of the members.
-    fn parse(header: &TokenStream, item: &TokenStream) -> syn::Result<Self> {
+    /// Parses a header and its parameters, with empty braces in place of the members.
+    fn parse(header: &TokenStream, item: &TokenStream) -> syn::Result<(Self, Generics)> {
         let empty = quote!(#header {});
         if let Ok(found) = syn::parse2::<ItemTrait>(empty.clone()) {
-            return Ok(Self::Trait(Box::new(found)));
+            let generics = found.generics.clone();
+            return Ok((Self::Trait(Box::new(found)), generics));
         }
         match syn::parse2::<ItemImpl>(empty) {
-            Ok(found) if found.trait_.is_some() => Ok(Self::TraitImpl),
-            Ok(_) => Ok(Self::InherentImpl),
+            Ok(found) if found.trait_.is_some() => Ok((Self::TraitImpl, found.generics)),
+            Ok(found) => Ok((Self::InherentImpl, found.generics)),
             Err(_) => Err(misplaced(item)),
         }
     }

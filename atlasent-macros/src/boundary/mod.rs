@@ -290,6 +290,64 @@ mod tests {
     }
 
     #[test]
+    fn a_permit_protects_only_if_callers_cannot_choose_its_action() {
+        for (action, is_one) in [
+            (quote!(Wire), true),
+            (quote!(bank::Wire), true),
+            (quote!((Wire)), true),
+            (quote!(Wire<T>), true),
+            (quote!(bank::Wire<T>), true),
+            (quote!(B), true),
+            (quote!(B::Action), true),
+            (quote!(B::Action<u8>), true),
+            (quote!(Self::Action), true),
+            (quote!(<B as Tools>::Action<u8>), true),
+            (quote!(AnyAction), false),
+            (quote!(atlasent::AnyAction), false),
+            (quote!(T), false),
+            (quote!((T)), false),
+            (quote!(T::Action), false),
+            (quote!(<T as Tool>::Action), false),
+            (quote!(<T>::Action), false),
+            (quote!(<Vec<T> as Tool>::Action), false),
+            (quote!(<Bank as Tool<T>>::Action), false),
+            (quote!(<Bank as Tool<N>>::Action), false),
+            (quote!(<Bank as Tool<{ N + 1 }>>::Action), false),
+            (quote!(<B as Tools>::Action<T>), false),
+            (quote!(B::Action<T>), false),
+            (quote!(Self::Action<Vec<T>>), false),
+            (quote!(impl Action), false),
+            (quote!(&T), false),
+            (quote!((T,)), false),
+        ] {
+            let item = quote!(impl<B: Tools> Bank<B> {
+                pub fn run<'a, T: Tool, const N: usize>(&'a self, permit: Permit<#action>) {
+                    launch()
+                }
+            });
+            let text = expanded(quote!(), item);
+            assert_eq!(text.contains("launch"), is_one, "{action}: {text}");
+            assert_eq!(text.contains("compile_error"), !is_one, "{action}: {text}");
+        }
+    }
+
+    #[test]
+    fn in_a_trait_an_implementation_may_choose_the_action_and_callers_may_not() {
+        for (action, is_one) in [
+            (quote!(Self::Action), true),
+            (quote!(A), true),
+            (quote!(A::Action), true),
+            (quote!(A::Action<T>), false),
+            (quote!(Self::Action<T>), false),
+            (quote!(T::Action), false),
+        ] {
+            let item = quote!(trait Bank<A> { fn run<T>(&self, permit: Permit<#action>); });
+            let text = expanded(quote!(), item);
+            assert_eq!(text.contains("compile_error"), !is_one, "{action}: {text}");
+        }
+    }
+
+    #[test]
     fn the_protected_methods_of_a_trait_move_to_its_front() {
         let text = expanded(
             quote!(front = Front, agent = "a"),

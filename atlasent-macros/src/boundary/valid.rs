@@ -1,9 +1,10 @@
 //! Decides what each method of a boundary is: protected, open, or outside. Any other method is an
 //! error at its name.
 
+use quote::ToTokens as _;
 use syn::{
-    Attribute, Error, FnArg, GenericArgument, Ident, LitStr, Meta, PatType, PathArguments, Type,
-    Visibility,
+    Attribute, Error, FnArg, GenericArgument, GenericParam, Generics, Ident, LitStr, Meta, PatType,
+    PathArguments, Type, Visibility,
 };
 
 use super::args::Args;
@@ -44,7 +45,7 @@ pub(crate) fn validate(function: &mut Function, item: &Item, args: &Args) -> syn
         }
         (None, true) => Access::Open,
         (None, false) => {
-            if let Some(ty) = permit_type(function) {
+            if let Some(ty) = permit_type(function, item) {
                 Access::Permitted(Box::new(ty.clone()))
             } else {
                 if errors.is_empty() && is_in_boundary(function, item, args) {
@@ -92,7 +93,7 @@ fn unprotected(function: &Function, item: &Item) -> Error {
             "`{name}` is protected under a condition only: write `#[protect]` without `cfg_attr`, or two methods, \
              each with a `#[cfg]`"
         )
-    } else if permit_parameters(function).next().is_some() {
+    } else if permit_parameters(function, item).next().is_some() {
         format!(
             "`{name}` is protected under a condition only: write the permit parameter without `cfg`, or two \
              methods, each with a `#[cfg]`"
@@ -166,8 +167,8 @@ fn take_open(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> bool {
 ///
 /// A parameter with a `#[cfg]` does not count, because callers pass no permit when its condition is
 /// false.
-fn permit_type(function: &Function) -> Option<&Type> {
-    let mut permits = permit_parameters(function);
+fn permit_type<'a>(function: &'a Function, item: &Item) -> Option<&'a Type> {
+    let mut permits = permit_parameters(function, item);
     permits
         .find(|parameter| !parameter.attrs.iter().any(is_cfg))
         .map(|parameter| &*parameter.ty)
@@ -178,15 +179,9 @@ fn is_cfg(attr: &Attribute) -> bool {
     attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr")
 }
 
-/// Returns the parameters of type `Permit<A>`.
-///
-/// A permit for any action, as in `Permit`, `Permit<AnyAction>`, `Permit<impl Action>`, or
-/// `Permit<A>` where `A` is a parameter of the method, protects nothing.
-fn permit_parameters(function: &Function) -> impl Iterator<Item = &PatType> {
-    let is_generic = move |ident: &Ident| {
-        let mut own = function.sig.generics.type_params();
-        own.any(|parameter| parameter.ident == *ident)
-    };
+/// Returns the parameters of type `Permit<A>`, where `A` is one action. A permit for any action
+/// protects nothing.
+fn permit_parameters<'a>(function: &'a Function, item: &Item) -> impl Iterator<Item = &'a PatType> {
     function.sig.inputs.iter().filter_map(move |input| {
         let FnArg::Typed(parameter) = input else {
             return None;
@@ -201,14 +196,50 @@ fn permit_parameters(function: &Function) -> impl Iterator<Item = &PatType> {
         let Some(GenericArgument::Type(action)) = arguments.args.first() else {
             return None;
         };
-        let is_any = match action {
-            Type::Path(action) => {
-                let last = action.path.segments.last();
-                last.is_some_and(|last| last.ident == "AnyAction")
-                    || action.path.get_ident().is_some_and(is_generic)
-            }
-            _ => true,
-        };
-        (last.ident == "Permit" && !is_any).then_some(parameter)
+        let is_permit = last.ident == "Permit" && is_one_action(action, function, item);
+        is_permit.then_some(parameter)
     })
+}
+
+/// Whether the action of a permit is the same for all callers of a method.
+///
+/// For `fn run<T>` in `impl<B> Bank<B>`:
+///
+/// | action | is one? | because |
+/// |---|---|---|
+/// | `Wire`, `bank::Wire`, `Wire<T>` | yes | the type names its action |
+/// | `B`, `B::Action`, `Self::Action` | yes | the type of `self` fixes it |
+/// | `AnyAction` | no | it has any name |
+/// | `T`, `T::Action`, `<T as Tool>::Action` | no | the caller chooses `T` |
+/// | `B::Action<T>`, `<Bank as Tool<T>>::Action` | no | an associated type can be `T` itself |
+/// | `impl Action`, `&Wire`, `(Wire,)` | no | it is a parameter without a name, or no action |
+fn is_one_action(action: &Type, function: &Function, item: &Item) -> bool {
+    let action = match action {
+        Type::Path(action) => action,
+        // A type that comes through a `macro_rules!` macro, or in parentheses.
+        Type::Group(group) => return is_one_action(&group.elem, function, item),
+        Type::Paren(paren) => return is_one_action(&paren.elem, function, item),
+        _ => return false,
+    };
+    let segments = &action.path.segments;
+    let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
+        return false;
+    };
+    let begins_with_parameter = |generics: &Generics| {
+        let mut parameters = generics.type_params();
+        parameters.any(|parameter| parameter.ident == first.ident)
+    };
+    let own = &function.sig.generics;
+    if last.ident == "AnyAction" || begins_with_parameter(own) {
+        return false;
+    }
+    let is_associated = action.qself.is_some()
+        || (segments.len() > 1 && (first.ident == "Self" || begins_with_parameter(&item.generics)));
+    let tokens = action.to_token_stream();
+    let is_chosen = own.params.iter().any(|parameter| match parameter {
+        GenericParam::Type(parameter) => mentions(&tokens, &parameter.ident.to_string()),
+        GenericParam::Const(parameter) => mentions(&tokens, &parameter.ident.to_string()),
+        GenericParam::Lifetime(_) => false,
+    });
+    !(is_associated && is_chosen)
 }

@@ -2,8 +2,10 @@
 #![deny(warnings)]
 #![forbid(unsafe_code)]
 
+use std::marker::PhantomData;
+
 use atlasent::testing::MockAuthority;
-use atlasent::{Error, boundary, protect};
+use atlasent::{Action, Error, Permit, boundary, protect};
 
 pub mod facade {
     pub use atlasent as guard;
@@ -69,6 +71,46 @@ macro_rules! bank {
 }
 
 bank!(Branch, "pay");
+
+#[derive(Action)]
+#[action("wire")]
+pub struct Wire {
+    amount: u64,
+}
+
+/// Executes actions of one type.
+pub struct Executor<A>(PhantomData<A>);
+
+#[boundary]
+impl<A: Action> Executor<A> {
+    pub fn amount_of(&self, permit: Permit<A>, read: fn(&A) -> u64) -> u64 {
+        read(permit.action())
+    }
+}
+
+#[boundary]
+pub trait Execute {
+    type Action;
+
+    fn execute(&self, permit: Permit<Self::Action>) -> Self::Action;
+}
+
+#[boundary]
+impl<A: Action> Execute for Executor<A> {
+    type Action = A;
+
+    fn execute(&self, permit: Permit<Self::Action>) -> A {
+        permit.into_action()
+    }
+}
+
+#[test]
+fn the_type_of_self_may_fix_the_action_of_a_permit() {
+    let executor = Executor(PhantomData);
+    let wire = |amount| atlasent::testing::permit(Wire { amount }).unwrap();
+    assert_eq!(executor.amount_of(wire(3), |wire| wire.amount), 3);
+    assert_eq!(executor.execute(wire(4)).amount, 4);
+}
 
 #[test]
 fn a_boundary_compiles_without_warnings_by_any_path() {
