@@ -43,7 +43,7 @@
 
 mod request;
 
-use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::{Attribute, Meta, PatType, Type};
@@ -327,23 +327,90 @@ fn identity(tokens: TokenStream) -> TokenStream {
     tokens
 }
 
-/// Replaces `self` by `__self`, to which `async_trait` moves it.
+/// Replaces the receiver `self` by `__self`, to which `async_trait` moves it. The `self` that begins
+/// a path, such as `self::names::bot()`, stays.
 fn rename_self(tokens: TokenStream) -> TokenStream {
-    tokens
-        .into_iter()
-        .map(|tree| match tree {
-            TokenTree::Ident(ident) if ident == "self" => Ident::new("__self", ident.span()).into(),
+    rename_receiver(tokens, false)
+}
+
+/// Replaces each `self` that no `::` follows. `begins_path` says whether `::` follows the last
+/// token: a group without delimiters may hold `self` alone, with the `::` behind the group.
+fn rename_receiver(tokens: TokenStream, begins_path: bool) -> TokenStream {
+    let trees: Vec<TokenTree> = tokens.into_iter().collect();
+    let renamed = trees.iter().enumerate().map(|(index, tree)| {
+        let begins_path = match trees.get(index.saturating_add(1)..).unwrap_or_default() {
+            [] => begins_path,
+            next => is_path_separator(next),
+        };
+        match tree {
+            TokenTree::Ident(ident) if ident == "self" && !begins_path => {
+                Ident::new("__self", ident.span()).into()
+            }
             TokenTree::Group(group) => {
-                let mut renamed = Group::new(group.delimiter(), rename_self(group.stream()));
+                let begins_path = begins_path && group.delimiter() == Delimiter::None;
+                let inside = rename_receiver(group.stream(), begins_path);
+                let mut renamed = Group::new(group.delimiter(), inside);
                 renamed.set_span(group.span());
                 renamed.into()
             }
-            other => other,
-        })
-        .collect()
+            other => other.clone(),
+        }
+    });
+    renamed.collect()
+}
+
+/// Whether tokens begin with `::`, which is two tokens.
+fn is_path_separator(trees: &[TokenTree]) -> bool {
+    let is_colon = |punct: &Punct| punct.as_char() == ':';
+    match trees {
+        [TokenTree::Punct(first), TokenTree::Punct(second), ..] => {
+            is_colon(first) && first.spacing() == Spacing::Joint && is_colon(second)
+        }
+        _ => false,
+    }
 }
 
 /// Returns the location of the attribute, with the hygiene of this crate.
 fn site() -> Span {
     Span::mixed_site()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quote::quote;
+
+    #[track_caller]
+    fn assert_renamed(written: TokenStream, expected: &TokenStream) {
+        let text = |tokens: &TokenStream| tokens.to_string().replace(' ', "");
+        assert_eq!(text(&rename_self(written)), text(expected));
+    }
+
+    #[test]
+    fn the_receiver_is_renamed_and_the_self_of_a_path_stays() {
+        for (written, expected) in [
+            (quote!(self), quote!(__self)),
+            (quote!(self.name), quote!(__self.name)),
+            (quote!(Names { of: self }), quote!(Names { of: __self })),
+            (quote!(self::names::bot()), quote!(self::names::bot())),
+            (quote!(|n: self::Name| n), quote!(|n: self::Name| n)),
+            (
+                quote!(format!("{}", self::names::of(self, &self.name))),
+                quote!(format!("{}", self::names::of(__self, &__self.name))),
+            ),
+        ] {
+            assert_renamed(written, &expected);
+        }
+    }
+
+    #[test]
+    fn a_group_without_delimiters_is_no_end_of_a_path() {
+        let group = Group::new(Delimiter::None, quote!(self));
+        assert_renamed(quote!(#group.name), &quote!(__self.name));
+        assert_renamed(quote!(#group::name()), &quote!(self::name()));
+        let outer = Group::new(Delimiter::None, quote!(f(self), #group));
+        assert_renamed(quote!(#outer::name()), &quote!(f(__self), self::name()));
+        let parenthesized = Group::new(Delimiter::Parenthesis, quote!(self));
+        assert_renamed(quote!(#parenthesized::name()), &quote!((__self)::name()));
+    }
 }

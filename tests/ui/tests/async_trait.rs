@@ -27,6 +27,7 @@ trait Bank: Send + Sync {
     async fn plain(&self, amount: u64) -> Result<u64, Error>;
     async fn with_permit(&self, amount: u64) -> Result<u64, Error>;
     async fn with_patterns(&self, pair: (u64, u64), name: &str) -> Result<String, Error>;
+    async fn with_paths(&self, amount: u64) -> Result<u64, Error>;
     async fn mutable(&mut self, amount: u64) -> Result<&mut u64, Error>;
     async fn consuming(self: Box<Self>, list: Vec<u8>) -> Result<Vec<u8>, Error>;
     async fn no_self(authority: &MockAuthority) -> Result<(), Error>
@@ -43,6 +44,14 @@ trait Bank: Send + Sync {
     async fn provided(&self, amount: u64, permit: Permit) -> Result<u64, Error> {
         assert_eq!(permit.agent().as_str(), "bank");
         Ok(amount)
+    }
+}
+
+mod names {
+    pub(super) const TRANSFER: &str = "transfer";
+
+    pub(super) fn bot(branch: &str) -> String {
+        format!("{branch}/bot")
     }
 }
 
@@ -88,6 +97,16 @@ impl Bank for Branch {
             atlasent::testing::permit(atlasent::AnyAction::new("other")?)?,
         );
         Ok(format!("{name} {to} {}", spent.record().action))
+    }
+
+    #[protect(
+        action = self::names::TRANSFER,
+        agent = self::names::bot(&self.name),
+        context = { amount, path: format!("{} of {}", self::names::bot("any"), self.name) },
+        authority = self.authority
+    )]
+    async fn with_paths(&self, amount: u64) -> Result<u64, Error> {
+        Ok(amount + self.total)
     }
 
     #[protect(action = "transfer", agent = self.name, context = { amount, total: self.total }, authority = self.authority)]
@@ -150,6 +169,15 @@ fn methods_inside_async_trait_are_protected() {
     );
     assert_eq!(question["environment"], "b1");
     assert!(refused(block_on(closed.with_patterns((3, 4), "x"))));
+
+    assert_eq!(block_on(open.with_paths(8)).unwrap(), 18);
+    let question = asked(yes);
+    assert_eq!(question["actor_id"], "b1/bot");
+    assert_eq!(
+        question["context"],
+        json!({"amount": 8, "path": "any/bot of b1"})
+    );
+    assert!(refused(block_on(closed.with_paths(8))));
 
     *block_on(open.mutable(5)).unwrap() += 100;
     assert_eq!(open.total, 115);
