@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::envelope::Envelope;
 use crate::refusal::Refusal;
 
 /// A tool call that a model emitted.
@@ -25,6 +26,27 @@ enum Shape {
     OpenAiResponse,
     /// `{"type": "tool_use", "id", "name", "input": {…}}`
     Anthropic,
+}
+
+impl Shape {
+    /// Returns the shape with this `type`.
+    fn from_type(text: &str) -> Option<Self> {
+        match text {
+            "function" => Some(Self::OpenAiChat),
+            "function_call" => Some(Self::OpenAiResponse),
+            "tool_use" => Some(Self::Anthropic),
+            _ => None,
+        }
+    }
+
+    /// Returns the name of the member that holds the id of the call. The `id` of a call in a
+    /// response of OpenAI is that of the item.
+    fn id_name(self) -> &'static str {
+        match self {
+            Self::OpenAiChat | Self::Anthropic => "id",
+            Self::OpenAiResponse => "call_id",
+        }
+    }
 }
 
 /// The members of all shapes. Each shape allows some of them only.
@@ -98,11 +120,16 @@ impl EmittedCall {
         })
     }
 
-    /// Stands for a text that is not a call, so that it can be answered.
-    pub(super) fn unreadable() -> Self {
+    /// Stands for a text that is no valid call, so that it can be answered in its shape and by its
+    /// id. Without both, the answer is that of OpenAI's chat completions with an empty id.
+    pub(super) fn unreadable(json: &str) -> Self {
+        let envelope = Envelope::read(json);
+        let shape = envelope.text("type").and_then(Shape::from_type);
+        let answered = shape.and_then(|shape| Some((shape, envelope.text(shape.id_name())?)));
+        let (shape, id) = answered.unwrap_or((Shape::OpenAiChat, ""));
         Self {
-            shape: Shape::OpenAiChat,
-            id: String::new(),
+            shape,
+            id: id.to_owned(),
             name: String::new(),
             arguments: String::new(),
         }

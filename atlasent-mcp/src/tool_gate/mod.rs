@@ -1,6 +1,7 @@
 //! Tool calls as models emit them, through the same gate and without the protocol: [`ToolGate`].
 
 mod call;
+mod envelope;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -80,6 +81,10 @@ impl ToolGate {
     /// Runs one tool call of a model, given as the JSON that the model emitted, and returns the
     /// message to send back. A refusal is such a message.
     ///
+    /// A call that is malformed, such as one that repeats a member, is refused in its shape if its
+    /// `type` and its id can be read. Any other text is refused in the shape of OpenAI's chat
+    /// completions, with an empty id.
+    ///
     /// Dropping the future ends the tool, and its receipt says that it was cancelled.
     pub async fn call<P: Progress + ?Sized>(
         &self,
@@ -89,7 +94,7 @@ impl ToolGate {
     ) -> ToolAnswer {
         let call = match EmittedCall::parse(json) {
             Ok(call) => call,
-            Err(refusal) => return ToolAnswer::refused(EmittedCall::unreadable(), refusal),
+            Err(refusal) => return ToolAnswer::refused(EmittedCall::unreadable(json), refusal),
         };
         let result = self.run(&call, caller, progress).await;
         match result {
@@ -268,97 +273,4 @@ impl ToolAnswer {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use atlasent::testing::MockAuthority;
-    use serde_json::json;
-
-    use super::*;
-    use crate::Mapping;
-    use crate::gate::Silent;
-
-    fn table(authority: &Arc<MockAuthority>, runs: &Arc<AtomicUsize>) -> ToolGate {
-        let gate = Gate::builder(Arc::clone(authority) as _, Mapping::standard("a").unwrap());
-        let tool = Tool::new(
-            "pay",
-            json!({"properties": {"cents": {"type": "integer"}}, "required": ["cents"]}),
-        );
-        let runs = Arc::clone(runs);
-        let body = move |call: ToolCall| {
-            runs.fetch_add(1, Ordering::SeqCst);
-            async move { Ok::<_, String>(call.text().to_owned()) }
-        };
-        ToolGate::builder(gate.build())
-            .tool(tool.unwrap(), body)
-            .build()
-            .unwrap()
-    }
-
-    fn answer(authority: MockAuthority, call: &str) -> (ToolAnswer, usize, Arc<MockAuthority>) {
-        let (authority, runs) = (Arc::new(authority), Arc::new(AtomicUsize::new(0)));
-        let table = table(&authority, &runs);
-        let caller = Caller::configured("bot").unwrap();
-        let answer = futures_executor::block_on(table.call(call, &caller, &Silent));
-        (answer, runs.load(Ordering::SeqCst), authority)
-    }
-
-    const CALLS: [&str; 3] = [
-        r#"{"id":"c1","type":"function","function":{"name":"pay","arguments":"{\"cents\": 7}"}}"#,
-        r#"{"type":"function_call","call_id":"c1","name":"pay","arguments":"{\"cents\": 7}"}"#,
-        r#"{"type":"tool_use","id":"c1","name":"pay","input":{"cents": 7}}"#,
-    ];
-
-    #[test]
-    fn each_shape_runs_what_was_decided_on_and_is_answered_in_its_shape() {
-        let answers = [
-            json!({"role": "tool", "tool_call_id": "c1", "content": r#"{"cents": 7}"#}),
-            json!({"type": "function_call_output", "call_id": "c1", "output": r#"{"cents": 7}"#}),
-            json!({"type": "tool_result", "tool_use_id": "c1", "content": r#"{"cents": 7}"#, "is_error": false}),
-        ];
-        for (call, expected) in CALLS.into_iter().zip(answers) {
-            let (answer, runs, authority) = answer(MockAuthority::new().allow("mcp.a.pay"), call);
-            assert_eq!((answer.message(), runs), (expected, 1), "{call}");
-            assert_eq!(authority.calls().len(), 2);
-        }
-    }
-
-    #[test]
-    fn what_is_not_allowed_does_not_run() {
-        for call in CALLS {
-            for authority in [
-                MockAuthority::new(),
-                MockAuthority::new().deny("mcp.a.pay", "no"),
-                MockAuthority::new().hold("mcp.a.pay", "wait"),
-                MockAuthority::new().allow("mcp.a.refund"),
-            ] {
-                let (answer, runs, _) = answer(authority, call);
-                assert!(answer.refusal().is_some() && answer.is_error(), "{call}");
-                assert_eq!(runs, 0, "{call}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_malformed_call_asks_nobody() {
-        for call in [
-            "",
-            "null",
-            r#"{"type":"function","name":"pay"}"#,
-            r#"{"name":"pay","input":{"cents":7}}"#,
-            r#"{"type":"tool_use","id":"c1","name":"pay","input":{"cents":7,"cents":8}}"#,
-            r#"{"type":"tool_use","id":"c1","name":"pay","name":"refund","input":{"cents":7}}"#,
-            r#"{"type":"tool_use","id":"c1","name":"pay","input":"{\"cents\":7}"}"#,
-            r#"{"type":"tool_use","id":"c1","name":"pay","input":{"cents":7},"function":{"name":"x"}}"#,
-            r#"{"type":"function","id":"c1","function":{"name":"pay","arguments":{"cents":7}}}"#,
-            r#"{"type":"function","id":"c1","function":{"name":"pay","arguments":"{\"cents\":7,\"cents\":8}"}}"#,
-            r#"{"type":"tool_use","id":"c1","name":"refund","input":{}}"#,
-            r#"{"type":"tool_use","id":"c1","name":"pay","input":{"cents":"seven"}}"#,
-            r#"{"type":"tool_use","id":"c1","name":"pay","input":{}}"#,
-        ] {
-            let (answer, runs, authority) = answer(MockAuthority::new().allow("mcp.a.pay"), call);
-            assert!(answer.refusal().is_some(), "{call}");
-            assert_eq!((runs, authority.calls().len()), (0, 0), "{call}");
-        }
-    }
-}
+mod tests;
