@@ -139,6 +139,7 @@ fn stub(error: Option<&Error>, mut function: Function) -> TokenStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proc_macro2::{Delimiter, Group};
 
     fn expanded(attribute: TokenStream, item: TokenStream) -> String {
         expand(attribute, item).to_string()
@@ -304,6 +305,7 @@ mod tests {
             (quote!(<B as Tools>::Action<u8>), true),
             (quote!(AnyAction), false),
             (quote!(atlasent::AnyAction), false),
+            (quote!(protected_action::ProtectedAction), false),
             (quote!(T), false),
             (quote!((T)), false),
             (quote!(T::Action), false),
@@ -328,6 +330,24 @@ mod tests {
             let text = expanded(quote!(), item);
             assert_eq!(text.contains("launch"), is_one, "{action}: {text}");
             assert_eq!(text.contains("compile_error"), !is_one, "{action}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_permit_in_a_group_without_delimiters_protects_as_outside_of_it() {
+        for (permit, is_one) in [
+            (quote!(Permit<Wire>), true),
+            (quote!(Permit<AnyAction>), false),
+            (quote!(Permit<T>), false),
+        ] {
+            let permit = Group::new(Delimiter::None, permit);
+            let item = quote!(impl Bank {
+                pub fn run<T>(&self, permit: #permit) {
+                    launch()
+                }
+            });
+            let text = expanded(quote!(), item);
+            assert_eq!(text.contains("launch"), is_one, "{text}");
         }
     }
 

@@ -13,6 +13,9 @@ use crate::errors::Errors;
 use crate::protect::item::Function;
 use crate::runtime::mentions;
 
+/// The types of `atlasent` that are an action of any name.
+const ANY: [&str; 2] = ["AnyAction", "ProtectedAction"];
+
 /// What a method of a boundary is.
 pub(crate) enum Access {
     /// `#[protect]` obtains the permit.
@@ -186,7 +189,7 @@ fn permit_parameters<'a>(function: &'a Function, item: &Item) -> impl Iterator<I
         let FnArg::Typed(parameter) = input else {
             return None;
         };
-        let Type::Path(path) = &*parameter.ty else {
+        let Type::Path(path) = ungrouped(&parameter.ty) else {
             return None;
         };
         let last = path.path.segments.last()?;
@@ -209,17 +212,13 @@ fn permit_parameters<'a>(function: &'a Function, item: &Item) -> impl Iterator<I
 /// |---|---|---|
 /// | `Wire`, `bank::Wire`, `Wire<T>` | yes | the type names its action |
 /// | `B`, `B::Action`, `Self::Action` | yes | the type of `self` fixes it |
-/// | `AnyAction` | no | it has any name |
+/// | `AnyAction`, `ProtectedAction` | no | each value has a name of its own |
 /// | `T`, `T::Action`, `<T as Tool>::Action` | no | the caller chooses `T` |
 /// | `B::Action<T>`, `<Bank as Tool<T>>::Action` | no | an associated type can be `T` itself |
 /// | `impl Action`, `&Wire`, `(Wire,)` | no | it is a parameter without a name, or no action |
 fn is_one_action(action: &Type, function: &Function, item: &Item) -> bool {
-    let action = match action {
-        Type::Path(action) => action,
-        // A type that comes through a `macro_rules!` macro, or in parentheses.
-        Type::Group(group) => return is_one_action(&group.elem, function, item),
-        Type::Paren(paren) => return is_one_action(&paren.elem, function, item),
-        _ => return false,
+    let Type::Path(action) = ungrouped(action) else {
+        return false;
     };
     let segments = &action.path.segments;
     let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
@@ -230,7 +229,7 @@ fn is_one_action(action: &Type, function: &Function, item: &Item) -> bool {
         parameters.any(|parameter| parameter.ident == first.ident)
     };
     let own = &function.sig.generics;
-    if last.ident == "AnyAction" || begins_with_parameter(own) {
+    if ANY.iter().any(|any| last.ident == any) || begins_with_parameter(own) {
         return false;
     }
     let is_associated = action.qself.is_some()
@@ -242,4 +241,13 @@ fn is_one_action(action: &Type, function: &Function, item: &Item) -> bool {
         GenericParam::Lifetime(_) => false,
     });
     !(is_associated && is_chosen)
+}
+
+/// Returns a type that comes through a `macro_rules!` macro or in parentheses, without them.
+fn ungrouped(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => ungrouped(&group.elem),
+        Type::Paren(paren) => ungrouped(&paren.elem),
+        other => other,
+    }
 }
