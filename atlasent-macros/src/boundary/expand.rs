@@ -14,7 +14,7 @@ use syn::{Attribute, ItemTrait, Meta, MetaList, Path, Type, parse_quote, token};
 
 use super::args::Args;
 use super::item::Item;
-use super::valid::is_protect;
+use super::valid::{is_cfg, is_protect};
 use crate::protect::item::Function;
 use crate::runtime::private;
 
@@ -151,7 +151,8 @@ fn permit_check(ty: &Type, args: &Args) -> TokenStream {
     quote_spanned!(site=> #runtime::is_permit::<#ty>();)
 }
 
-/// Returns a trait that checks the permits of the methods that have no body.
+/// Returns a trait that checks the permits of the methods that have no body. A check exists under
+/// the conditions of its method, whose type may exist under them only.
 pub(crate) fn check_declared_permits(
     item: &ItemTrait,
     declared: &[(Function, Type)],
@@ -167,8 +168,9 @@ pub(crate) fn check_declared_permits(
     let checks = declared.iter().map(|(function, ty)| {
         let name = &function.sig.ident;
         let (parameters, _, clause) = function.sig.generics.split_for_impl();
+        let conditions = function.attrs.iter().filter(|attr| is_cfg(attr));
         let check = permit_check(ty, args);
-        quote!(fn #name #parameters () #clause { #check })
+        quote!(#(#conditions)* fn #name #parameters () #clause { #check })
     });
     let site = Span::mixed_site();
     let name = Ident::new("__Check", site);

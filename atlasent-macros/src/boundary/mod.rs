@@ -352,6 +352,22 @@ mod tests {
     }
 
     #[test]
+    fn the_permit_of_a_declaration_is_checked_under_its_conditions() {
+        let item = quote!(
+            trait Bank {
+                #[doc = "d"]
+                #[cfg(a)]
+                fn pay(&self, permit: Permit<Pay>);
+                fn wire<T>(&self, permit: Permit<Wire>);
+            }
+        );
+        let text = expanded(quote!(), item);
+        let (_, checks) = text.split_once("trait __Check").unwrap();
+        assert!(checks.contains("{ # [cfg (a)] fn pay () {"), "{checks}");
+        assert!(checks.contains("} fn wire < T > () {"), "{checks}");
+    }
+
+    #[test]
     fn in_a_trait_an_implementation_may_choose_the_action_and_callers_may_not() {
         for (action, is_one) in [
             (quote!(Self::Action), true),

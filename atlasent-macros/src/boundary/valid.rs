@@ -177,8 +177,8 @@ fn permit_type<'a>(function: &'a Function, item: &Item) -> Option<&'a Type> {
         .map(|parameter| &*parameter.ty)
 }
 
-/// Returns whether an attribute can remove a parameter from the compiled code.
-fn is_cfg(attr: &Attribute) -> bool {
+/// Whether an attribute can remove a method or a parameter from the compiled code.
+pub(crate) fn is_cfg(attr: &Attribute) -> bool {
     attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr")
 }
 

@@ -93,6 +93,9 @@ pub trait Execute {
     type Action;
 
     fn execute(&self, permit: Permit<Self::Action>) -> Self::Action;
+
+    #[cfg(any())]
+    fn execute(&self, permit: Permit<Gone>) -> Self::Action;
 }
 
 #[boundary]
