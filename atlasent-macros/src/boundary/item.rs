@@ -16,8 +16,6 @@ use crate::protect::item::Function;
 /// An `impl` or a `trait`.
 pub(crate) struct Item {
     pub(crate) kind: Kind,
-    /// The parameters of the `impl` or the `trait`.
-    pub(crate) generics: Generics,
     /// The tokens before the braces.
     pub(crate) header: TokenStream,
     /// The braces, with the tokens that they hold.
@@ -26,11 +24,9 @@ pub(crate) struct Item {
     pub(crate) members: Vec<Member>,
 }
 
-/// The kind of an item, by its header.
+/// The kind of an item, by its header. The members are left out.
 pub(crate) enum Kind {
-    InherentImpl,
-    TraitImpl,
-    /// The trait, without its members.
+    Impl(Box<ItemImpl>),
     Trait(Box<ItemTrait>),
 }
 
@@ -50,10 +46,9 @@ impl Item {
             _ => return Err(misplaced(&tokens)),
         };
         let header: TokenStream = trees.into_iter().collect();
-        let (kind, generics) = Kind::parse(&header, &tokens)?;
+        let kind = Kind::parse(&header, &tokens)?;
         let mut item = Self {
             kind,
-            generics,
             header,
             inner_attrs: Vec::new(),
             members: Vec::new(),
@@ -73,17 +68,28 @@ impl Item {
 }
 
 impl Kind {
-    /// Parses a header and its parameters, with empty braces in place of the members.
-    fn parse(header: &TokenStream, item: &TokenStream) -> syn::Result<(Self, Generics)> {
+    /// Parses a header, with empty braces in place of the members.
+    fn parse(header: &TokenStream, item: &TokenStream) -> syn::Result<Self> {
         let empty = quote!(#header {});
         if let Ok(found) = syn::parse2::<ItemTrait>(empty.clone()) {
-            let generics = found.generics.clone();
-            return Ok((Self::Trait(Box::new(found)), generics));
+            return Ok(Self::Trait(Box::new(found)));
         }
         match syn::parse2::<ItemImpl>(empty) {
-            Ok(found) if found.trait_.is_some() => Ok((Self::TraitImpl, found.generics)),
-            Ok(found) => Ok((Self::InherentImpl, found.generics)),
+            Ok(found) => Ok(Self::Impl(Box::new(found))),
             Err(_) => Err(misplaced(item)),
+        }
+    }
+
+    /// Whether the item is an `impl` without a trait, whose methods have a visibility.
+    pub(crate) fn is_inherent_impl(&self) -> bool {
+        matches!(self, Self::Impl(item) if item.trait_.is_none())
+    }
+
+    /// Returns the parameters of the `impl` or the `trait`.
+    pub(crate) fn generics(&self) -> &Generics {
+        match self {
+            Self::Impl(item) => &item.generics,
+            Self::Trait(item) => &item.generics,
         }
     }
 }

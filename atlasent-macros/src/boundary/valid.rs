@@ -1,6 +1,7 @@
 //! Decides what each method of a boundary is: protected, open, or outside. Any other method is an
 //! error at its name.
 
+use proc_macro2::TokenStream;
 use quote::ToTokens as _;
 use syn::{
     Attribute, Error, FnArg, GenericArgument, GenericParam, Generics, Ident, LitStr, Meta, PatType,
@@ -85,7 +86,7 @@ fn is_in_boundary(function: &Function, item: &Item, args: &Args) -> bool {
         Visibility::Restricted(restricted) => !restricted.path.is_ident("self"),
         Visibility::Inherited => false,
     };
-    args.all || is_public || !matches!(item.kind, Kind::InherentImpl)
+    args.all || is_public || !item.kind.is_inherent_impl()
 }
 
 /// Builds the error for a method that is neither protected nor open.
@@ -206,7 +207,7 @@ fn permit_parameters<'a>(function: &'a Function, item: &Item) -> impl Iterator<I
 
 /// Whether the action of a permit is the same for all callers of a method.
 ///
-/// For `fn run<T>` in `impl<B> Bank<B>`:
+/// For `fn run<T>(&self)` in `impl<B> Bank<B>`:
 ///
 /// | action | is one? | because |
 /// |---|---|---|
@@ -224,23 +225,51 @@ fn is_one_action(action: &Type, function: &Function, item: &Item) -> bool {
     let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
         return false;
     };
-    let begins_with_parameter = |generics: &Generics| {
-        let mut parameters = generics.type_params();
-        parameters.any(|parameter| parameter.ident == first.ident)
-    };
-    let own = &function.sig.generics;
-    if ANY.iter().any(|any| last.ident == any) || begins_with_parameter(own) {
+    let chosen = chosen_parameters(function, item);
+    if ANY.iter().any(|any| last.ident == any) || chosen.contains(&&first.ident) {
         return false;
     }
+    let mut of_item = parameters(item.kind.generics());
     let is_associated = action.qself.is_some()
-        || (segments.len() > 1 && (first.ident == "Self" || begins_with_parameter(&item.generics)));
+        || (segments.len() > 1
+            && (first.ident == "Self" || of_item.any(|parameter| *parameter == first.ident)));
     let tokens = action.to_token_stream();
-    let is_chosen = own.params.iter().any(|parameter| match parameter {
-        GenericParam::Type(parameter) => mentions(&tokens, &parameter.ident.to_string()),
-        GenericParam::Const(parameter) => mentions(&tokens, &parameter.ident.to_string()),
-        GenericParam::Lifetime(_) => false,
-    });
-    !(is_associated && is_chosen)
+    let mentions_chosen = |parameter: &&Ident| mentions(&tokens, &parameter.to_string());
+    !(is_associated && chosen.iter().any(mentions_chosen))
+}
+
+/// Returns the parameters that the caller of a method chooses: those of the method, and those of an
+/// `impl` that the type of `self` does not fix.
+///
+/// | method | parameters |
+/// |---|---|
+/// | `fn run<T>(&self)` in `impl<B> Bank<B>` | `T` |
+/// | `fn run<T>()` in `impl<B> Bank<B>` | `T`, `B` |
+/// | `fn run(&self)` in `impl<B> Run<B> for Bank` | `B` |
+/// | `fn run<T>(&self)` in `trait Run<B>` | `T`: the implementation chooses `B` |
+fn chosen_parameters<'a>(function: &'a Function, item: &'a Item) -> Vec<&'a Ident> {
+    let mut chosen: Vec<&Ident> = parameters(&function.sig.generics).collect();
+    if let Kind::Impl(item) = &item.kind {
+        let fixed = match function.sig.receiver() {
+            Some(_) => item.self_ty.to_token_stream(),
+            None => TokenStream::new(),
+        };
+        let is_open = |parameter: &&Ident| !mentions(&fixed, &parameter.to_string());
+        chosen.extend(parameters(&item.generics).filter(is_open));
+    }
+    chosen
+}
+
+/// Returns the names of type and constant parameters.
+fn parameters(generics: &Generics) -> impl Iterator<Item = &Ident> {
+    generics
+        .params
+        .iter()
+        .filter_map(|parameter| match parameter {
+            GenericParam::Type(parameter) => Some(&parameter.ident),
+            GenericParam::Const(parameter) => Some(&parameter.ident),
+            GenericParam::Lifetime(_) => None,
+        })
 }
 
 /// Returns a type that comes through a `macro_rules!` macro or in parentheses, without them.

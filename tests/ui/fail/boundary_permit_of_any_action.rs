@@ -1,4 +1,4 @@
-//! A permit for an action that the caller chooses by a parameter of the method.
+//! A permit for an action that the caller chooses.
 
 use atlasent::{Permit, boundary};
 
@@ -26,6 +26,10 @@ impl<B: Tools> Bank<B> {
         drop(permit);
     }
 
+    pub fn run_without_self(permit: Permit<B>) {
+        drop(permit);
+    }
+
     pub fn run_of_the_bank(&self, permit: Permit<B::Action<u8>>) {
         drop(permit);
     }
@@ -34,6 +38,17 @@ impl<B: Tools> Bank<B> {
 #[boundary]
 trait Ledger: Tools {
     fn post<T>(&self, permit: Permit<Self::Action<T>>);
+}
+
+pub trait Execute<A> {
+    fn execute(&self, permit: Permit<A>);
+}
+
+#[boundary]
+impl<A, B> Execute<A> for Bank<B> {
+    fn execute(&self, permit: Permit<A>) {
+        drop(permit);
+    }
 }
 
 fn main() {}
