@@ -123,6 +123,41 @@ impl KeyRing {
         Self::with(Some(folder.into()), active, Vec::new())
     }
 
+    /// Opens the ring of a folder without creating or changing any file. The active key is the
+    /// folder's, or the one in the file `active_file`. Returns `None` when the folder has no key and
+    /// no file is given.
+    ///
+    /// ```
+    /// use atlasent_authority::signing::KeyRing;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// assert!(KeyRing::open_existing(folder.path(), None)?.is_none());
+    /// let ring = KeyRing::open(folder.path())?;
+    /// let again = KeyRing::open_existing(folder.path(), None)?.unwrap();
+    /// assert_eq!(again.public_keys(), ring.public_keys());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ExportSigningKeyError`], also when the file `active_file` does not exist. A key that others
+    /// can read is not used.
+    pub fn open_existing(
+        folder: &Path,
+        active_file: Option<&Path>,
+    ) -> Result<Option<Self>, ExportSigningKeyError> {
+        let active = match active_file {
+            Some(path) => {
+                Some(read_key(path)?.ok_or_else(|| failed(path, ErrorKind::NotFound.into()))?)
+            }
+            None => read_key(&folder.join(ACTIVE))?,
+        };
+        let known = read_public(&folder.join(PUBLIC))?;
+        active
+            .map(|active| Self::with(None, active, known))
+            .transpose()
+    }
+
     /// Returns the public keys of a folder, the active one last, without creating or changing
     /// anything. The active key is the folder's, or the one in the file `active_file`. Returns an
     /// empty list when neither exists.
@@ -144,16 +179,9 @@ impl KeyRing {
         folder: &Path,
         active_file: Option<&Path>,
     ) -> Result<Vec<PublicKey>, ExportSigningKeyError> {
-        let known = read_public(&folder.join(PUBLIC))?;
-        let active = match active_file {
-            Some(path) => {
-                Some(read_key(path)?.ok_or_else(|| failed(path, ErrorKind::NotFound.into()))?)
-            }
-            None => read_key(&folder.join(ACTIVE))?,
-        };
-        match active {
-            Some(active) => Ok(Self::with(None, active, known)?.public),
-            None => Ok(known),
+        match Self::open_existing(folder, active_file)? {
+            Some(ring) => Ok(ring.public),
+            None => read_public(&folder.join(PUBLIC)),
         }
     }
 
@@ -292,6 +320,24 @@ mod tests {
             let error = KeyRing::open(folder.path()).unwrap_err();
             assert!(error.to_string().contains("chmod 600"), "{error}");
         }
+    }
+
+    #[test]
+    fn opening_an_existing_ring_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(
+            KeyRing::open_existing(folder.path(), None)
+                .unwrap()
+                .is_none()
+        );
+        let elsewhere = tempfile::tempdir().unwrap();
+        let key = KeyRing::open(elsewhere.path()).unwrap();
+        let file = elsewhere.path().join(ACTIVE);
+        let ring = KeyRing::open_existing(folder.path(), Some(&file)).unwrap();
+        assert_eq!(ring.unwrap().active().key_id(), key.active().key_id());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let missing = folder.path().join("missing.pem");
+        assert!(KeyRing::open_existing(folder.path(), Some(&missing)).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The store of one organization in the data directory of a stopped server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use atlasent_authority::RedbStore;
 use atlasent_authority::signing::KeyRing;
@@ -16,6 +16,11 @@ pub(super) struct StoppedServer {
     /// The data directory of a stopped server, whose store is read instead of calling a server
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+
+    /// The key file of `atlasent serve --signing-key`, if it is used
+    /// [default: the key in `--data-dir`]
+    #[arg(long, value_name = "FILE", requires = "data_dir")]
+    signing_key: Option<PathBuf>,
 
     /// The organization in the store of `--data-dir`; a server has that of the API key
     #[arg(
@@ -34,7 +39,8 @@ impl StoppedServer {
     }
 
     /// Opens the store of the organization, and the keys that sign its exports. Fails if there is
-    /// no store, or if the store does not have the organization.
+    /// no store or no key, or if the store does not have the organization. Creates no key: exports
+    /// of a new one would not verify.
     pub(super) async fn open(&self) -> Result<(RedbStore, KeyRing), Failure> {
         let data = self.data_dir.clone().unwrap_or_default();
         let file = data_dir::store_file(&data);
@@ -47,7 +53,18 @@ impl StoppedServer {
             )),
             error => Failure::misuse(error),
         })?;
-        let keys = KeyRing::open(data_dir::signing_folder(&data)).map_err(Failure::misuse)?;
+        let keys = self.keys(&data)?;
         Ok((store, keys))
+    }
+
+    fn keys(&self, data: &Path) -> Result<KeyRing, Failure> {
+        let folder = data_dir::signing_folder(data);
+        let keys = KeyRing::open_existing(&folder, self.signing_key.as_deref());
+        keys.map_err(Failure::misuse)?.ok_or_else(|| {
+            Failure::misuse(format!(
+                "`{}` holds no signing key: if the server uses `--signing-key FILE`, set the same option here",
+                folder.display()
+            ))
+        })
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use atlasent_authority::signing::KeyRing;
 use serde_json::{Value, json};
 
 use super::http::Connection;
@@ -265,6 +266,52 @@ fn an_export_verifies_offline_and_a_changed_one_does_not() {
     assert!(code == 1 && stdout.contains("--key"), "{stdout}");
     let (code, _, stderr) = verify("/nowhere", &[]);
     assert!(code == 2 && stderr.contains("/nowhere"), "{stderr}");
+}
+
+#[test]
+fn an_export_of_a_stopped_server_is_signed_with_its_key_and_no_key_is_created() {
+    let data = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    KeyRing::open(elsewhere.path()).unwrap();
+    let key_file = elsewhere.path().join("signing-key.pem");
+    let with_key = ["--signing-key", key_file.to_str().unwrap()];
+    let server = Server::start(data.path(), &with_key);
+    decide(&server);
+    server.stop();
+    let signing = data.path().join("signing");
+    let published = std::fs::read(signing.join("public-keys.json")).unwrap();
+
+    let (code, keys, stderr) = run_in_data_dir(
+        data.path(),
+        &[&["signing-key", "list"], &with_key[..]].concat(),
+    );
+    assert_eq!(code, 0, "{stderr}");
+    let key_list = elsewhere.path().join("keys.json");
+    std::fs::write(&key_list, keys).unwrap();
+    let (bundle, head) = (
+        elsewhere.path().join("bundle.json"),
+        elsewhere.path().join("head.json"),
+    );
+    for (command, file) in [("export", &bundle), ("head", &head)] {
+        let (code, stdout, stderr) = run_in_data_dir(data.path(), &["audit", command]);
+        assert_eq!((code, &*stdout), (2, ""), "{command}");
+        assert!(stderr.contains("--signing-key"), "{command}: {stderr}");
+        let arguments = [&["audit", command], &with_key[..]].concat();
+        let (code, stdout, stderr) = run_in_data_dir(data.path(), &arguments);
+        assert_eq!(code, 0, "{command}: {stderr}");
+        std::fs::write(file, stdout).unwrap();
+    }
+    let mut verify = atlasent();
+    verify.args(["audit", "verify"]).arg(&bundle);
+    verify.arg("--key").arg(&key_list);
+    let (code, stdout, stderr) = output(verify.arg("--expect-head").arg(&head));
+    assert_eq!(code, 0, "{stdout}{stderr}");
+
+    let (code, _, stderr) = output(atlasent().args(["audit", "head"]).args(with_key));
+    assert!(code == 2 && stderr.contains("--data-dir"), "{stderr}");
+    assert!(!signing.join("signing-key.pem").exists());
+    let after = std::fs::read(signing.join("public-keys.json")).unwrap();
+    assert_eq!(after, published, "a command that reads has written");
 }
 
 #[test]
