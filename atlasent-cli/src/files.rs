@@ -4,6 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use atlasent::text::toml_error;
+
 /// Reads input to its end. Returns `None` if it is longer than `most` bytes.
 pub(crate) fn read_at_most(input: impl Read, most: usize) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
@@ -28,17 +30,5 @@ pub(crate) fn write_new(path: &Path, content: &str) -> io::Result<()> {
 /// Explains why a settings file cannot be read, with the line and without its values, which may be
 /// secrets.
 pub(crate) fn explain_toml(text: &str, error: &toml::de::Error) -> String {
-    // The message for a value of a wrong type repeats the value.
-    let why = match error.message() {
-        message if message.contains("invalid type") || message.contains("invalid value") => {
-            "a value has the wrong type"
-        }
-        message => message,
-    };
-    let why = why.lines().next().unwrap_or_default();
-    let before = error.span().and_then(|span| text.get(..span.start));
-    match before {
-        Some(before) => format!("line {}: {why}", before.matches('\n').count() + 1),
-        None => why.to_owned(),
-    }
+    toml_error(text, error.message(), error.span().map(|span| span.start))
 }

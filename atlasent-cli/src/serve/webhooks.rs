@@ -207,8 +207,8 @@ mod tests {
             ),
             (endpoint.to_owned(), "has no secret"),
             (
-                format!("{endpoint}format = \"irc\""),
-                "unknown variant `irc`",
+                format!("{endpoint}format = \"hunter2\""),
+                "line 4: unknown variant, expected `standard` or `slack`",
             ),
             (
                 format!("{endpoint}format = \"slack\"\norganization = \"A b\""),

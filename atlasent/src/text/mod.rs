@@ -10,6 +10,7 @@ mod host;
 mod json_error;
 mod quoted;
 pub(crate) mod redact;
+mod toml_error;
 pub(crate) mod unescape;
 
 pub use bearer::{BearerError, bearer_token};
@@ -17,3 +18,4 @@ pub use escape::Escaped;
 pub use host::is_loopback_host;
 pub use json_error::json_error;
 pub use quoted::quoted;
+pub use toml_error::toml_error;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use atlasent::text::is_loopback_host;
+use atlasent::text::{is_loopback_host, json_error, toml_error};
 use reqwest::Url;
 use serde::Deserialize;
 
@@ -111,14 +111,18 @@ impl OidcConfig {
         config.map_err(shown)
     }
 
-    /// Parses settings in TOML.
+    /// Parses settings in TOML. An error repeats no value of a wrong type or name, since it may be
+    /// a secret that was written in place.
     ///
     /// # Errors
     ///
     /// When the text is not TOML, a setting is missing or unknown, a URL is neither `https` nor
     /// that of this machine, or a name is empty.
     pub fn from_toml(text: &str) -> io::Result<Self> {
-        let config: Self = toml::from_str(text).map_err(|error| invalid(error.to_string()))?;
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let offset = error.span().map(|span| span.start);
+            invalid(toml_error(text, error.message(), offset))
+        })?;
         config.checked()
     }
 
@@ -129,7 +133,7 @@ impl OidcConfig {
     /// As [`from_toml`](Self::from_toml).
     pub fn from_json(text: &str) -> io::Result<Self> {
         let config: Self =
-            serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;
+            serde_json::from_str(text).map_err(|error| invalid(json_error(&error)))?;
         config.checked()
     }
 

@@ -104,10 +104,40 @@ fn settings_of_a_login_that_are_wrong_are_refused_with_advice() {
             &format!("{login}secret = \"hunter2\""),
             "unknown field `secret`",
         ),
-        (&format!("{login}client_secret = {{}}"), "client_secret"),
+        (
+            &format!("{login}client_secret = {{}}"),
+            "line 6: wanted exactly 1 element",
+        ),
     ] {
         let error = check(text).unwrap_err().to_string();
         assert!(error.contains(words), "{text}: {error}");
+    }
+}
+
+#[cfg(feature = "console")]
+#[test]
+fn a_client_secret_that_is_written_in_place_is_not_repeated() {
+    let login = "client_id = \"c\"\nconsole_url = \"https://console.example\"\n";
+    for secret in [
+        r#""hunter2""#,
+        r#"{ hunter2 = "x" }"#,
+        r#"["hunter2"]"#,
+        "hunter2",
+    ] {
+        let text = format!("{GOOD}[login]\n{login}client_secret = {secret}\n");
+        let error = OidcConfig::from_toml(&text).unwrap_err().to_string();
+        assert!(error.starts_with("line 6: "), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    for secret in [r#""hunter2""#, r#"{"hunter2": "x"}"#, r#"["hunter2"]"#] {
+        let text = format!(
+            r#"{{"issuer": "https://a.example", "audience": "x", "login": {{"client_id": "c",
+            "console_url": "https://console.example", "client_secret": {secret}}}}}"#
+        );
+        let error = OidcConfig::from_json(&text).unwrap_err().to_string();
+        assert!(error.contains("at line 2"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
 }
 
