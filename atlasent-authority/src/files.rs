@@ -41,6 +41,24 @@ pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
+/// Creates a folder that only the owner can read (mode 0700), and its missing parents. Neither the
+/// folder nor its parent is reached through a link.
+///
+/// # Errors
+///
+/// When the folder cannot be created, or when it or its parent is a link or writable by everyone.
+#[cfg(feature = "server")]
+pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        create_private(parent)?;
+    }
+    let (parent, name) = place(path)?;
+    parent.open_or_create_folder(name, 0o700).map(drop)
+}
+
 /// Writes a file beside its place, and moves it there when it is durable.
 ///
 /// A link at the place is replaced, never followed. A new file gets the owner of the file that it
@@ -150,7 +168,7 @@ pub fn create_below(
         .ok_or_else(|| io::Error::from(ErrorKind::InvalidInput))?;
     let mut folder = Folder::at(base)?;
     for name in folders {
-        folder = folder.open_or_create_folder(name)?;
+        folder = folder.open_or_create_folder(name, 0o755)?;
     }
     let mut file = folder.create_new_readable(name)?;
     let written = write(&mut file).and_then(|()| file.sync_all());

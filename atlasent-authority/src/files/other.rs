@@ -25,7 +25,7 @@ impl Folder {
         self.create_new(name, name)
     }
 
-    pub(super) fn open_or_create_folder(&self, name: &OsStr) -> io::Result<Self> {
+    pub(super) fn open_or_create_folder(&self, name: &OsStr, _mode: u16) -> io::Result<Self> {
         let path = self.0.join(name);
         match fs::create_dir(&path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}

@@ -89,6 +89,31 @@ fn a_folder_that_everyone_can_write_is_refused() {
     }
 }
 
+#[cfg(feature = "server")]
+#[test]
+fn a_private_folder_is_created_below_no_link_and_no_folder_of_everyone() {
+    let (elsewhere, _) = victim();
+    let base = tempfile::tempdir().unwrap();
+    let archive = base.path().join("data/archive");
+    let acme = archive.join("acme");
+    create_private_folder(&acme).unwrap();
+    create_private_folder(&acme).unwrap();
+    for folder in [&archive, &acme] {
+        let mode = fs::metadata(folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    fs::set_permissions(&archive, fs::Permissions::from_mode(0o777)).unwrap();
+    let error = create_private_folder(&archive.join("globex")).unwrap_err();
+    assert!(error.to_string().contains("chmod o-w"), "{error}");
+
+    fs::remove_dir_all(&archive).unwrap();
+    symlink(elsewhere.path(), &archive).unwrap();
+    let error = create_private_folder(&acme).unwrap_err();
+    assert!(error.to_string().contains("is a link"), "{error}");
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
+}
+
 #[test]
 fn a_pipe_is_refused_and_never_waited_for() {
     let folder = tempfile::tempdir().unwrap();

@@ -34,10 +34,10 @@ impl Folder {
         Self::opened(rustix::fs::open(path, FOLDER, Mode::empty()), path)
     }
 
-    /// Opens a folder in this one, after creating it if it is missing. A new folder of root's gets
-    /// the owner of this one.
-    pub(super) fn open_or_create_folder(&self, name: &OsStr) -> io::Result<Self> {
-        let is_new = match mkdirat(&self.0, name, Mode::from_raw_mode(0o755)) {
+    /// Opens a folder in this one, after creating it with a mode if it is missing. A new folder of
+    /// root's gets the owner of this one.
+    pub(super) fn open_or_create_folder(&self, name: &OsStr, mode: u16) -> io::Result<Self> {
+        let is_new = match mkdirat(&self.0, name, Mode::from_raw_mode(mode.into())) {
             Ok(()) => true,
             Err(Errno::EXIST) => false,
             Err(error) => return Err(error.into()),

@@ -109,8 +109,8 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DAYS", value_parser = days)]
     retain_days: Option<Duration>,
 
-    /// The directory of the bundles of `--retain-days` [default: `archive` in the data directory]
-    #[arg(long, value_name = "DIR", requires = "retain_days")]
+    /// The directory of the bundles of archived events [default: `archive` in the data directory]
+    #[arg(long, value_name = "DIR")]
     archive_dir: Option<PathBuf>,
 
     /// The file to write each audit event to, as one line of JSON, or `-` for standard output
@@ -283,7 +283,7 @@ impl Serve {
             )));
         }
         let (policies, folder) = (self.org_policies.clone(), data.to_owned());
-        let archive = self.archive_folder(data);
+        let archive = self.archive_folder(data)?;
         let heads = choice.heads_folder(data);
         let hosting = OrgHosting::new(registry, move |id| match &policies {
             Some(policies) => policies.join(id.as_str()),
@@ -314,20 +314,22 @@ impl Serve {
         let Some(keep) = self.retain_days else {
             return Ok(None);
         };
-        let folder = self.archive_folder(data);
+        let folder = self.archive_folder(data)?;
         data_dir::create_private(&folder)?;
-        // A symbolic link given by option is resolved once. In the data directory it is refused.
-        let folder = match &self.archive_dir {
-            Some(path) => data_dir::resolve(path)?,
-            None => folder,
-        };
         data_dir::warn_if_shared(&folder);
         Ok(Some(Retention { keep, folder }))
     }
 
-    fn archive_folder(&self, data: &Path) -> PathBuf {
-        let option = self.archive_dir.clone();
-        option.unwrap_or_else(|| data_dir::archive_folder(data))
+    /// Returns the folder of the archives. A symbolic link given by option is resolved here, once.
+    /// In the data directory it is refused when a bundle is written.
+    fn archive_folder(&self, data: &Path) -> Result<PathBuf, Failure> {
+        match &self.archive_dir {
+            Some(path) => {
+                data_dir::create_private(path)?;
+                data_dir::resolve(path)
+            }
+            None => Ok(data_dir::archive_folder(data)),
+        }
     }
 
     fn audit_log(&self) -> Result<Option<AuditLog>, Failure> {

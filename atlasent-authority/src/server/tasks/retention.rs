@@ -8,7 +8,7 @@ use std::{fs, io};
 use atlasent::Error;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::files::{Publish, create_private, publish};
+use crate::files::{Publish, create_private_folder, publish};
 use crate::local::{failed, unavailable, unreadable};
 use crate::server::app::App;
 use crate::server::off_thread::off_thread;
@@ -134,7 +134,7 @@ async fn archive_before<S: Store>(
     let (is_other, folder) = (matches!(chain, Chain::Other(_)), folder.to_owned());
     let written = in_folder(move || {
         if is_other {
-            create_private(&folder)?;
+            create_private_folder(&folder)?;
         }
         write(&folder, &mut old).map(|()| old)
     });

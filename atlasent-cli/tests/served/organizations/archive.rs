@@ -180,3 +180,22 @@ fn a_link_in_place_of_a_folder_of_bundles_leaves_the_events_where_they_are() {
     wait_until_first(&server, &acme, 1);
     assert!(names(&elsewhere).is_empty());
 }
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_an_option_names_is_the_archive_without_days_of_the_server() {
+    let data = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let data = data.path();
+    create_store(data);
+    let acme = create(data, "acme");
+    change(data, "acme", |acme| acme.retain_days = NonZeroU32::new(3));
+    let link = data.join("link");
+    std::os::unix::fs::symlink(elsewhere.path(), &link).unwrap();
+    let options = ["--log-level", "error", "--archive-dir"];
+    let server = Server::start(data, &[&options[..], &[link.to_str().unwrap()]].concat());
+    wait_until_first(&server, &acme, 7);
+    assert_eq!(names(elsewhere.path()), ["acme"]);
+    let bundles = names(&elsewhere.path().join("acme"));
+    assert_eq!(bundles, ["events-000000000001-000000000006.json"]);
+}
