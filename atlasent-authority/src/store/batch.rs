@@ -211,7 +211,8 @@ impl Batch {
 
     /// Sets the sequence number of the last event that the store has dropped from the beginning of
     /// the chain. Without it, dropped events still count against
-    /// [`max_events`](crate::LocalAuthorityBuilder::max_events).
+    /// [`max_events`](crate::LocalAuthorityBuilder::max_events), and two processes that archive the
+    /// same events both record it.
     #[must_use]
     pub fn after_dropped(mut self, sequence: u64) -> Self {
         self.dropped_before = sequence;
@@ -294,9 +295,18 @@ impl Changeset<'_> {
     /// those that it has dropped.
     #[must_use]
     pub fn held_events(&self) -> u64 {
+        self.batch
+            .head
+            .sequence
+            .saturating_sub(self.dropped_through())
+    }
+
+    /// Returns the sequence number of the last event that was dropped from the beginning of the
+    /// chain, by the batch or before it. Zero if the chain has all its events.
+    #[must_use]
+    pub fn dropped_through(&self) -> u64 {
         let dropped = self.batch.dropped.unwrap_or(0);
-        let dropped = dropped.max(self.batch.dropped_before);
-        self.batch.head.sequence.saturating_sub(dropped)
+        dropped.max(self.batch.dropped_before)
     }
 
     /// Sets the organization of the chain. A chain that has events keeps its organization.

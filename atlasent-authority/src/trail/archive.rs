@@ -29,11 +29,12 @@ pub struct Archived {
 
 impl<S: Store> LocalAuthority<S> {
     /// Removes all events before a time from the store, once `keep` has kept their bundle durably.
-    /// Returns `None` when there are no such events.
+    /// Returns `None` when there are no such events, or when another process has archived some of
+    /// them meanwhile.
     ///
     /// The chain records the removal (`audit.archived`) in the transaction that drops the events.
-    /// If two processes on one store archive at the same time, both get a bundle, and the events
-    /// are dropped once.
+    /// If two processes on one store archive at the same time, both may get a bundle. The events
+    /// are dropped once, and the chain names one bundle.
     ///
     /// ```
     /// use std::io::{Read, Write};
@@ -75,12 +76,12 @@ impl<S: Store> LocalAuthority<S> {
             return Ok(None);
         };
         keep(old.first, old.last, &mut old.bundle).map_err(not_kept)?;
-        drop_old(&*self.store, &*self.clock, &old).await.map(Some)
+        drop_old(&*self.store, &*self.clock, &old).await
     }
 }
 
 /// Bundles the events before a time, and up to a sequence number if `through` is set. Returns
-/// `None` without such events.
+/// `None` without such events, and when another process drops events meanwhile: it archives them.
 pub(crate) async fn collect_old<S: Store>(
     store: &S,
     clock: &dyn Clock,
@@ -95,6 +96,25 @@ pub(crate) async fn collect_old<S: Store>(
         .until(last_moment)
         .through(through.unwrap_or(u64::MAX));
     let dropped = store.status().await.map_err(unarchived)?.dropped;
+    let collected = collect_after(store, clock, dropped, old, keys).await;
+    if collected.is_err()
+        && let Ok(status) = store.status().await
+        && status.dropped > dropped
+    {
+        log_overtaken(dropped + 1);
+        return Ok(None);
+    }
+    collected
+}
+
+/// Bundles the events that a filter selects, which follow those that were dropped.
+async fn collect_after<S: Store>(
+    store: &S,
+    clock: &dyn Clock,
+    dropped: u64,
+    old: EventFilter,
+    keys: &KeyRing,
+) -> Result<Option<OldEvents>, Error> {
     // The chain has no gaps, and its time never runs backwards, so the old events are at its
     // beginning.
     let count = store.count_events(&old).await.map_err(unarchived)?;
@@ -106,7 +126,7 @@ pub(crate) async fn collect_old<S: Store>(
     let bundle = bundle.map_err(|error| unavailable(failed::EXPORT, error))?;
     if bundle.event_count() != count {
         return Err(not_kept(io::Error::other(
-            "events were dropped meanwhile: another process archives them",
+            "the number of events changed while they were read",
         )));
     }
     Ok(Some(OldEvents {
@@ -117,12 +137,13 @@ pub(crate) async fn collect_old<S: Store>(
 }
 
 /// Drops events whose bundle is kept. The store hides them at once, whatever their number, and
-/// frees their space gradually.
+/// frees their space gradually. Returns `None` and records nothing when another process has dropped
+/// some of the events meanwhile: its bundle has them.
 pub(crate) async fn drop_old<S: Store>(
     store: &S,
     clock: &dyn Clock,
     old: &OldEvents,
-) -> Result<Archived, Error> {
+) -> Result<Option<Archived>, Error> {
     let (first, last) = (old.first, old.last);
     let archived = Archived {
         first,
@@ -136,11 +157,22 @@ pub(crate) async fn drop_old<S: Store>(
         .with("checkpoint", archived.checkpoint.clone())
         .with("export_id", archived.export_id.clone());
     let change = move |changeset: &mut Changeset<'_>| {
+        if changeset.dropped_through() >= first {
+            return false;
+        }
         changeset.record(event);
         changeset.drop_events(last);
+        true
     };
-    commit(store, clock, failed::ARCHIVE, Vec::new(), change).await?;
-    Ok(archived)
+    let is_dropped = commit(store, clock, failed::ARCHIVE, Vec::new(), change).await?;
+    if !is_dropped {
+        log_overtaken(first);
+    }
+    Ok(is_dropped.then_some(archived))
+}
+
+fn log_overtaken(first: u64) {
+    tracing::debug!(target: "atlasent", first, "another process has archived the old events meanwhile");
 }
 
 /// Old events in their bundle, which are still in the store.

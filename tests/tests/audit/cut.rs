@@ -1,4 +1,5 @@
-//! Stores that lost events: the server does not sign the rest as a whole trail.
+//! Stores that lost events: the server does not sign the rest as a whole trail. Events that another
+//! process archives are not lost.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use jiff::Timestamp;
 struct Cut {
     store: MemoryStore,
     lost: RangeInclusive<u64>,
+    /// The last event that another process archives while this one counts the events; 0 for none.
+    archived_meanwhile: u64,
 }
 
 impl Store for Cut {
@@ -42,7 +45,13 @@ impl Store for Cut {
     }
 
     async fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
-        Ok(self.events(0, usize::MAX, filter).await?.len() as u64)
+        let count = self.events(0, usize::MAX, filter).await?.len() as u64;
+        let through = self.archived_meanwhile;
+        if through > 0 {
+            let drop_some = move |changeset: &mut Changeset<'_>| changeset.drop_events(through);
+            self.commit(second(10), Vec::new(), drop_some).await?;
+        }
+        Ok(count)
     }
 
     async fn permits(
@@ -91,7 +100,11 @@ async fn ten_without(lost: RangeInclusive<u64>) -> Cut {
             .await
             .unwrap();
     }
-    Cut { store, lost }
+    Cut {
+        store,
+        lost,
+        archived_meanwhile: 0,
+    }
 }
 
 #[expect(clippy::reversed_empty_ranges, reason = "no event is lost")]
@@ -156,20 +169,17 @@ async fn a_trail_that_lacks_events_is_not_signed() {
     }
 }
 
+async fn authority_on(store: Cut) -> LocalAuthority<Cut> {
+    let policies = atlasent_authority::Policies::parse("permit (principal, action, resource);");
+    let authority = LocalAuthority::builder(policies.unwrap()).store(store);
+    authority.build().await.unwrap()
+}
+
 #[tokio::test]
 async fn a_trail_that_lacks_events_is_not_archived() {
     let keys = KeyRing::in_memory().unwrap();
     for lost in [1..=2, 3..=3, 4..=5, 11..=11] {
-        let Cut { store, lost } = ten_without(lost).await;
-        let policies = atlasent_authority::Policies::parse("permit (principal, action, resource);");
-        let authority = LocalAuthority::builder(policies.unwrap())
-            .store(Cut {
-                store,
-                lost: lost.clone(),
-            })
-            .build()
-            .await
-            .unwrap();
+        let authority = authority_on(ten_without(lost.clone()).await).await;
         let kept = authority
             .archive(second(6), &keys, |_, _, _| {
                 panic!("a bundle of an incomplete trail")
@@ -180,6 +190,19 @@ async fn a_trail_that_lacks_events_is_not_archived() {
         assert!(cause.contains("missing"), "{lost:?}: {cause}");
         assert_eq!(authority.store().status().await.unwrap().dropped, 0);
     }
+}
+
+#[tokio::test]
+async fn events_that_another_process_archives_meanwhile_are_no_failure() {
+    let keys = KeyRing::in_memory().unwrap();
+    let mut store = ten_without(NONE).await;
+    store.archived_meanwhile = 4;
+    let authority = authority_on(store).await;
+    let archived = authority.archive(second(8), &keys, |_, _, _| {
+        panic!("a bundle that lacks its first events")
+    });
+    assert_eq!(archived.await.unwrap(), None);
+    assert_eq!(authority.store().status().await.unwrap().dropped, 4);
 }
 
 #[tokio::test]

@@ -103,6 +103,23 @@ async fn events_that_could_not_be_archived_stay() {
     assert_eq!(none.await.unwrap(), None);
 }
 
+#[tokio::test]
+async fn events_that_two_processes_archive_at_the_same_time_are_recorded_once() {
+    let authority = memory();
+    let keys = KeyRing::in_memory().unwrap();
+    // The second process archives while the first one keeps its bundle.
+    let first = authority.archive(Timestamp::MAX, &keys, |_, _, _| {
+        let second = authority.archive(Timestamp::MAX, &keys, |_, _, _| Ok(()));
+        let second = futures_executor::block_on(second).unwrap().unwrap();
+        assert_eq!((second.first, second.last), (1, 1));
+        Ok(())
+    });
+    assert_eq!(first.await.unwrap(), None);
+    let events = authority.trail().await.unwrap().events;
+    let kinds: Vec<_> = events.iter().map(|event| &*event.envelope.kind).collect();
+    assert_eq!(kinds, ["audit.archived"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_whose_events_were_not_dropped_is_taken_up_again() {
     let folder = tempfile::tempdir().unwrap();

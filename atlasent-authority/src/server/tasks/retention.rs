@@ -109,7 +109,8 @@ fn log_failure(org_id: &OrgId, error: &Error) {
     tracing::error!(target: "atlasent", %org_id, %error, cause, "old events stay where they are");
 }
 
-/// Archives one bundle. Returns `None` if there are no old events.
+/// Archives one bundle. Returns `None` if there are no old events, or if another server archives
+/// them at the same time.
 async fn archive_before<S: Store>(
     app: &Arc<App<S>>,
     chain: &Chain<S>,
@@ -139,7 +140,7 @@ async fn archive_before<S: Store>(
         write(&folder, &mut old).map(|()| old)
     });
     let old = written.await?;
-    drop_old(chain.store(), &*app.clock, &old).await.map(Some)
+    drop_old(chain.store(), &*app.clock, &old).await
 }
 
 /// Works with a folder of bundles on a thread of its own. On that of the exports, a folder that
