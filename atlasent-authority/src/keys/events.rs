@@ -19,7 +19,8 @@ use crate::trail::chain::{NewEvent, format_time};
 pub struct RecordedKeys(BTreeMap<String, bool>);
 
 /// Records in a store's chain the keys that were created or revoked since the last call by any
-/// process. A deleted key counts as revoked.
+/// process. A deleted key counts as revoked, and a revoked key that is valid again as created: an
+/// older file of keys was put back.
 pub(crate) async fn record_keys<S: Store>(
     store: &S,
     clock: &dyn Clock,
@@ -30,16 +31,15 @@ pub(crate) async fn record_keys<S: Store>(
         let before = changeset.recorded_keys();
         let mut recorded = before.clone();
         for key in &keys {
+            let is_revoked = key.revoked_at.is_some();
             let was_revoked = recorded.0.get(&key.key_id).copied();
-            if was_revoked.is_none() {
+            if was_revoked.is_none() || (was_revoked == Some(true) && !is_revoked) {
                 changeset.record(created(key));
             }
-            if key.revoked_at.is_some() && was_revoked != Some(true) {
+            if is_revoked && was_revoked != Some(true) {
                 changeset.record(revoked(&key.key_id, key.revoked_at.map(format_time)));
             }
-            recorded
-                .0
-                .insert(key.key_id.clone(), key.revoked_at.is_some());
+            recorded.0.insert(key.key_id.clone(), is_revoked);
         }
         let deleted = recorded.0.iter_mut().filter(|(id, was_revoked)| {
             !**was_revoked && keys.iter().all(|key| key.key_id != **id)
@@ -123,6 +123,10 @@ mod tests {
         // The second one was deleted.
         record(std::slice::from_ref(&first));
         record(std::slice::from_ref(&first));
+        // An older file was put back.
+        first.revoked_at = None;
+        record(&[first.clone(), second.clone()]);
+        record(&[first.clone(), second.clone()]);
         let trail = block_on(authority.trail()).unwrap();
         let recorded: Vec<_> = trail.events[1..]
             .iter()
@@ -137,8 +141,10 @@ mod tests {
             [
                 ("key.created", first.clone()),
                 ("key.created", second.clone()),
-                ("key.revoked", first),
-                ("key.revoked", second),
+                ("key.revoked", first.clone()),
+                ("key.revoked", second.clone()),
+                ("key.created", first),
+                ("key.created", second),
             ]
         );
         assert!(trail.verify().is_intact());
