@@ -138,7 +138,8 @@ impl<S: Store + RateCounter> Server<S> {
     where
         S: Organizations<Store = S>,
     {
-        self.app.organizations.host(hosting);
+        let reloads = self.app.metrics.reloads.clone();
+        self.app.organizations.host(hosting, reloads);
         self
     }
 

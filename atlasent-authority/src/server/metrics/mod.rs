@@ -4,6 +4,7 @@ mod labels;
 mod organizations;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod reloads;
 mod shadow;
 #[cfg(feature = "webhooks")]
 mod webhooks;
@@ -29,6 +30,7 @@ use crate::store::{OrgId, StoreStatus};
 use labels::{
     CodeLabel, DecisionLabels, DigestLabel, EndpointLabel, Label, OutcomeLabel, ResponseLabels,
 };
+pub(super) use reloads::ReloadCounter;
 
 /// The largest number of actions with series of their own, over all reloads of the policies.
 const ACTIONS: usize = 1_000;
@@ -67,7 +69,7 @@ pub(crate) struct Metrics {
     policies: Gauge,
     digest: Family<DigestLabel, Gauge>,
     stops: Gauge,
-    reloads: Family<OutcomeLabel, Counter>,
+    pub(super) reloads: ReloadCounter,
     audit_log_sequence: Gauge,
     audit_log_failures: Counter,
     #[cfg(feature = "otlp")]
@@ -166,12 +168,7 @@ impl Metrics {
                 Family::default(),
             ),
             stops: register(&mut registry, "stops", "Stops that hold", Gauge::default()),
-            reloads: register(
-                &mut registry,
-                "policy_reloads",
-                "Policy sets that were read again, by outcome",
-                Family::default(),
-            ),
+            reloads: ReloadCounter::new(&mut registry),
             audit_log_sequence: register(
                 &mut registry,
                 "audit_log_sequence",
@@ -253,12 +250,6 @@ impl Metrics {
             let code = code.into();
             self.refusals.get_or_create(&CodeLabel { code }).inc();
         }
-    }
-
-    /// Counts a set of policies that was read again.
-    pub(crate) fn count_reload(&self, outcome: &'static str) {
-        let outcome = outcome.into();
-        self.reloads.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// Sets the sequence number of the last event in the audit log.
@@ -364,7 +355,7 @@ mod tests {
             Some("C"),
             Duration::ZERO,
         );
-        metrics.count_reload("refused");
+        metrics.reloads.count("refused");
         let text = text(&metrics);
         for line in [
             r#"atlasent_decisions_total{action="deploy",decision="hold"} 1"#,

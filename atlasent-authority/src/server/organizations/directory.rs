@@ -13,6 +13,7 @@ use super::{OrgHosting, OrgRegistry, ServedOrg};
 use crate::local::LocalAuthority;
 use crate::organizations::Organization;
 use crate::server::api_error::ApiError;
+use crate::server::metrics::ReloadCounter;
 use crate::store::{OrgId, Organizations, Store, StoreError};
 
 /// The length of a day of retention.
@@ -162,12 +163,12 @@ impl<S: Store> OrgDirectory<S> {
         }
     }
 
-    /// Hosts other organizations, too.
-    pub(crate) fn host(&mut self, hosting: OrgHosting)
+    /// Hosts other organizations, too. `reloads` counts the policies that are refused.
+    pub(in crate::server) fn host(&mut self, hosting: OrgHosting, reloads: ReloadCounter)
     where
         S: Organizations<Store = S>,
     {
-        let loader = Loader::new(Arc::clone(&self.local), &hosting);
+        let loader = Loader::new(Arc::clone(&self.local), &hosting, reloads);
         self.hosted = Some(Hosted {
             registry: hosting.registry,
             archives: hosting.archives,

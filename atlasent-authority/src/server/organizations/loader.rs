@@ -21,6 +21,7 @@ use crate::local::LocalAuthorityBuilder;
 use crate::policy::Policies;
 use crate::server::api_error::ApiError;
 use crate::server::log_limit::OUTAGES;
+use crate::server::metrics::ReloadCounter;
 use crate::server::off_thread::off_thread;
 use crate::server::tasks::PolicyFolder;
 use crate::store::{ApprovalList, OrgId, Organizations, Store, StoreError};
@@ -69,6 +70,8 @@ pub(crate) struct Loader<S> {
     unsaved: UnsavedHeads,
     /// When decisions of the organizations that are not in memory are due.
     due: DueOrganizations,
+    /// Counts the policies that are refused.
+    reloads: ReloadCounter,
 }
 
 /// Why an organization could not be loaded. The log gets the text.
@@ -78,7 +81,11 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 type LoadResult<S> = watch::Receiver<Option<Result<Arc<ServedOrg<S>>, ApiError>>>;
 
 impl<S: Store> Loader<S> {
-    pub(super) fn new(local: Arc<ServedOrg<S>>, hosting: &OrgHosting) -> Self
+    pub(super) fn new(
+        local: Arc<ServedOrg<S>>,
+        hosting: &OrgHosting,
+        reloads: ReloadCounter,
+    ) -> Self
     where
         S: Organizations<Store = S>,
     {
@@ -98,6 +105,7 @@ impl<S: Store> Loader<S> {
             checked: Mutex::default(),
             unsaved: UnsavedHeads::default(),
             due: DueOrganizations::default(),
+            reloads,
         }
     }
 
@@ -360,6 +368,7 @@ impl<S: Store> Loader<S> {
             .build()
             .await?;
         if let Some(error) = &refused {
+            self.reloads.count("refused");
             for problem in error.problems() {
                 tracing::error!(target: "atlasent", org_id = %id, %problem, "policies refused; the organization decides nothing");
             }

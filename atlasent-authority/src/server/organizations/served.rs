@@ -95,7 +95,7 @@ impl<S> ServedOrg<S> {
     }
 
     /// Returns whether the organization has had valid policies.
-    pub(super) fn has_policies(&self) -> bool {
+    pub(in crate::server) fn has_policies(&self) -> bool {
         self.has_policies.load(Ordering::Acquire)
     }
 

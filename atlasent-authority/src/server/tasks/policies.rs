@@ -70,18 +70,18 @@ impl PolicyFolder {
                 if matches!(recorded, Ok(Ok(()))) {
                     org.policies_loaded();
                     tracing::info!(target: "atlasent", %org_id, policies = count, "new policies decide");
-                    app.metrics.count_reload("loaded");
+                    app.metrics.reloads.count("loaded");
                 }
                 recorded
             }
             Err(error) => {
-                app.metrics.count_reload("refused");
+                app.metrics.reloads.count("refused");
                 let recording = org.authority.policies_refused(&error);
                 let recorded = deadline.run(recording).await;
                 // A refusal that cannot be recorded is repeated in each round.
                 if matches!(recorded, Ok(Ok(()))) || !self.recording.is_failing() {
                     for problem in error.problems() {
-                        tracing::error!(target: "atlasent", %org_id, %problem, "policies refused; the former ones stay");
+                        tracing::error!(target: "atlasent", %org_id, %problem, "policies refused; {}", consequence(org));
                     }
                 }
                 recorded
@@ -94,8 +94,8 @@ impl PolicyFolder {
             }
             // Policies with another schema than the authority requires: the refusal is recorded.
             Ok(Err(error @ Error::Config(_))) => {
-                tracing::error!(target: "atlasent", %org_id, problem = %error, "policies refused; the former ones stay");
-                app.metrics.count_reload("refused");
+                tracing::error!(target: "atlasent", %org_id, problem = %error, "policies refused; {}", consequence(org));
+                app.metrics.reloads.count("refused");
                 self.recording.succeeded();
                 self.last_read = listing;
             }
@@ -109,5 +109,13 @@ impl PolicyFolder {
             }
             Ok(Err(_)) | Err(_) => {}
         }
+    }
+}
+
+/// Returns what follows from policies that are refused, for the log.
+fn consequence<S>(org: &ServedOrg<S>) -> &'static str {
+    match org.has_policies() {
+        true => "the former ones stay",
+        false => "the organization decides nothing",
     }
 }

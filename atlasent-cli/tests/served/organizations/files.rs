@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
 use atlasent_authority::organizations::Suspension;
 
 use super::support::*;
-use crate::process::{KEY, Server};
+use crate::process::{KEY, Server, atlasent};
 use crate::replaced::refused;
 
 const QUICK: [&str; 4] = ["--log-level", "error", "--policy-settle", "0"];
@@ -164,6 +165,47 @@ fn an_organization_without_safe_and_valid_policies_decides_nothing_until_it_has_
         fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).unwrap();
         until(&server, key, |answer| answer.status == 200);
     }
+}
+
+#[test]
+fn the_log_says_what_follows_from_refused_policies() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let acme = create(data, "acme");
+    let folder = policies(data, "acme");
+    write_policies(&folder, "permit (");
+    let mut command = atlasent();
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
+    command.arg(data).args(QUICK).stderr(Stdio::piped());
+    let server = Server::run(command);
+    let refused = |times: u64| {
+        wait(|| {
+            let page = connect(&server, &acme).get("/v1-audit/events?types=policy.error");
+            (page.unwrap().body["total"] == times).then_some(())
+        });
+    };
+    assert_problem(&evaluate(&server, &acme), 503, "POLICIES_UNAVAILABLE");
+    refused(1);
+    write_policies(&folder, "permit ((");
+    refused(2);
+    write_policies(&folder, ALLOW);
+    until(&server, &acme, |answer| answer.status == 200);
+    write_policies(&folder, "permit (");
+    refused(3);
+    // The line is written after the event.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let (_, log) = server.stop_and_read_log();
+    let lines: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("policies refused; "))
+        .collect();
+    let stays = |line: &str| line.contains("the former ones stay");
+    let without_former = lines.iter().take_while(|line| !stays(line)).count();
+    assert!(without_former >= 2 && without_former < lines.len(), "{log}");
+    assert!(
+        lines[without_former..].iter().all(|line| stays(line)),
+        "{log}"
+    );
 }
 
 #[test]

@@ -39,6 +39,9 @@ async fn an_organization_without_valid_policies_decides_nothing() {
         let (acme, globex) = (served.caller(ACME), served.caller(GLOBEX));
         let refused = acme.evaluate(&deploy()).await;
         refused.is_problem(503, "POLICIES_UNAVAILABLE");
+        let metrics = served.caller(KEY).get("/metrics").await.text;
+        let counted = "atlasent_policy_reloads_total{outcome=\"refused\"} ";
+        assert!(metrics.contains(counted), "{metrics}");
         let batch = json!({"items": [deploy()]});
         for (target, body) in [
             ("/v1-evaluate-stream", &deploy()),
