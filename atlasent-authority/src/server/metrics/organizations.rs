@@ -16,6 +16,9 @@ use crate::store::OrgId;
 /// The largest number of organizations with series of their own: the first ones that ask.
 const ORGANIZATIONS: usize = 200;
 
+/// The label of all organizations beyond these. No organization has it as its id.
+const OTHERS: &str = "(other)";
+
 /// The metrics by organization.
 pub(super) struct OrgMetrics {
     decisions: Family<OrgDecisionLabels, Counter>,
@@ -31,13 +34,13 @@ impl OrgMetrics {
             decisions: register(
                 registry,
                 "organization_decisions",
-                "Evaluations by organization and decision; organizations beyond the first 200 are `other`",
+                "Evaluations by organization and decision; organizations beyond the first 200 are `(other)`",
                 Family::default(),
             ),
             open_approvals: register(
                 registry,
                 "approvals_open",
-                "Decisions that wait for approvers, of `local` and of the organizations in memory; organizations beyond the first 200 are `other`",
+                "Decisions that wait for approvers, of `local` and of the organizations in memory; organizations beyond the first 200 are `(other)`",
                 Family::default(),
             ),
             registered: register(
@@ -61,7 +64,7 @@ impl OrgMetrics {
         if named.contains(org) || (named.len() < ORGANIZATIONS && named.insert(org.clone())) {
             Label::new(org.as_str())
         } else {
-            OTHER.into()
+            OTHERS.into()
         }
     }
 }
@@ -109,7 +112,9 @@ mod tests {
     #[test]
     fn the_number_of_organizations_with_series_is_bounded() {
         let metrics = Metrics::new();
-        for n in 0..ORGANIZATIONS + 10 {
+        // An organization that is called as the others might be.
+        metrics.count_org_decision(&"other".parse().unwrap(), Decision::Allow);
+        for n in 1..ORGANIZATIONS + 10 {
             let org: OrgId = format!("org-{n}").parse().unwrap();
             metrics.count_org_decision(&org, Decision::Allow);
         }
@@ -117,8 +122,12 @@ mod tests {
         prometheus_client::encoding::text::encode(&mut text, &metrics.registry).unwrap();
         let series = "atlasent_organization_decisions_total{";
         assert_eq!(text.matches(series).count(), ORGANIZATIONS + 1);
-        assert!(text.contains(r#"{organization="other",decision="allow"} 10"#));
-        assert!(text.contains(r#"{organization="org-0",decision="allow"} 1"#));
+        assert!(text.contains(r#"{organization="(other)",decision="allow"} 10"#));
+        for own in ["other", "org-1"] {
+            let series = format!(r#"{{organization="{own}",decision="allow"}} 1"#);
+            assert!(text.contains(&series), "{text}");
+        }
+        assert!(OTHERS.parse::<OrgId>().is_err());
     }
 
     #[test]
@@ -137,7 +146,7 @@ mod tests {
         for line in [
             r#"{organization="local"} 3"#,
             r#"{organization="org-0"} 2"#,
-            r#"{organization="other"} 20"#,
+            r#"{organization="(other)"} 20"#,
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }
