@@ -17,8 +17,7 @@ pub(super) struct StoppedServer {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
-    /// The key file of `atlasent serve --signing-key`, if it is used
-    /// [default: the key in `--data-dir`]
+    /// The key file of `atlasent serve --signing-key` [default: the key in `--data-dir`]
     #[arg(long, value_name = "FILE", requires = "data_dir")]
     signing_key: Option<PathBuf>,
 

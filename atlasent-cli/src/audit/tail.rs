@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use atlasent::Error;
 use atlasent::audit::Event;
+use atlasent::error::{self, Code};
 use clap::Args;
 use futures_util::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -27,7 +29,7 @@ Examples:
 The API key is read from ATLASENT_API_KEY and needs the scope `audit.read`. Without `--since`, the output starts with
 the events of the last 10 minutes.")]
 pub(super) struct Tail {
-    /// Keep running and print new events, polled every second
+    /// Keep running, also through outages, and print new events, polled every second
     #[arg(long, short)]
     follow: bool,
 
@@ -57,14 +59,16 @@ async fn tail(arguments: &Tail) -> Result<(), Failure> {
         .unwrap_or(ten_minutes_ago)
         .to_string();
     let mut printed = 0;
+    let (mut has_answered, mut is_failing) = (false, false);
     loop {
         let filter = arguments.filter.for_server().since(&since).limit(500);
         let mut events = std::pin::pin!(client.audit_event_stream(filter));
-        while let Some(event) = events
-            .try_next()
-            .await
-            .map_err(|error| arguments.server.call_failure(&error))?
-        {
+        let failed = loop {
+            let event = match events.try_next().await {
+                Ok(Some(event)) => event,
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            };
             // `since` is inclusive: events of the same timestamp are returned again.
             if event.envelope.sequence <= printed {
                 continue;
@@ -74,12 +78,36 @@ async fn tail(arguments: &Tail) -> Result<(), Failure> {
             }
             printed = event.envelope.sequence;
             since.clone_from(&event.envelope.occurred_at);
+        };
+        let mut pause = POLL_INTERVAL;
+        match failed {
+            None => (has_answered, is_failing) = (true, false),
+            // Without one answer, the address or the key is wrong rather than the server down.
+            Some(error) if arguments.follow && has_answered && may_pass(&error) => {
+                if !is_failing {
+                    let failure = arguments.server.call_failure(&error);
+                    let again = format!("{}; the command tries again", failure.reason());
+                    output::print_stderr_line("warning", &again);
+                }
+                is_failing = true;
+                let asked = error.failure().and_then(error::Failure::retry_after);
+                pause = pause.max(asked.unwrap_or_default());
+            }
+            Some(error) => return Err(arguments.server.call_failure(&error)),
         }
         if !arguments.follow {
             return Ok(());
         }
-        tokio::time::sleep(POLL_INTERVAL).await;
+        tokio::time::sleep(pause).await;
     }
+}
+
+/// Returns whether a later call may succeed.
+fn may_pass(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        Some(Code::Network | Code::Timeout | Code::ServerError | Code::RateLimited)
+    )
 }
 
 fn line(event: &Event, as_json: bool) -> Result<String, Failure> {

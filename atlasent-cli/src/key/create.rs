@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use atlasent::text::quoted;
 use atlasent_authority::approvals::Approver;
-use atlasent_authority::duration::parse_duration;
+use atlasent_authority::duration::parse_positive_duration;
 use atlasent_authority::keys::{ApiKey, ApiScope, DEFAULT_RATE_LIMIT, KeyEnvironment};
 use atlasent_authority::store::OrgId;
 use clap::{Args, ValueEnum};
@@ -62,7 +62,7 @@ pub(super) struct Create {
     roles: Vec<String>,
 
     /// The lifetime of the key, such as 90d or 7776000 (seconds) [default: unlimited]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_positive_duration)]
     ttl: Option<Duration>,
 
     /// A network that may use the key, such as 10.0.0.0/8; repeatable [default: any network]
@@ -115,8 +115,9 @@ pub(super) async fn run(arguments: &Create) -> Result<Output, Failure> {
     key.rate_limit_per_minute = arguments.rate;
     let id = key.key_id.clone();
     let place = arguments.location.create().await?;
+    let options = arguments.location.options();
     let suspended = match &arguments.org {
-        Some(id) => check_organization(&place, id).await?,
+        Some(id) => check_organization(&place, id, &options).await?,
         None => None,
     };
     key.org_id = arguments.org.clone().unwrap_or_default();
@@ -136,8 +137,9 @@ pub(super) async fn run(arguments: &Create) -> Result<Output, Failure> {
             )));
         }
     }
-    let notice =
-        format!("the key is printed only once; to revoke it, run `atlasent key revoke {id}`");
+    let notice = format!(
+        "the key is printed only once; to revoke it, run `atlasent key revoke{options} {id}`"
+    );
     Ok(Output::new("").with_warnings(suspended.into_iter().chain([notice])))
 }
 
@@ -169,18 +171,23 @@ fn scopes(arguments: &Create) -> Option<Vec<ApiScope>> {
     Some(scopes)
 }
 
-/// Fails if the registry has no such organization. Returns a warning if it is suspended.
-async fn check_organization(place: &Place, id: &OrgId) -> Result<Option<String>, Failure> {
+/// Fails if the registry has no such organization. Returns a warning if it is suspended. `options`
+/// are those of the location, for the commands to run next.
+async fn check_organization(
+    place: &Place,
+    id: &OrgId,
+    options: &str,
+) -> Result<Option<String>, Failure> {
     if id.is_local() {
         return Ok(None);
     }
     let organization = OrgStore::new(place).find(id).await?.ok_or_else(|| {
         Failure::misuse(format!(
-            "there is no organization `{id}`: create it with `atlasent org create {id}`"
+            "there is no organization `{id}`: create it with `atlasent org create {id}{options}`"
         ))
     })?;
     Ok(organization.suspended.map(|_| {
-        format!("the organization `{id}` is suspended, so the key is refused until `atlasent org resume {id}`")
+        format!("the organization `{id}` is suspended, so the key is refused until `atlasent org resume {id}{options}`")
     }))
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Backup {
 /// Writes the backup to a temporary file, checks it, and renames it.
 pub(super) fn run(arguments: &Backup) -> Result<Output, Failure> {
     let to = &arguments.to;
-    if to.try_exists().unwrap_or(true) {
+    if to.try_exists().map_err(|error| write_failure(to, &error))? {
         let to = to.display();
         return Err(Failure::misuse(format!(
             "`{to}` already exists: choose a new file for the backup"

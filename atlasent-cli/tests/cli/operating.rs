@@ -34,6 +34,40 @@ fn a_key_that_cannot_be_printed_is_revoked() {
     assert_eq!(states, ["revoked"]);
 }
 
+#[test]
+fn the_command_that_revokes_a_new_key_works_as_it_is_printed() {
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().to_str().unwrap();
+    let created = atlasent(["key", "create", "--data-dir", path]).run();
+    let (_, command) = created
+        .stderr
+        .trim_end()
+        .split_once("run `atlasent ")
+        .unwrap();
+    let revoked = atlasent(command.trim_end_matches('`').split(' ')).prints();
+    assert!(revoked.starts_with("revoked key_"), "{revoked}");
+}
+
+#[test]
+fn a_key_that_would_have_expired_is_not_created() {
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().to_str().unwrap();
+    let line = atlasent(["key", "create", "--ttl", "0", "--data-dir", path]).misuse();
+    assert!(line.contains("at least 1 second"), "{line}");
+    assert!(!data.path().join("keys.json").exists());
+}
+
+#[test]
+fn a_backup_says_why_its_file_cannot_be_written() {
+    let data = directory(&[("file", "")]);
+    let path = data.path().to_str().unwrap();
+    // The folder of the backup is a file.
+    let backup = data.path().join("file").join("backup.redb");
+    let arguments = ["store", "backup", backup.to_str().unwrap()];
+    let line = atlasent(arguments.into_iter().chain(["--data-dir", path])).misuse();
+    assert!(line.starts_with("cannot write the backup"), "{line}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_key_is_not_made_through_a_link() {

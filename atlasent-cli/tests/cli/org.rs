@@ -38,13 +38,16 @@ impl Place {
         places
     }
 
-    fn run(&self, arguments: &[&str]) -> Atlasent {
-        let data = self.data.path().to_str().unwrap();
-        let options = match &self.database {
+    /// Returns the options that select the location.
+    fn options(&self) -> [&str; 2] {
+        match &self.database {
             Some(_) => ["--store-env", "DATABASE"],
-            None => ["--data-dir", data],
-        };
-        let run = atlasent(arguments.iter().copied().chain(options));
+            None => ["--data-dir", self.data.path().to_str().unwrap()],
+        }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Atlasent {
+        let run = atlasent(arguments.iter().copied().chain(self.options()));
         match &self.database {
             Some(url) => run.env("DATABASE", url),
             None => run,
@@ -285,9 +288,12 @@ fn unknown_organizations_local_and_invalid_ids_are_errors() {
             );
         }
         let line = place.run(&["key", "create", "--org", "acme"]).misuse();
+        let options = place.options().join(" ");
         assert_eq!(
             line,
-            "there is no organization `acme`: create it with `atlasent org create acme`"
+            format!(
+                "there is no organization `acme`: create it with `atlasent org create acme {options}`"
+            )
         );
         assert!(place.list("key").is_empty());
     }
@@ -372,6 +378,11 @@ fn a_key_for_a_suspended_organization_comes_with_a_warning() {
         "{}",
         ended.stderr
     );
+    let resume = format!(
+        "until `atlasent org resume acme {}`",
+        place.options().join(" ")
+    );
+    assert!(ended.stderr.contains(&resume), "{}", ended.stderr);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Commands that run beside a server: `key`, `signing-key`, and `audit` export, verify and tail.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use atlasent_authority::signing::KeyRing;
 use serde_json::{Value, json};
@@ -364,4 +365,49 @@ pub(crate) fn assert_tells(report: &str, story: &[&str]) {
             .unwrap_or_else(|| panic!("{step} is missing: {report}"));
         rest = rest.get(at..).unwrap();
     }
+}
+
+#[test]
+fn a_follower_of_the_trail_outlives_a_restart_and_ends_when_its_key_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    decide(&server);
+    let address = server.address.to_string();
+    let mut command = atlasent();
+    command
+        .args(["audit", "tail", "--follow", "--json"])
+        .env("ATLASENT_BASE_URL", format!("http://{address}"))
+        .env("ATLASENT_API_KEY", KEY)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut follower = command.spawn().unwrap();
+    let lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut numbers = lines.map(|line| {
+        let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        event["sequence"].as_u64().unwrap()
+    });
+    let mut warnings = BufReader::new(follower.stderr.take().unwrap()).lines();
+    assert_eq!((numbers.next(), numbers.next()), (Some(1), Some(2)));
+
+    assert!(server.stop().0.success());
+    let warning = warnings.next().unwrap().unwrap();
+    assert!(
+        warning.starts_with("warning: ") && warning.contains(&address),
+        "{warning}"
+    );
+    let serve = |key: &str| {
+        let mut command = atlasent();
+        command.args(["serve", "--listen", &address, "--api-key-env", "KEY"]);
+        command.arg("--data-dir").arg(data.path()).env("KEY", key);
+        Server::run(command)
+    };
+    let server = serve(KEY);
+    decide(&server);
+    assert_eq!(numbers.next(), Some(3), "no event is repeated or left out");
+
+    server.stop();
+    let _server = serve(&KEY.replace('z', "y"));
+    assert_eq!(follower.wait().unwrap().code(), Some(2));
+    let last = warnings.map(Result::unwrap).last().unwrap();
+    assert!(last.starts_with("error: "), "{last}");
 }
