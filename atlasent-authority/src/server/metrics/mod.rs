@@ -192,11 +192,12 @@ impl Metrics {
             registry,
         };
         // A series that alerts watch has to exist before its first event.
-        for outcome in ["loaded", "refused"] {
-            let outcome = outcome.into();
-            drop(metrics.reloads.get_or_create(&OutcomeLabel { outcome }));
-        }
-        for code in ["STORE_UNAVAILABLE", "TIMEOUT", "OVERLOADED"] {
+        for code in [
+            "OVERLOADED",
+            "POLICIES_UNAVAILABLE",
+            "STORE_UNAVAILABLE",
+            "TIMEOUT",
+        ] {
             let code = code.into();
             drop(metrics.refusals.get_or_create(&CodeLabel { code }));
         }

@@ -14,12 +14,18 @@ pub(in crate::server) struct ReloadCounter(Family<OutcomeLabel, Counter>);
 
 impl ReloadCounter {
     pub(super) fn new(registry: &mut Registry) -> Self {
-        Self(register(
+        let reloads: Family<OutcomeLabel, Counter> = register(
             registry,
             "policy_reloads",
             "Policy sets that were read again, or refused at the first load of an organization, by outcome",
             Family::default(),
-        ))
+        );
+        // A series that alerts watch has to exist before its first event.
+        for outcome in ["loaded", "refused"] {
+            let outcome = outcome.into();
+            drop(reloads.get_or_create(&OutcomeLabel { outcome }));
+        }
+        Self(reloads)
     }
 
     /// Counts a set of policies.
