@@ -33,6 +33,8 @@ pub(super) struct Rereads {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Whether the task runs.
+    has_task: bool,
     /// The number of the last round that has begun.
     begun: u64,
     /// The last round that a request asked for.
@@ -70,8 +72,8 @@ impl Rereads {
     /// Returns the number of the round to wait for, if there is one.
     fn ask(&self, now: Instant) -> Option<u64> {
         let mut state = self.lock();
-        if state.begun == 0 {
-            // No task runs beside the requests: see `Server::into_router`.
+        if !state.has_task {
+            // See `Server::into_router`.
             return None;
         }
         if let Some(Asked { round, at }) = state.asked {
@@ -89,6 +91,11 @@ impl Rereads {
         state.asked = Some(Asked { round, at: now });
         self.request.notify_one();
         Some(round)
+    }
+
+    /// Notes that the task runs.
+    pub(super) fn start(&self) {
+        self.lock().has_task = true;
     }
 
     /// Waits until a request asks for a round.
@@ -123,10 +130,10 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// The rounds of a task that has ended its first one.
+    /// The rounds of a task that has begun none.
     fn started() -> Rereads {
         let rereads = Rereads::default();
-        rereads.end(rereads.begin());
+        rereads.start();
         rereads
     }
 
@@ -139,7 +146,7 @@ mod tests {
 
     #[test]
     fn requests_share_a_round_that_begins_after_the_first_of_them() {
-        let rereads = Rereads::default();
+        let rereads = started();
         let now = Instant::now();
         let under_way = rereads.begin();
         assert_eq!(rereads.ask(now), Some(under_way + 1));

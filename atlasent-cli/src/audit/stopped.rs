@@ -21,7 +21,7 @@ pub(super) struct StoppedServer {
     #[arg(long, value_name = "FILE", requires = "data_dir")]
     signing_key: Option<PathBuf>,
 
-    /// The organization in the store of `--data-dir`; a server has that of the API key
+    /// The organization in `--data-dir`; a server has that of the API key
     #[arg(
         long,
         value_name = "ID",

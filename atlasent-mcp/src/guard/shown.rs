@@ -24,7 +24,7 @@ impl Guard {
     pub(super) fn refused(&self, message: &Message, id: &RequestId, refusal: &Refusal) -> String {
         let tool = operation(message)
             .ok()
-            .filter(|operation| operation.kind() == Kind::Tool && !is_task(message));
+            .filter(|operation| operation.kind() == Kind::Tool && !operation.is_task());
         if let Some(tool) = tool.as_ref().and_then(Operation::target) {
             let mut result = refusal.tool_result(self.gate.has_output_schema(tool));
             // The first version without sessions has kinds of results, and asks for the kind.
@@ -157,22 +157,15 @@ pub(super) fn refused_request(id: &RequestId, refusal: &Refusal) -> String {
     error_response(Some(id), code, &refusal.advice(), error.get("data"))
 }
 
-/// Whether a request was sent as a task.
-fn is_task(message: &Message) -> bool {
-    params(message).is_some_and(|params| params.get("task").is_some())
-}
-
 /// Whether the version of a request asks for the kind of its result.
 fn needs_result_type(message: &Message) -> bool {
-    let params = params(message);
+    let params: Option<Value> = message
+        .body()
+        .and_then(|params| serde_json::from_str(params).ok());
     let version = params
         .as_ref()
         .and_then(|params| params.get("_meta")?.get(META_VERSION)?.as_str());
     version.is_some_and(|version| version >= FIRST_WITHOUT_SESSIONS)
-}
-
-fn params(message: &Message) -> Option<Value> {
-    serde_json::from_str(message.body()?).ok()
 }
 
 /// Writes a list with the items that are kept. An item that is unchanged stays as it was written.

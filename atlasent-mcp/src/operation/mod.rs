@@ -110,6 +110,7 @@ pub struct Operation {
     target: Option<Box<str>>,
     arguments: Arc<str>,
     context: Context,
+    is_task: bool,
 }
 
 impl Operation {
@@ -178,6 +179,7 @@ impl Operation {
             target: Some(name.into()),
             arguments: arguments.into(),
             context,
+            is_task: false,
         })
     }
 
@@ -221,6 +223,13 @@ impl Operation {
             values.retain(|name, _| !ANSWERS.contains(&&**name));
         }
         values
+    }
+
+    /// Returns whether the request is sent as a task. Its sender expects a task or an error, and
+    /// cannot read the result of a call.
+    #[must_use]
+    pub fn is_task(&self) -> bool {
+        self.is_task
     }
 
     /// Returns whether a server may send this operation to its client. With any other one, the

@@ -87,6 +87,7 @@ impl<'a> Params<'a> {
             target: Some(name.into()),
             arguments: arguments.into(),
             context: self.with_answers(arguments, context)?,
+            is_task: self.is_task(),
         })
     }
 
@@ -140,7 +141,13 @@ impl<'a> Params<'a> {
             target: target.map(Into::into),
             arguments: arguments.into(),
             context,
+            is_task: self.is_task(),
         })
+    }
+
+    /// Returns whether the request is sent as a task.
+    fn is_task(&self) -> bool {
+        AS_TASK.contains(&self.method) && self.all.get("task").is_some()
     }
 
     /// Returns whether a member is decided on. A member of the protocol is not, but only for the

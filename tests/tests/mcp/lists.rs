@@ -78,6 +78,27 @@ async fn with_a_schema_a_list_hides_the_tools_that_no_policy_permits_the_agent()
 }
 
 #[tokio::test]
+async fn a_tool_whose_budget_counts_an_argument_is_listed_until_the_budget_is_used_up() {
+    let policy = r#"
+        @id("pay") @budget("cents 100/day per agent")
+        permit (principal, action == Action::"mcp.shop.pay", resource);
+        @id("echo") @budget("calls 1/day per agent")
+        permit (principal, action == Action::"mcp.shop.echo", resource);"#;
+    let authority = local(policy);
+    let (mut client, _) = connect(shop(authority.clone())).await;
+    let tools = client.request("tools/list", json!({})).await.unwrap();
+    assert_eq!(names(&tools, "tools", "name"), ["echo", "pay"]);
+    for is_refused in [false, true] {
+        let echoed = client.call("echo", json!({})).await.unwrap();
+        assert_eq!(echoed["isError"] == true, is_refused, "{echoed}");
+    }
+    // Another client's list has no answers of the last seconds.
+    let (mut client, _) = connect(shop(authority)).await;
+    let tools = client.request("tools/list", json!({})).await.unwrap();
+    assert_eq!(names(&tools, "tools", "name"), ["pay"]);
+}
+
+#[tokio::test]
 async fn a_tool_whose_resource_is_an_argument_is_not_hidden_by_policies_on_resources() {
     let policy =
         r#"permit (principal, action == Action::"mcp.shop.pay", resource == Resource::"a");"#;

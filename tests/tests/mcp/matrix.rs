@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use atlasent::error::Code;
 use atlasent::testing::MockAuthority;
 use atlasent_tests::cases::{ACTION, Says, both, evaluations, verifications};
 use atlasent_tests::quiet_panics;
@@ -36,6 +37,11 @@ async fn a_tool_runs_only_on_two_genuine_answers() {
                         Says::No(refusal) => {
                             assert!(is_error, "{name}");
                             assert_eq!(*decision, json!(refusal.decision), "{name}");
+                        }
+                        // A later call with the same key would fail as well.
+                        Says::Fails(Code::InvalidApiKey | Code::Forbidden) => {
+                            assert!(is_error, "{name}");
+                            assert_eq!(*decision, json!("deny"), "{name}");
                         }
                         _ => {
                             assert!(is_error, "{name}");

@@ -25,6 +25,7 @@ pub(super) async fn refresh_keys<S: Store>(app: Arc<App<S>>) {
     let mut rounds = Rounds::new(PERIOD);
     let mut events = KeyEvents::default();
     let mut log = FailureLog::default();
+    app.keys.rereads.start();
     loop {
         tokio::select! {
             _ = rounds.next() => {}

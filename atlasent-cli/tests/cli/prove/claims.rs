@@ -413,6 +413,7 @@ fn a_program_gets_the_same_as_json() {
                 within(modify),
             ],
             "assumptions": [],
+            "not_compared": [],
             "sets": {
                 "dir": { "count": 4, "digest": set.policies().digest() },
                 "bounds": { "count": 2, "digest": set.policies_with(BOUNDS).digest() },
