@@ -262,7 +262,7 @@ impl<S: Store> LocalAuthority<S> {
         Ok(entry.map(|entry| (context, key, entry)))
     }
 
-    async fn status_context(&self) -> Result<StatusContext, Error> {
+    pub(crate) async fn status_context(&self) -> Result<StatusContext, Error> {
         let look = |changeset: &mut Changeset<'_>| StatusContext::new(changeset);
         self.commit(failed::PERMIT, vec![CellKey::Stops], look)
             .await
@@ -294,10 +294,15 @@ impl StatusContext {
     }
 
     fn status(&self, entry: &PermitEntry) -> PermitStatus {
-        match self.stops.kill_cause(entry, self.now) {
-            Some(_) if entry.check_open(self.now).is_ok() => PermitStatus::Revoked,
-            _ => entry.status(self.now),
+        match self.is_killed(entry) {
+            true => PermitStatus::Revoked,
+            false => entry.status(self.now),
         }
+    }
+
+    /// Whether a permit could be used, if no stop or recall had killed it.
+    pub(crate) fn is_killed(&self, entry: &PermitEntry) -> bool {
+        entry.check_open(self.now).is_ok() && self.stops.kill_cause(entry, self.now).is_some()
     }
 
     /// Returns what the API tells about a permit (contract, part D).

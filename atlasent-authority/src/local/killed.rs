@@ -31,7 +31,7 @@ impl<S: Store> LocalAuthority<S> {
     }
 
     async fn try_to_end_killed_permits(&self) -> Result<(), Error> {
-        let mut before = u64::MAX;
+        let (context, mut before) = (self.status_context().await?, u64::MAX);
         for _ in 0..MOST / AT_ONCE {
             let page = self.store.permits(before, AT_ONCE).await;
             let page = page.map_err(|error| unavailable(failed::PERMIT, error))?;
@@ -39,17 +39,18 @@ impl<S: Store> LocalAuthority<S> {
                 return Ok(());
             };
             before = oldest.sequence;
-            let (is_last, now) = (page.len() < AT_ONCE, self.clock.now());
-            let unused = |entry: &PermitEntry| !entry.is_spent() && now < entry.expires_at;
-            let page: Vec<_> = page
-                .into_iter()
-                .filter(|(_, entry)| unused(entry))
-                .collect();
             // The list goes from the newest permit to the oldest, so the rest has expired, too.
-            if page.is_empty() {
-                return Ok(());
+            let is_last = page.len() < AT_ONCE
+                || page
+                    .iter()
+                    .all(|(_, entry)| context.now >= entry.expires_at);
+            let killed = page
+                .into_iter()
+                .filter(|(_, entry)| context.is_killed(entry));
+            let killed: Vec<_> = killed.collect();
+            if !killed.is_empty() {
+                self.end_killed(&killed).await?;
             }
-            self.end_killed(&page).await?;
             if is_last {
                 return Ok(());
             }
@@ -57,15 +58,15 @@ impl<S: Store> LocalAuthority<S> {
         Ok(())
     }
 
-    /// Ends the killed ones of these permits in one transaction.
-    async fn end_killed(&self, page: &[(PermitKey, PermitEntry)]) -> Result<(), Error> {
+    /// Ends these permits in one transaction, unless they are used or revoked meanwhile.
+    async fn end_killed(&self, permits: &[(PermitKey, PermitEntry)]) -> Result<(), Error> {
         let mut reads = vec![CellKey::Stops];
-        for (key, entry) in page {
+        for (key, entry) in permits {
             reads.push(CellKey::Permit(*key));
             let cells = PermitCells::default().missing_from(Some(entry));
             reads.extend(cells.iter().flat_map(PermitCells::keys));
         }
-        let keys: Vec<PermitKey> = page.iter().map(|(key, _)| *key).collect();
+        let keys: Vec<PermitKey> = permits.iter().map(|(key, _)| *key).collect();
         let end = move |changeset: &mut Changeset<'_>| {
             let (now, stops) = (changeset.time(), changeset.stops());
             for key in keys {

@@ -290,6 +290,21 @@ fn a_permit_that_a_stop_or_a_revocation_of_many_ends_gives_back_at_once() {
 }
 
 #[test]
+fn a_stop_finds_unused_permits_behind_any_number_of_used_ones() {
+    let authority = authority();
+    assert!(ask(&authority, &pay(100)).decision.is_allow());
+    let look = AnyAction::new("look").unwrap();
+    let look = EvaluateRequest::new(Agent::new("other").unwrap(), &look).unwrap();
+    // More than are read at once.
+    for _ in 0..510 {
+        let answer = ask(&authority, &look);
+        assert!(verify(&authority, &look, &answer));
+    }
+    now(authority.revoke_all(StopScope::agent("bot").unwrap(), "a leak"));
+    assert!(ask(&authority, &pay(100)).decision.is_allow());
+}
+
+#[test]
 fn a_request_for_more_than_a_whole_budget_waits_for_nobody() {
     let authority = authority();
     let vault = |amount: f64, shadow: bool| {
