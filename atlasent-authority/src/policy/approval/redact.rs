@@ -80,12 +80,13 @@ impl fmt::Debug for RedactedContext {
     }
 }
 
-/// Returns whether one of the rules redacts a field that stands beside the context and reaches the
-/// policies as a member of it.
-pub(crate) fn redacts(rules: &[ApprovalRule], name: &str) -> bool {
-    rules
-        .iter()
-        .any(|rule| rule.redact.iter().any(|path| path == name))
+/// Returns whether one of the rules redacts the value at a path of the context, or a value that it
+/// lies in. A field beside the context that reaches the policies as a member of it has its name as
+/// the path.
+pub(crate) fn redacts(rules: &[ApprovalRule], path: &str) -> bool {
+    let redacted = rules.iter().flat_map(|rule| &rule.redact);
+    let mut rests = redacted.filter_map(|redacted| path.strip_prefix(&**redacted));
+    rests.any(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// Returns a value with the values at `paths` replaced. Each level that a path leads through is

@@ -14,6 +14,7 @@ use cedar_policy::{Effect, PolicyId};
 
 use super::Policies;
 use super::annotations::{AnnotatedPolicy, Statement};
+use super::approval::{ApprovalRule, redacts};
 use super::error::PolicyProblem;
 use super::number::Numeral;
 use parse::parse_all;
@@ -139,18 +140,10 @@ impl Budget {
 
 /// Marks the budgets of numbers that a policy redacts.
 pub(super) fn mark_redacted(policies: &mut [AnnotatedPolicy]) {
-    let rules = policies
-        .iter()
-        .filter_map(|policy| policy.approval.as_ref());
-    let redacted: Vec<String> = rules.flat_map(|rule| rule.redact.clone()).collect();
-    let is_redacted = |path: &str| {
-        let mut rests = redacted
-            .iter()
-            .filter_map(|above| path.strip_prefix(&**above));
-        rests.any(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
+    let rules = policies.iter().filter_map(|policy| policy.approval.clone());
+    let rules: Vec<ApprovalRule> = rules.collect();
     for budget in policies.iter_mut().flat_map(|policy| &mut policy.budgets) {
-        budget.is_redacted = budget.path().is_some_and(is_redacted);
+        budget.is_redacted = budget.path().is_some_and(|path| redacts(&rules, path));
     }
 }
 
