@@ -75,8 +75,8 @@ impl ServerAddress {
     }
 }
 
-/// Returns the server's message if the server understood the call and refused it: what it names does
-/// not exist or is in another state, or this person may not decide on it.
+/// Returns the server's message if the server understood the call and refused it: what it names
+/// does not exist or is in another state, or this person may not decide on it.
 fn refusal(error: &Error) -> Option<&str> {
     let failure = error.failure()?;
     let code = failure.server_code()?;

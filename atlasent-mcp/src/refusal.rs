@@ -72,8 +72,8 @@ pub struct Refusal {
     failure: Option<Box<FailureText>>,
 }
 
-/// The text of a failure, for the operator. `Debug` leaves it out, because a refusal is also printed
-/// where an agent reads.
+/// The text of a failure, for the operator. `Debug` leaves it out, because a refusal is also
+/// printed where an agent reads.
 #[derive(Clone, PartialEq, Eq)]
 struct FailureText(String);
 

@@ -54,8 +54,9 @@ impl Policies {
     ///
     /// Only the agent and its actors, the action, the resource, the environment, the amount, the
     /// context and `shadow` count. An authority considers further fields, such as
-    /// `require_approval`, which policies do not see. A request whose `environment` or `amount` contradicts its context is an error for an
-    /// authority, and here a denial with the code `INVALID_FIELD`.
+    /// `require_approval`, which policies do not see. A request whose `environment` or `amount`
+    /// contradicts its context is an error for an authority, and here a denial with the code
+    /// `INVALID_FIELD`.
     ///
     /// ```
     /// use atlasent::wire::EvaluateRequest;

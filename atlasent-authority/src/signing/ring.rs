@@ -124,8 +124,8 @@ impl KeyRing {
     }
 
     /// Opens the ring of a folder without creating or changing any file. The active key is the
-    /// folder's, or the one in the file `active_file`. Returns `None` when the folder has no key and
-    /// no file is given.
+    /// folder's, or the one in the file `active_file`. Returns `None` when the folder has no key
+    /// and no file is given.
     ///
     /// ```
     /// use atlasent_authority::signing::KeyRing;
@@ -140,8 +140,8 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// [`ExportSigningKeyError`], also when the file `active_file` does not exist. A key that others
-    /// can read is not used.
+    /// [`ExportSigningKeyError`], also when the file `active_file` does not exist. A key that
+    /// others can read is not used.
     pub fn open_existing(
         folder: &Path,
         active_file: Option<&Path>,

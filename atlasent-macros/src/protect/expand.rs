@@ -327,8 +327,8 @@ fn identity(tokens: TokenStream) -> TokenStream {
     tokens
 }
 
-/// Replaces the receiver `self` by `__self`, to which `async_trait` moves it. The `self` that begins
-/// a path, such as `self::names::bot()`, stays.
+/// Replaces the receiver `self` by `__self`, to which `async_trait` moves it. The `self` that
+/// begins a path, such as `self::names::bot()`, stays.
 fn rename_self(tokens: TokenStream) -> TokenStream {
     rename_receiver(tokens, false)
 }

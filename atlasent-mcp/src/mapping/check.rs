@@ -1,4 +1,4 @@
-//! Checks a mapping: each rule by itself, and all rules against the tools that there are.
+//! Checks the rules of a mapping: each by itself, and then all against the tools of the server.
 
 use atlasent::AnyAction;
 

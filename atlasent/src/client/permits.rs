@@ -74,8 +74,8 @@ impl PermitFilter {
         self
     }
 
-    /// Sets the number of permits on a page: 50 by default, 500 at most. A page may have fewer, also
-    /// before the last one. A second call replaces the first.
+    /// Sets the number of permits on a page: 50 by default, 500 at most. A page may have fewer,
+    /// also before the last one. A second call replaces the first.
     pub fn limit(mut self, permits: u32) -> Self {
         self.limit = Some(permits);
         self

@@ -41,10 +41,9 @@ pub(super) fn settle(
     } else if now < row.timeout_at {
         return false;
     } else if now < row.last_timeout() && row.escalate(None, None, now) {
-        let events = after_escalation(row, call, now);
-        events
-            .into_iter()
-            .for_each(|event| drop(changeset.record(event)));
+        for event in after_escalation(row, call, now) {
+            changeset.record(event);
+        }
         return true;
     } else {
         row.time_out(row.expired_reason(), None, None, now);

@@ -101,8 +101,8 @@ impl Report {
         self.assumptions.extend(assumptions);
     }
 
-    /// Adds the budgets of `outer` that `inner` does not have. A budget denies what a policy allows,
-    /// and its sums are no part of a request.
+    /// Adds the budgets of `outer` that `inner` does not have. A budget denies what a policy
+    /// allows, and its sums are no part of a request.
     pub(super) fn set_budgets_aside(&mut self, inner: &Side<'_>, outer: &Side<'_>) {
         let (kept, mut lost) = (inner.budgets(), outer.budgets());
         lost.retain(|id, budget| kept.get(id) != Some(budget));

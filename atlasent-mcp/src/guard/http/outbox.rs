@@ -4,7 +4,7 @@
 //! on where it was. The id of an event is the number of its outbox and its position:
 //!
 //! ```text
-//! id: 3-0       no message: a client that reconnects with this id reads the outbox 3 from its start
+//! id: 3-0       no message: who reconnects with this id reads the outbox 3 from its start
 //! id: 3-17      the event 17 of the outbox 3
 //! ```
 

@@ -160,8 +160,8 @@ impl Session {
             _ => {}
         }
         let about = about.or_else(|| self.open.only_running());
-        // A notification that asks for nothing keeps its place among the others. One that is decided
-        // on may come later.
+        // A notification that asks for nothing keeps its place among the others. One that is
+        // decided on may come later.
         match asks_nothing(message.body().unwrap_or_default()) {
             true => self.to_client.push_back(ToClient {
                 text: message.to_shared_text(),

@@ -309,8 +309,8 @@ impl Secrets {
         scrubbed
     }
 
-    /// Whether a text certainly contains neither the credential nor a long secret: it has no escapes
-    /// that could hide one.
+    /// Whether a text certainly contains neither the credential nor a long secret: it has no
+    /// escapes that could hide one.
     fn is_without_secrets(&self, text: &str) -> bool {
         let has_escapes = text.bytes().any(|byte| matches!(byte, b'\\' | b'%'));
         !has_escapes && !self.long_secrets().any(|secret| contains(text, secret))
