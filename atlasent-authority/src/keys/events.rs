@@ -18,17 +18,46 @@ use crate::trail::chain::{NewEvent, format_time};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedKeys(BTreeMap<String, bool>);
 
+impl RecordedKeys {
+    /// Returns whether a recorded key is not among these, or a revoked one is valid among them.
+    fn contradicts(&self, keys: &[ApiKey]) -> bool {
+        self.0.iter().any(|(id, was_revoked)| {
+            let now = keys.iter().find(|key| key.key_id == *id);
+            match was_revoked {
+                true => now.is_some_and(|key| key.revoked_at.is_none()),
+                false => now.is_none(),
+            }
+        })
+    }
+}
+
 /// Records in a store's chain the keys that were created or revoked since the last call by any
 /// process. A deleted key counts as revoked, and a revoked key that is valid again as created: an
 /// older file of keys was put back.
+///
+/// Keys that contradict the chain in one of these two ways may also be older than the chain:
+///
+/// ```text
+/// server 1   reads the keys: K1
+/// server 2   reads the keys: K1, K2; records that K2 was created
+/// server 1   finds K2 on the chain, and not among its keys
+/// ```
+///
+/// So nothing is recorded then, and the chain's list is returned. The caller reads the keys again,
+/// and calls again with that list as `contradicted`. If the chain still has the same list, the keys
+/// are newer than it, and all is recorded.
 pub(crate) async fn record_keys<S: Store>(
     store: &S,
     clock: &dyn Clock,
     keys: &[ApiKey],
-) -> Result<(), Error> {
-    let keys = keys.to_vec();
+    contradicted: Option<&RecordedKeys>,
+) -> Result<Option<RecordedKeys>, Error> {
+    let (keys, contradicted) = (keys.to_vec(), contradicted.cloned());
     let change = move |changeset: &mut Changeset<'_>| {
         let before = changeset.recorded_keys();
+        if before.contradicts(&keys) && contradicted.as_ref() != Some(&before) {
+            return Some(before);
+        }
         let mut recorded = before.clone();
         for key in &keys {
             let is_revoked = key.revoked_at.is_some();
@@ -51,6 +80,7 @@ pub(crate) async fn record_keys<S: Store>(
         if recorded != before {
             changeset.keep_recorded_keys(recorded);
         }
+        None
     };
     commit(store, clock, failed::KEYS, vec![CellKey::ApiKeys], change).await
 }
@@ -98,7 +128,13 @@ mod tests {
         let authority = LocalAuthority::in_memory(policies).unwrap();
         let (mut key, _) = ApiKey::generate(KeyEnvironment::Test).unwrap();
         key.approver = Some(Approver::new("alice", ["cto", "release-manager"]).unwrap());
-        block_on(record_keys(authority.store(), &*authority.clock, &[key])).unwrap();
+        block_on(record_keys(
+            authority.store(),
+            &*authority.clock,
+            &[key],
+            None,
+        ))
+        .unwrap();
         let trail = block_on(authority.trail()).unwrap();
         let payload = &trail.events[1].payload;
         assert_eq!(payload.text("approver").unwrap(), "alice");
@@ -108,11 +144,47 @@ mod tests {
     }
 
     #[test]
+    fn a_server_whose_keys_are_older_than_the_chain_records_nothing() {
+        let policies = Policies::parse("permit (principal, action, resource);").unwrap();
+        let authority = LocalAuthority::in_memory(policies).unwrap();
+        let record = |keys: &[ApiKey], contradicted: Option<&RecordedKeys>| {
+            let recorded = record_keys(authority.store(), &*authority.clock, keys, contradicted);
+            block_on(recorded).unwrap()
+        };
+        let events = || block_on(authority.trail()).unwrap().events.len();
+        let [first, mut second] =
+            [(); 2].map(|()| ApiKey::generate(KeyEnvironment::Test).unwrap().0);
+        let older = [first.clone()];
+        let newer = [first.clone(), second.clone()];
+        assert_eq!(record(&newer, None), None);
+        let before = events();
+        let contradicted = record(&older, None);
+        assert!(contradicted.is_some());
+        assert_eq!(events(), before);
+        // The keys that it then reads are the newer ones.
+        assert_eq!(record(&newer, contradicted.as_ref()), None);
+        assert_eq!(events(), before);
+        // Another server records more, while this one reads keys that are older again.
+        second.revoked_at = Some(second.created_at);
+        assert_eq!(record(&[first.clone(), second], None), None);
+        let again = record(&newer, contradicted.as_ref());
+        assert!(again.is_some() && again != contradicted);
+        assert_eq!(events(), before + 1);
+    }
+
+    #[test]
     fn a_key_is_recorded_when_it_comes_and_when_it_goes_and_once_each() {
         let policies = Policies::parse("permit (principal, action, resource);").unwrap();
         let authority = LocalAuthority::in_memory(policies).unwrap();
         let record = |keys: &[ApiKey]| {
-            block_on(record_keys(authority.store(), &*authority.clock, keys)).unwrap();
+            let attempt = |contradicted: Option<&RecordedKeys>| {
+                let recorded =
+                    record_keys(authority.store(), &*authority.clock, keys, contradicted);
+                block_on(recorded).unwrap()
+            };
+            if let Some(contradicted) = attempt(None) {
+                assert_eq!(attempt(Some(&contradicted)), None);
+            }
         };
         let [mut first, second] =
             [(); 2].map(|()| ApiKey::generate(KeyEnvironment::Test).unwrap().0);

@@ -10,7 +10,7 @@ use atlasent::Error;
 
 use super::failure_log::FailureLog;
 use super::rounds::{Rounds, watched};
-use crate::keys::{ApiKey, record_keys};
+use crate::keys::{ApiKey, RecordedKeys, record_keys};
 use crate::local::{failed, unavailable};
 use crate::server::api_keys::ApiKeysError;
 use crate::server::app::App;
@@ -33,8 +33,7 @@ pub(super) async fn refresh_keys<S: Store>(app: Arc<App<S>>) {
         }
         let round = app.keys.rereads.begin();
         let read = watched("the API keys", app.keys.refresh()).await;
-        app.keys.rereads.end(round);
-        match read {
+        match &read {
             // A record with a shared key is logged each time it is read, since only that round
             // reports it.
             Some(Err(error @ ApiKeysError::SharedKey { .. })) => {
@@ -48,7 +47,10 @@ pub(super) async fn refresh_keys<S: Store>(app: Arc<App<S>>) {
             }
             _ => {}
         }
-        watched("the events of API keys", events.record(&app)).await;
+        let is_read = matches!(read, Some(Ok(()) | Err(ApiKeysError::SharedKey { .. })));
+        watched("the events of API keys", events.record(&app, is_read)).await;
+        // So the event of a new key comes before those of the request that waits for the round.
+        app.keys.rereads.end(round);
         for (kind, suppressed) in OUTAGES.take_unreported() {
             tracing::warn!(target: "atlasent", suppressed, "{kind}: lines were suppressed");
         }
@@ -62,14 +64,17 @@ struct KeyEvents {
     recorded: u64,
     /// The keys of each organization that were recorded last, as a hash.
     by_org: HashMap<OrgId, u64>,
+    /// What the chains have recorded that the keys contradicted in the last round.
+    contradicted: HashMap<OrgId, RecordedKeys>,
     /// Limits the log of failed attempts.
     log: FailureLog,
 }
 
 impl KeyEvents {
     /// Records the keys that were created or revoked, on the chains of their organizations. A
-    /// failed attempt is repeated in the next round.
-    async fn record<S: Store>(&mut self, app: &App<S>) {
+    /// failed attempt is repeated in the next round, and so is one whose keys contradict a chain.
+    /// `is_read` tells whether this round has read the keys.
+    async fn record<S: Store>(&mut self, app: &App<S>, is_read: bool) {
         let Some((version, keys)) = app.keys.stored_since(self.recorded).await else {
             return;
         };
@@ -88,10 +93,19 @@ impl KeyEvents {
             if self.by_org.get(&org) == Some(&hash) {
                 continue;
             }
-            match record_in(app, &org, &keys).await {
+            // Only keys that were read since can be newer than the chain.
+            let contradicted = self.contradicted.get(&org).filter(|_| is_read);
+            match record_in(app, &org, &keys, contradicted).await {
+                Ok(Recorded::All) => {
+                    self.contradicted.remove(&org);
+                    self.by_org.insert(org, hash);
+                }
+                Ok(Recorded::Contradicted(recorded)) => {
+                    is_complete = false;
+                    self.contradicted.insert(org, recorded);
+                }
                 // The keys of an organization that is not registered yet wait for it.
-                Ok(false) => is_complete = false,
-                Ok(true) => drop(self.by_org.insert(org, hash)),
+                Ok(Recorded::Unregistered) => is_complete = false,
                 Err(error) => {
                     is_complete = false;
                     failure.get_or_insert((org, error));
@@ -119,19 +133,35 @@ impl KeyEvents {
     }
 }
 
-/// Records the keys of an organization on its chain. Returns `false` if the organization is not
-/// registered.
-async fn record_in<S: Store>(app: &App<S>, org: &OrgId, keys: &[ApiKey]) -> Result<bool, Error> {
+/// What became of the keys of an organization.
+enum Recorded {
+    /// The chain has recorded them.
+    All,
+    /// They contradict what the chain has recorded, and may be older.
+    Contradicted(RecordedKeys),
+    /// The organization is not registered.
+    Unregistered,
+}
+
+/// Records the keys of an organization on its chain.
+async fn record_in<S: Store>(
+    app: &App<S>,
+    org: &OrgId,
+    keys: &[ApiKey],
+    contradicted: Option<&RecordedKeys>,
+) -> Result<Recorded, Error> {
     let clock = &*app.clock;
-    if org.is_local() {
+    let contradicted = if org.is_local() {
         let store = app.local().authority.store();
-        return record_keys(store, clock, keys).await.map(|()| true);
-    }
-    let Some(store) = app.organizations.store(org).await else {
-        return Ok(false);
+        record_keys(store, clock, keys, contradicted).await?
+    } else {
+        let Some(store) = app.organizations.store(org).await else {
+            return Ok(Recorded::Unregistered);
+        };
+        let store = store.map_err(|error| unavailable(failed::KEYS, error))?;
+        record_keys(&store, clock, keys, contradicted).await?
     };
-    let store = store.map_err(|error| unavailable(failed::KEYS, error))?;
-    record_keys(&store, clock, keys).await.map(|()| true)
+    Ok(contradicted.map_or(Recorded::All, Recorded::Contradicted))
 }
 
 /// The hash of what the events of keys depend on.
