@@ -76,6 +76,8 @@ mod json_file;
 mod ledger;
 mod local;
 #[cfg(any(feature = "postgres", feature = "redb", feature = "server"))]
+mod recent_orgs;
+#[cfg(any(feature = "postgres", feature = "redb", feature = "server"))]
 mod share;
 
 pub use clock::{Clock, SystemClock};

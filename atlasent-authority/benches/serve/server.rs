@@ -54,7 +54,7 @@ impl Kind {
 
     /// Serves until the standard input ends. The address is the first line of the standard output.
     pub(super) fn serve(self) {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let runtime = atlasent_authority::server::runtime().unwrap();
         runtime.block_on(async {
             match self {
                 Self::Floor => floor::serve(tell, closed()).await,

@@ -104,7 +104,9 @@ impl PermitCounts {
 /// The unused permits of one agent, or of all agents.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outstanding {
-    /// The number of permits by the end of their slot, in seconds since 1970.
+    /// The number of permits by the end of their slot, in seconds since 1970. Only the last number
+    /// may be 0: the slot stays for [`expires_at`](Self::expires_at), so that a store does not
+    /// delete and create the cell of an agent whose permits are used at once.
     slots: BTreeMap<i64, u64>,
 }
 
@@ -119,7 +121,7 @@ impl Outstanding {
     /// Returns whether the count is zero at every time.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.slots.values().all(|count| *count == 0)
     }
 
     /// Counts a permit that was issued.
@@ -129,15 +131,24 @@ impl Outstanding {
         {
             first.remove();
         }
+        if let Some(last) = self.slots.last_entry()
+            && *last.get() == 0
+        {
+            last.remove();
+        }
         *self.slots.entry(slot(entry)).or_default() += 1;
     }
 
     /// Removes a permit that was used up or revoked from the count.
     pub fn remove(&mut self, entry: &PermitEntry) {
         let slot = slot(entry);
+        let is_last = self
+            .slots
+            .last_key_value()
+            .is_some_and(|(last, _)| *last == slot);
         if let Some(count) = self.slots.get_mut(&slot) {
             *count = count.saturating_sub(1);
-            if *count == 0 {
+            if *count == 0 && !is_last {
                 self.slots.remove(&slot);
             }
         }
@@ -216,6 +227,31 @@ mod tests {
         let waiting = outstanding.count(at(10_000));
         assert!((3_599..=3_660).contains(&waiting), "{waiting}");
         assert!(outstanding.expires_at() >= at(9_999 + 3_600));
+    }
+
+    #[test]
+    fn a_count_that_falls_to_zero_keeps_its_expiry_and_one_slot() {
+        let mut outstanding = Outstanding::default();
+        for second in (0..1_000).step_by(10) {
+            let permit = permit(second, 300);
+            outstanding.add(&permit, at(second));
+            let expires_at = outstanding.expires_at();
+            assert!(expires_at > permit.expires_at);
+            outstanding.remove(&permit);
+            assert_eq!(outstanding.expires_at(), expires_at);
+            assert!(outstanding.is_empty());
+            assert_eq!(outstanding.count(at(second)), 0);
+            assert_eq!(outstanding.slots.len(), 1);
+        }
+        // The last permit is used before an earlier one.
+        let [first, last] = [2_000, 2_100].map(|second| permit(second, 300));
+        outstanding.add(&first, at(2_000));
+        outstanding.add(&last, at(2_100));
+        outstanding.remove(&last);
+        assert_eq!(outstanding.count(at(2_100)), 1);
+        outstanding.remove(&first);
+        assert!(outstanding.is_empty());
+        assert!(outstanding.expires_at() > last.expires_at);
     }
 
     #[test]

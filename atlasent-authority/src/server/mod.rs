@@ -31,6 +31,7 @@ mod read_slots;
 mod rereads;
 mod response;
 mod routes;
+mod runtime;
 mod settings;
 mod shadow;
 mod shared_authority;
@@ -55,6 +56,7 @@ pub use listen::{ConnectionSettings, Listening, ServeError, TlsFiles, serve_rout
 #[cfg(feature = "oidc")]
 pub use oidc::{OidcConfig, OidcError, OidcVerifier};
 pub use organizations::{OrgHosting, OrgRegistry, OrgRegistryError};
+pub use runtime::runtime;
 pub use settings::Settings;
 use shadow::Shadow;
 pub use shared_authority::SharedAuthority;

@@ -17,6 +17,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+#[cfg(feature = "postgres")]
+use jiff::SignedDuration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -176,6 +178,9 @@ impl Cell {
 #[derive(Debug)]
 pub struct Batch {
     head: ChainHead,
+    /// The number and the time of the last event before the batch.
+    #[cfg(feature = "postgres")]
+    before: (u64, Timestamp),
     /// The last event that was dropped before the batch.
     dropped_before: u64,
     cells: BTreeMap<CellKey, Loaded>,
@@ -201,6 +206,8 @@ impl Batch {
             loaded.insert(key, Loaded { cell, changed });
         }
         Self {
+            #[cfg(feature = "postgres")]
+            before: (head.sequence, head.time),
             head,
             dropped_before: 0,
             cells: loaded,
@@ -262,6 +269,15 @@ impl Batch {
     #[must_use]
     pub fn dropped(&self) -> Option<u64> {
         self.dropped
+    }
+
+    /// Returns whether the batch has the first event of a multiple of `events`, or its chain had no
+    /// event for so long before.
+    #[cfg(feature = "postgres")]
+    pub(super) fn passes(&self, events: u64, time: SignedDuration) -> bool {
+        let (sequence, at) = self.before;
+        self.head.sequence / events != sequence / events
+            || self.head.time.duration_since(at) >= time
     }
 
     /// Returns whether the batch leaves nothing to keep.

@@ -180,7 +180,7 @@ are reloaded when their files change, and on SIGHUP. SIGTERM and Ctrl-C end the 
 /// Serves until SIGTERM or Ctrl-C.
 pub(crate) fn run(arguments: &Serve) -> Result<Output, Failure> {
     arguments.logging.install();
-    let runtime = tokio::runtime::Runtime::new()
+    let runtime = atlasent_authority::server::runtime()
         .map_err(|error| Failure::misuse(format!("cannot start the async runtime: {error}")))?;
     runtime.block_on(serve(arguments))
 }

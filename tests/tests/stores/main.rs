@@ -138,6 +138,11 @@ every_store_keeps! {
         any_series_of_changes_leaves_what_a_model_of_it_has;
 }
 
+// The promise of a store that is made for one organization.
+keeps! {memory_alone, Memory: organizations: a_chain_keeps_the_organization_that_it_began_with;}
+keeps! {redb_alone, Redb: organizations: a_chain_keeps_the_organization_that_it_began_with;}
+keeps! {postgres_alone, Postgres: organizations: a_chain_keeps_the_organization_that_it_began_with;}
+
 // The promises that depend on how a database isolates transactions, and where it keeps rows.
 keeps! {distributed_organization, Organization<Distributed>:
     changes:

@@ -6,15 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::keys::ApiKey;
+use crate::recent_orgs::{MANY, RecentOrgs};
 use crate::server::api_error::ApiError;
 use crate::share::{may_take, room};
 use crate::store::OrgId;
 
-/// More slots than these are many: their requests could occupy all threads for a while.
-const MANY: usize = 8;
-
-/// How long an organization with few requests counts after its last one.
-const LATELY: Duration = Duration::from_secs(60);
+/// The time in which requests are counted.
+const WINDOW: Duration = Duration::from_millis(10);
 
 /// The concurrency slots of a server: each request holds one while it is answered.
 ///
@@ -36,8 +34,8 @@ struct HeldSlots {
     all: usize,
     /// Holds no entry for an organization without a slot.
     by_org: HashMap<OrgId, OrgSlots>,
-    /// The last two organizations that took a slot while they held few, and when.
-    light: [Option<(OrgId, Instant)>; 2],
+    requests: RecentRequests,
+    orgs: RecentOrgs,
 }
 
 /// The slots that the requests of one organization hold.
@@ -127,29 +125,51 @@ impl ConcurrencySlots {
 }
 
 impl HeldSlots {
-    /// Returns whether an organization that takes its `held`-th slot crowds others: it holds many,
-    /// and another one, which held few, has sent a request lately.
+    /// Returns whether an organization that takes its `held`-th slot crowds others: it has many
+    /// requests, and another one is active.
+    ///
+    /// Where requests are answered without waiting for anything, a flood holds few slots at a time,
+    /// so the requests of the last moments count as well.
     fn crowds_others(&mut self, org: &OrgId, held: usize, now: Instant) -> bool {
-        if held > MANY {
-            let lately = |at: &Instant| now.saturating_duration_since(*at) < LATELY;
-            let mut light = self.light.iter().flatten();
-            return light.any(|(other, at)| other != org && lately(at));
-        }
-        let known = |known: &Option<(OrgId, Instant)>| matches!(known, Some((id, _)) if id == org);
-        match self.light.iter_mut().find(|light| known(light)) {
-            Some(light) => *light = Some((org.clone(), now)),
-            None => {
-                let [newer, older] = &mut self.light;
-                *older = newer.replace((org.clone(), now));
+        let recent = self.requests.count(org, now);
+        self.orgs.note(org, now);
+        held.max(recent) > MANY && self.orgs.has_other_than(org, now)
+    }
+}
+
+/// How many requests each organization sent within this window, and within the one before.
+#[derive(Debug, Default)]
+struct RecentRequests {
+    began: Option<Instant>,
+    now: HashMap<OrgId, usize>,
+    before: HashMap<OrgId, usize>,
+}
+
+impl RecentRequests {
+    /// Counts a request. Returns how many there are of its organization.
+    fn count(&mut self, org: &OrgId, now: Instant) -> usize {
+        let age = self.began.map(|began| now.saturating_duration_since(began));
+        if age.is_none_or(|age| age >= WINDOW) {
+            std::mem::swap(&mut self.now, &mut self.before);
+            self.now.clear();
+            if age.is_none_or(|age| age >= 2 * WINDOW) {
+                self.before.clear();
             }
+            self.began = Some(now);
         }
-        false
+        let before = self.before.get(org).copied().unwrap_or(0);
+        let count = match self.now.get_mut(org) {
+            Some(count) => count,
+            None => self.now.entry(org.clone()).or_default(),
+        };
+        *count += 1;
+        before + *count
     }
 }
 
 impl ConcurrencySlot<'_> {
-    /// Whether the organization held many slots when this one was taken, while another one with few
-    /// requests was active. Its requests then run in [turns](super::turns).
+    /// Whether the organization crowded others when this slot was taken. Its requests then run in
+    /// [turns](super::turns).
     pub(crate) fn crowds_others(&self) -> bool {
         self.crowds_others
     }
@@ -217,44 +237,34 @@ mod tests {
     }
 
     #[test]
-    fn only_an_organization_with_many_requests_crowds_one_with_few() {
+    fn an_organization_with_many_requests_crowds_others_held_or_answered() {
         let slots = ConcurrencySlots::new(1_024);
         let take = |org| slots.take(&key_of(org, 1), SHARED).unwrap();
-        let mut flood: Vec<_> = (0..64).map(|_| take("flood")).collect();
-        assert!(
-            flood.iter().all(|slot| !slot.crowds_others()),
-            "it is alone"
-        );
-        assert!(!take("light").crowds_others());
-        flood.push(take("flood"));
-        assert!(flood[64].crowds_others());
+        let flood: Vec<_> = (0..64).map(|_| take("flood")).collect();
+        let crowds = |slot: &ConcurrencySlot<'_>| slot.crowds_others();
+        assert!(!flood.iter().any(crowds), "it is alone");
+        assert!(!take("other").crowds_others());
+        assert!(take("flood").crowds_others());
         drop(flood);
-        assert!(!take("flood").crowds_others(), "it holds few now");
+        assert!(take("flood").crowds_others(), "it has sent many lately");
+        assert!(!take("other").crowds_others(), "it has sent few");
     }
 
     #[test]
-    fn an_organization_counts_for_a_while_after_its_last_request() {
-        let (a, b, c) = (
-            "a".parse().unwrap(),
-            "b".parse().unwrap(),
-            "c".parse().unwrap(),
-        );
+    fn requests_of_two_windows_count() {
+        let (org, other): (OrgId, OrgId) = ("a".parse().unwrap(), "b".parse().unwrap());
         let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let mut held = HeldSlots::default();
-        for org in [&a, &b, &c, &b] {
-            assert!(!held.crowds_others(org, MANY, at(0)));
-        }
-        for org in [&a, &b, &c] {
-            assert!(held.crowds_others(org, MANY + 1, at(59)), "{org}");
-            assert!(!held.crowds_others(org, MANY + 1, at(60)), "{org}");
-        }
-        assert!(!held.crowds_others(&b, 1, at(60)));
-        assert!(held.crowds_others(&a, MANY + 1, at(61)));
-        assert!(
-            !held.crowds_others(&b, MANY + 1, at(61)),
-            "only it was active"
+        let at = |windows: u32| start + windows * WINDOW;
+        let mut recent = RecentRequests::default();
+        assert_eq!(
+            [0, 0, 0].map(|window| recent.count(&org, at(window))),
+            [1, 2, 3]
         );
+        assert_eq!(recent.count(&other, at(0)), 1);
+        assert_eq!([1, 1].map(|window| recent.count(&org, at(window))), [4, 5]);
+        assert_eq!(recent.count(&org, at(2)), 3);
+        assert_eq!(recent.count(&org, at(4)), 1, "a window was empty");
+        assert_eq!(recent.now.len() + recent.before.len(), 1);
     }
 
     #[test]

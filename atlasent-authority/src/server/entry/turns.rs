@@ -9,13 +9,12 @@
 //! that becomes ready queues for a turn, which costs a fraction of a microsecond, and is polled
 //! again when it has one. Several such organizations take turns in that queue. After a poll the
 //! turn goes to the next request, so a request that waits for its body, a commit or a lock holds
-//! none. There are as many turns as threads but one, which leaves a thread to all other requests.
-//! On 3 threads:
+//! none. There are as many turns as threads. On 2 threads:
 //!
 //! ```text
 //! ready:   A1 A2 … A256 B1         (the order of the runtime; A crowds others)
 //! queue:   A1 A2 get turns; A3 … A256 queue, within 256 times 0.3 µs
-//! B1 is polled by the third thread
+//! polled:  A1 A2 B1
 //! A1 ends: A3 gets its turn
 //! ```
 //!
@@ -49,7 +48,7 @@ impl Turns {
     pub(crate) fn new(threads: usize) -> Self {
         Self {
             state: Mutex::new(State {
-                free: threads.saturating_sub(1).max(1),
+                free: threads.max(1),
                 queue: FairQueue::new(),
                 granted: Vec::new(),
             }),
@@ -257,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_request_waits_for_few_polls_of_a_flood_by_another_organization() {
-        let (turns, log) = (Turns::new(TURNS + 1), Log::default());
+        let (turns, log) = (Turns::new(TURNS), Log::default());
         let (a, b) = (org("a"), org("b"));
         let mut runtime = Runtime::default();
         for _ in 0..256 {
@@ -298,7 +297,7 @@ mod tests {
 
     #[test]
     fn the_requests_of_an_organization_have_their_turns_in_the_order_of_their_arrival() {
-        let (turns, log) = (Turns::new(TURNS + 1), Log::default());
+        let (turns, log) = (Turns::new(TURNS), Log::default());
         let a = org("a");
         let mut runtime = Runtime::default();
         let names = ["1", "2", "3", "4", "5", "6", "7", "8"];
@@ -311,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_request_that_waits_for_something_else_holds_no_turn() {
-        let (turns, log) = (Turns::new(TURNS + 1), Log::default());
+        let (turns, log) = (Turns::new(TURNS), Log::default());
         let a = org("a");
         let mut runtime = Runtime::default();
         for _ in 0..100 {
@@ -325,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_request_that_panics_gives_its_turn_back() {
-        let turns = Turns::new(TURNS + 1);
+        let turns = Turns::new(TURNS);
         let a = org("a");
         let mut runtime = Runtime::default();
         for _ in 0..10 {
@@ -347,7 +346,7 @@ mod tests {
             orgs in proptest::collection::vec(0_u8..4, 1..60),
             drops in proptest::collection::vec((0_usize..20, 0_usize..60), 0..30),
         ) {
-            let (turns, log) = (Turns::new(TURNS + 1), Log::default());
+            let (turns, log) = (Turns::new(TURNS), Log::default());
             let ids: Vec<_> = (0..4).map(|n| org(&format!("org{n}"))).collect();
             let mut runtime = Runtime::default();
             for number in &orgs {

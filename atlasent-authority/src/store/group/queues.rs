@@ -3,10 +3,13 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use tokio::sync::{Notify, Semaphore};
 
+use super::pace::Pace;
 use super::{Job, OrgJobs};
+use crate::recent_orgs::{MANY, RecentOrgs};
 use crate::store::OrgId;
 
 /// How many changes one transaction takes at most, and how many organizations.
@@ -25,18 +28,29 @@ pub(super) struct Queues {
 
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) queues: HashMap<OrgId, VecDeque<Job>>,
-    /// The organizations with queued changes that no writer has, in the order of their turns.
-    pub(super) ready: VecDeque<OrgId>,
+    pub(super) queues: HashMap<OrgId, Queue>,
+    pub(super) ready: Ready,
     /// The organizations whose changes a writer has.
     pub(super) busy: HashSet<OrgId>,
     pub(super) rooms: HashMap<OrgId, Weak<Semaphore>>,
+    /// The organizations that had few changes when a writer took them last.
+    light: RecentOrgs,
+    pub(super) pace: Pace,
     /// How many writers wait for changes.
     pub(super) idle: usize,
     /// Whether every [`Group`](super::Group) is dropped.
     pub(super) has_no_senders: bool,
     /// Whether every [`Jobs`](super::Jobs) is dropped.
     pub(super) has_no_writers: bool,
+}
+
+/// The queued changes of one organization.
+#[derive(Default)]
+pub(super) struct Queue {
+    jobs: VecDeque<Job>,
+    /// Whether the organization crowded others when its last change was queued: it had many, and
+    /// another one that had few was active.
+    crowds_others: bool,
 }
 
 impl Queues {
@@ -66,11 +80,14 @@ impl Queues {
         if state.has_no_writers {
             return false;
         }
-        let queue = state.queues.entry(org.clone()).or_default();
-        queue.push_back(job);
-        let is_first = queue.len() == 1;
-        if is_first && !state.busy.contains(org) {
-            state.ready.push_back(org.clone());
+        let State { queues, light, .. } = &mut *state;
+        let queue = queues.entry(org.clone()).or_default();
+        queue.jobs.push_back(job);
+        let queued = queue.jobs.len();
+        queue.crowds_others = queued > MANY && light.has_other_than(org, Instant::now());
+        if queued == 1 && !state.busy.contains(org) {
+            // A single change crowds nobody.
+            state.ready.push(org.clone(), false);
             drop(state);
             self.ready.notify_one();
         }
@@ -82,21 +99,89 @@ impl State {
     /// Takes the changes of the next transaction. The organizations are shared out among the
     /// writers that wait, and the changes among the organizations.
     pub(super) fn take(&mut self, writers: usize) -> Vec<OrgJobs> {
-        let share = self.ready.len().div_ceil(writers.max(1)).min(MOST);
-        let orgs: Vec<OrgId> = self.ready.drain(..share).collect();
-        let each = MOST / share.max(1);
-        let mut taken = Vec::with_capacity(share);
+        let orgs = self.ready.take(writers);
+        let each = (MOST / orgs.len().max(1)).max(1);
+        let crowds = |org: &OrgId| {
+            self.queues
+                .get(org)
+                .is_some_and(|queue| queue.crowds_others)
+        };
+        let crowding = orgs.iter().filter(|org| crowds(org)).count();
+        let each_crowding = (self.pace.most(MOST) / crowding.max(1)).clamp(1, each);
+        let now = Instant::now();
+        let mut taken = Vec::with_capacity(orgs.len());
         for org in orgs {
             let Some(queue) = self.queues.get_mut(&org) else {
                 continue;
             };
-            let mut jobs: Vec<Job> = queue.drain(..queue.len().min(each)).collect();
+            let most = match queue.crowds_others {
+                true => each_crowding,
+                false => each,
+            };
+            match queue.jobs.len() > MANY {
+                true => self.light.forget(&org),
+                false => self.light.note(&org, now),
+            }
+            let mut jobs: Vec<Job> = queue.jobs.drain(..queue.jobs.len().min(most)).collect();
             for job in &mut jobs {
                 job.place = None;
             }
             self.busy.insert(org.clone());
             taken.push(OrgJobs { org, jobs });
         }
+        taken
+    }
+
+    /// Makes an organization ready if changes of it are left when a writer gives it back.
+    pub(super) fn give_back(&mut self, org: OrgId) {
+        self.busy.remove(&org);
+        match self.queues.get(&org) {
+            Some(queue) if queue.jobs.is_empty() => drop(self.queues.remove(&org)),
+            Some(queue) => self.ready.push(org, queue.crowds_others),
+            None => {}
+        }
+    }
+}
+
+/// The organizations with queued changes that no writer has, in the order of their turns.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    /// Those that crowded others when they became ready.
+    crowding: VecDeque<OrgId>,
+    others: VecDeque<OrgId>,
+    /// Whether the last transaction left out those that crowd others.
+    left_out: bool,
+}
+
+impl Ready {
+    pub(super) fn is_empty(&self) -> bool {
+        self.crowding.is_empty() && self.others.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn push(&mut self, org: OrgId, crowds_others: bool) {
+        match crowds_others {
+            true => self.crowding.push_back(org),
+            false => self.others.push_back(org),
+        }
+    }
+
+    /// Takes the organizations of the next transaction. Every other one leaves out those that crowd
+    /// others.
+    fn take(&mut self, writers: usize) -> Vec<OrgId> {
+        self.left_out = !self.left_out && !self.crowding.is_empty() && !self.others.is_empty();
+        let crowding = match self.left_out {
+            true => 0,
+            false => self.crowding.len(),
+        };
+        let all = crowding + self.others.len();
+        let share = all.div_ceil(writers.max(1)).min(MOST);
+        let crowding = crowding.min(share);
+        let mut taken: Vec<_> = self.crowding.drain(..crowding).collect();
+        taken.extend(self.others.drain(..share - crowding));
         taken
     }
 }

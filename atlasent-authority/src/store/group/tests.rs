@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -33,15 +34,62 @@ fn of(pairs: &[(&str, usize)]) -> Vec<(String, usize)> {
 }
 
 #[test]
-fn many_changes_of_one_organization_delay_another_by_one_transaction() {
+fn every_other_transaction_is_without_an_organization_that_crowds_others() {
     let (group, jobs) = queue();
     send(&group, "flood", 2_000);
     let mut first = jobs.try_next().unwrap();
-    assert_eq!(sizes(&mut first), of(&[("flood", 512)]));
+    assert_eq!(sizes(&mut first), of(&[("flood", 512)]), "it is alone");
     send(&group, "calm", 3);
     first.answer(&Ok(()));
     let mut second = jobs.try_next().unwrap();
     assert_eq!(sizes(&mut second), of(&[("calm", 3), ("flood", 256)]));
+    send(&group, "calm", 3);
+    send(&group, "flood", 1);
+    second.answer(&Ok(()));
+    let next = || {
+        let mut round = jobs.try_next().unwrap();
+        let orgs: Vec<_> = round.orgs().iter().map(|org| org.org.to_string()).collect();
+        round.answer(&Ok(()));
+        orgs
+    };
+    assert_eq!(next(), ["calm"]);
+    send(&group, "calm", 3);
+    assert_eq!(next(), ["flood", "calm"]);
+    send(&group, "calm", 3);
+    assert_eq!(next(), ["calm"]);
+    assert_eq!(next(), ["flood"]);
+}
+
+#[test]
+fn organizations_that_all_have_many_changes_share_long_transactions() {
+    let (group, jobs) = queue();
+    send(&group, "one", 1);
+    send(&group, "two", 1);
+    for _ in 0..3 {
+        let mut round = jobs.try_next().unwrap();
+        assert_eq!(round.orgs().len(), 2);
+        send(&group, "one", 600);
+        send(&group, "two", 600);
+        round.answer(&Ok(()));
+    }
+    // Both had few at first, which counts no more.
+    let mut round = jobs.try_next().unwrap();
+    assert_eq!(sizes(&mut round), of(&[("one", 256), ("two", 256)]));
+}
+
+#[test]
+fn an_organization_that_crowds_others_gets_few_changes_into_a_transaction() {
+    let (group, jobs) = queue();
+    send(&group, "calm", 1);
+    jobs.try_next().unwrap().answer(&Ok(()));
+    for _ in 0..100 {
+        let mut state = jobs.queues.lock();
+        state.pace.learn(1, Duration::from_millis(2));
+        state.pace.learn(64, Duration::from_micros(8_400));
+    }
+    send(&group, "flood", 100);
+    let most = jobs.try_next().unwrap().len();
+    assert!((18..=20).contains(&most), "{most}");
 }
 
 #[test]
@@ -81,7 +129,7 @@ fn a_full_queue_makes_its_own_organization_wait_and_no_other() {
     assert!(next.as_mut().poll(&mut context).is_pending());
     assert_eq!(full.room.available_permits(), 0);
     send(&group, "other", 1);
-    assert_eq!(jobs.queues.lock().ready.len(), 2);
+    assert_eq!(jobs.queues.lock().queues.len(), 2);
     let refused = Err(StoreError::failed("refused"));
     jobs.try_next().unwrap().answer(&refused);
     // The change that waited is queued now, and those before it have left.

@@ -97,6 +97,27 @@ pub(crate) async fn an_organization_sees_nothing_of_another(medium: impl Medium)
     assert!(one.stops().await.unwrap().is_empty());
 }
 
+pub(crate) async fn a_chain_keeps_the_organization_that_it_began_with(medium: impl Medium) {
+    let store = medium.open().await;
+    let began = store.commit(at(0), Vec::new(), |changeset| {
+        changeset.set_org_id("acme");
+        changeset.record(NewEvent::new("policy.loaded"));
+    });
+    began.await.unwrap();
+    let later = store.commit(at(1), Vec::new(), |changeset| {
+        changeset.set_org_id("other");
+        changeset.record(NewEvent::new("policy.loaded"));
+    });
+    later.await.unwrap();
+    assert_eq!(&*store.status().await.unwrap().head.org_id, "acme");
+    let events = store.events(0, 9, &EventFilter::default()).await.unwrap();
+    let orgs: Vec<_> = events
+        .iter()
+        .map(|event| event.to_event().unwrap().envelope.org_id)
+        .collect();
+    assert_eq!(orgs, ["acme", "acme"]);
+}
+
 pub(crate) async fn times_and_counts_are_those_of_the_own_chain(medium: impl Medium) {
     let [one, two] = two(&medium).await;
     for second in [0, 10] {

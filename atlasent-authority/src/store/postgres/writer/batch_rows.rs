@@ -1,8 +1,19 @@
 //! The rows that batches leave, column by column: each statement writes those of all organizations.
 
+use jiff::SignedDuration;
+
 use crate::store::postgres::approvals;
 use crate::store::postgres::rows::{signed, to_text};
 use crate::store::{Batch, OrgId, REMEMBERED};
+
+/// Expired cells of an organization are deleted after so many events of it, and after so much time,
+/// rather than in each transaction: looking for them costs as much as writing some.
+const FORGET_EVERY: u64 = 16;
+const FORGET_AFTER: SignedDuration = SignedDuration::from_mins(1);
+
+/// How many cells are deleted at most, beside two for each change of the transaction: more than so
+/// many events add, so that a backlog shrinks.
+const FORGET_MOST: usize = 4 * FORGET_EVERY as usize;
 
 /// The rows that batches leave, column by column.
 #[derive(Default)]
@@ -10,9 +21,7 @@ pub(super) struct BatchRows<'a> {
     pub(super) events: EventColumns<'a>,
     pub(super) cells: CellColumns<'a>,
     pub(super) heads: HeadColumns<'a>,
-    /// How many expired cells of an organization are deleted at most: more than are added, so that
-    /// a backlog shrinks.
-    pub(super) most: i64,
+    pub(super) forget: ForgetColumns<'a>,
 }
 
 #[derive(Default)]
@@ -41,12 +50,21 @@ pub(super) struct CellColumns<'a> {
 #[derive(Default)]
 pub(super) struct HeadColumns<'a> {
     pub(super) org: Vec<&'a str>,
+    pub(super) org_id: Vec<&'a str>,
     pub(super) sequence: Vec<i64>,
     pub(super) hash: Vec<&'a str>,
     pub(super) time: Vec<String>,
     pub(super) dropped: Vec<i64>,
+}
+
+/// The organizations whose expired cells are deleted.
+#[derive(Default)]
+pub(super) struct ForgetColumns<'a> {
+    pub(super) org: Vec<&'a str>,
     /// Cells that expired before this time, in microseconds since 1970, are deleted.
     pub(super) over: Vec<i64>,
+    /// How many cells of an organization are deleted at most.
+    pub(super) most: i64,
 }
 
 impl<'a> BatchRows<'a> {
@@ -56,7 +74,10 @@ impl<'a> BatchRows<'a> {
         changes: usize,
     ) -> Result<Self, serde_json::Error> {
         let mut rows = Self {
-            most: i64::try_from(2 * changes + 16).unwrap_or(i64::MAX),
+            forget: ForgetColumns {
+                most: i64::try_from(FORGET_MOST + 2 * changes).unwrap_or(i64::MAX),
+                ..ForgetColumns::default()
+            },
             ..Self::default()
         };
         for (org, batch) in batches {
@@ -70,7 +91,7 @@ impl<'a> BatchRows<'a> {
             events,
             cells,
             heads,
-            ..
+            forget,
         } = self;
         for event in batch.events() {
             events.org.push(org);
@@ -96,15 +117,18 @@ impl<'a> BatchRows<'a> {
             cells.closed.push(approval.map(|(_, closed)| closed));
         }
         let head = batch.head();
-        let over = head.time.checked_sub(REMEMBERED);
         heads.org.push(org);
+        heads.org_id.push(&head.org_id);
         heads.sequence.push(signed(head.sequence));
         heads.hash.push(&head.hash);
         heads.time.push(head.time.to_string());
         heads.dropped.push(batch.dropped().map_or(0, signed));
-        heads
-            .over
-            .push(over.map_or(i64::MIN, |over| over.as_microsecond()));
+        if batch.passes(FORGET_EVERY, FORGET_AFTER)
+            && let Ok(over) = head.time.checked_sub(REMEMBERED)
+        {
+            forget.org.push(org);
+            forget.over.push(over.as_microsecond());
+        }
         Ok(())
     }
 }

@@ -1,12 +1,16 @@
 //! The statements of a transaction, on their connection.
 
-use futures_util::future::{join3, join5, try_join3};
+use futures_util::future::{join4, join5, try_join3};
 use tokio_postgres::{Error, Row};
 
-use super::batch_rows::BatchRows;
+use super::batch_rows::{BatchRows, ForgetColumns};
 use super::loaded::Wanted;
 use crate::store::OrgId;
-use crate::store::postgres::session::{Query, Session};
+use crate::store::postgres::session::{Parameter, Query, Session};
+
+/// Makes the server look rows up by their keys. For a small table it would plan to read all of it,
+/// and go on doing so when the table has grown, until it is analyzed.
+const BY_KEY: &str = "SET LOCAL enable_seqscan = off";
 
 const HEADS: &str = "\
     SELECT org_id, sequence, hash, time, org, dropped FROM atlasent_head WHERE org = ANY($1::text[]) \
@@ -38,10 +42,10 @@ const FORGET: &str = "\
         WHERE old.org = past.org AND old.expires_at <= past.time \
         ORDER BY old.expires_at LIMIT $3::bigint))";
 const ADVANCE: &str = "\
-    UPDATE atlasent_head AS head SET sequence = new.sequence, hash = new.hash, time = new.time, \
-        dropped = greatest(head.dropped, least(new.dropped, new.sequence)) \
-    FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[]) \
-        AS new (org, sequence, hash, time, dropped) \
+    UPDATE atlasent_head AS head SET org_id = new.org_id, sequence = new.sequence, hash = new.hash, \
+        time = new.time, dropped = greatest(head.dropped, least(new.dropped, new.sequence)) \
+    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[]) \
+        AS new (org, org_id, sequence, hash, time, dropped) \
     WHERE head.org = new.org";
 
 /// Deletes rows of dropped events: few at a time, so that no change waits long.
@@ -98,13 +102,14 @@ impl Statements {
         let heads: Vec<&str> = wanted.orgs.iter().map(OrgId::as_str).collect();
         let orgs: Vec<&str> = wanted.cells.iter().map(|(org, _)| org.as_str()).collect();
         let keys: Vec<&[u8]> = wanted.cells.iter().map(|(_, key)| key.as_slice()).collect();
-        let (begun, heads, cells) = join3(
+        let (begun, by_key, heads, cells) = join4(
             self.session.begin(),
+            client.batch_execute(BY_KEY),
             client.query(&self.heads, &[&heads]),
             client.query(&self.cells, &[&orgs, &keys]),
         )
         .await;
-        begun?;
+        begun.and(by_key)?;
         Ok((heads?, cells?))
     }
 
@@ -116,7 +121,7 @@ impl Statements {
             events,
             cells,
             heads,
-            most,
+            forget,
         } = rows;
         let (appended, kept, forgotten, advanced, committed) = join5(
             client.execute(
@@ -144,11 +149,12 @@ impl Statements {
                     &cells.closed,
                 ],
             ),
-            client.execute(&self.forget, &[&heads.org, &heads.over, most]),
+            self.forget(forget),
             client.execute(
                 &self.advance,
                 &[
                     &heads.org,
+                    &heads.org_id,
                     &heads.sequence,
                     &heads.hash,
                     &heads.time,
@@ -161,6 +167,15 @@ impl Statements {
         // The first error is the cause of those behind it.
         appended.and(kept).and(forgotten).and(advanced)?;
         committed
+    }
+
+    async fn forget(&self, columns: &ForgetColumns<'_>) -> Result<u64, Error> {
+        if columns.org.is_empty() {
+            return Ok(0);
+        }
+        let client = &self.session.client;
+        let parameters: [&dyn Parameter; 3] = [&columns.org, &columns.over, &columns.most];
+        client.execute(&self.forget, &parameters).await
     }
 
     /// Ends the transaction without keeping anything.
