@@ -21,7 +21,7 @@ const FEWEST: f64 = 8.0;
 /// What the last transactions cost, in seconds.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// One of few changes.
+    /// One of few changes, if it had to wait for nothing but the disk.
     small: Option<f64>,
     /// Each change of the others.
     change: Option<f64>,
@@ -32,7 +32,11 @@ impl Pace {
     pub(super) fn learn(&mut self, changes: usize, took: Duration) {
         let took = took.as_secs_f64();
         if changes <= SMALL {
-            average(&mut self.small, took);
+            // A short time counts at once: the longer ones waited for something else.
+            match &mut self.small {
+                Some(small) if took > *small => *small += (took - *small) / 64.0,
+                small => *small = Some(took),
+            }
         } else if let Some(small) = self.small {
             average(&mut self.change, (took - small).max(0.0) / changes as f64);
         }
@@ -100,6 +104,16 @@ mod tests {
             pace.learn(64, ms(8.4));
         }
         assert_eq!(pace.most(512), 20);
+    }
+
+    #[test]
+    fn small_transactions_that_wait_for_others_allow_no_longer_ones() {
+        let mut pace = Pace::default();
+        for number in 0..100 {
+            pace.learn(1, ms(if number % 10 == 0 { 2.0 } else { 4.0 }));
+            pace.learn(64, ms(8.4));
+        }
+        assert!((18..=24).contains(&pace.most(512)), "{}", pace.most(512));
     }
 
     #[test]
