@@ -136,6 +136,9 @@ impl<S: Store + RateCounter> Server<S> {
     /// organizations have the same settings as the authority (permit lifetime, permits per agent,
     /// recording of contexts); a [required schema](crate::LocalAuthorityBuilder::require_schema) is
     /// that of `local` alone.
+    ///
+    /// On the [`runtime`](runtime()) that this module creates, the requests of one organization wait
+    /// little beside a flood by another one.
     pub fn organizations(mut self, hosting: OrgHosting) -> Self
     where
         S: Organizations<Store = S>,
