@@ -18,19 +18,6 @@ use crate::trail::chain::{NewEvent, format_time};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedKeys(BTreeMap<String, bool>);
 
-impl RecordedKeys {
-    /// Returns whether a recorded key is not among these, or a revoked one is valid among them.
-    fn contradicts(&self, keys: &[ApiKey]) -> bool {
-        self.0.iter().any(|(id, was_revoked)| {
-            let now = keys.iter().find(|key| key.key_id == *id);
-            match was_revoked {
-                true => now.is_some_and(|key| key.revoked_at.is_none()),
-                false => now.is_none(),
-            }
-        })
-    }
-}
-
 /// Records in a store's chain the keys that were created or revoked since the last call by any
 /// process. A deleted key counts as revoked, and a revoked key that is valid again as created: an
 /// older file of keys was put back.
@@ -55,27 +42,33 @@ pub(crate) async fn record_keys<S: Store>(
     let (keys, contradicted) = (keys.to_vec(), contradicted.cloned());
     let change = move |changeset: &mut Changeset<'_>| {
         let before = changeset.recorded_keys();
-        if before.contradicts(&keys) && contradicted.as_ref() != Some(&before) {
-            return Some(before);
-        }
         let mut recorded = before.clone();
+        let (mut events, mut contradicts) = (Vec::new(), false);
         for key in &keys {
             let is_revoked = key.revoked_at.is_some();
-            let was_revoked = recorded.0.get(&key.key_id).copied();
-            if was_revoked.is_none() || (was_revoked == Some(true) && !is_revoked) {
-                changeset.record(created(key));
+            let was_revoked = recorded.0.insert(key.key_id.clone(), is_revoked);
+            let is_valid_again = was_revoked == Some(true) && !is_revoked;
+            if was_revoked.is_none() || is_valid_again {
+                events.push(created(key));
             }
             if is_revoked && was_revoked != Some(true) {
-                changeset.record(revoked(&key.key_id, key.revoked_at.map(format_time)));
+                events.push(revoked(&key.key_id, key.revoked_at.map(format_time)));
             }
-            recorded.0.insert(key.key_id.clone(), is_revoked);
+            contradicts |= is_valid_again;
         }
         let deleted = recorded.0.iter_mut().filter(|(id, was_revoked)| {
             !**was_revoked && keys.iter().all(|key| key.key_id != **id)
         });
         for (id, was_revoked) in deleted {
-            changeset.record(revoked(id, None));
+            events.push(revoked(id, None));
             *was_revoked = true;
+            contradicts = true;
+        }
+        if contradicts && contradicted.as_ref() != Some(&before) {
+            return Some(before);
+        }
+        for event in events {
+            changeset.record(event);
         }
         if recorded != before {
             changeset.keep_recorded_keys(recorded);

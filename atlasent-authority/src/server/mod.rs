@@ -137,8 +137,8 @@ impl<S: Store + RateCounter> Server<S> {
     /// recording of contexts); a [required schema](crate::LocalAuthorityBuilder::require_schema) is
     /// that of `local` alone.
     ///
-    /// On the [`runtime`](runtime()) that this module creates, the requests of one organization wait
-    /// little beside a flood by another one.
+    /// On the [`runtime`](runtime()) of this module, the requests of one organization wait little
+    /// beside a flood by another one.
     pub fn organizations(mut self, hosting: OrgHosting) -> Self
     where
         S: Organizations<Store = S>,

@@ -178,9 +178,9 @@ impl Cell {
 #[derive(Debug)]
 pub struct Batch {
     head: ChainHead,
-    /// The number and the time of the last event before the batch.
+    /// The time of the last event before the batch.
     #[cfg(feature = "postgres")]
-    before: (u64, Timestamp),
+    time_before: Timestamp,
     /// The last event that was dropped before the batch.
     dropped_before: u64,
     cells: BTreeMap<CellKey, Loaded>,
@@ -207,7 +207,7 @@ impl Batch {
         }
         Self {
             #[cfg(feature = "postgres")]
-            before: (head.sequence, head.time),
+            time_before: head.time,
             head,
             dropped_before: 0,
             cells: loaded,
@@ -275,9 +275,9 @@ impl Batch {
     /// event for so long before.
     #[cfg(feature = "postgres")]
     pub(super) fn passes(&self, events: u64, time: SignedDuration) -> bool {
-        let (sequence, at) = self.before;
-        self.head.sequence / events != sequence / events
-            || self.head.time.duration_since(at) >= time
+        let (last, new) = (self.head.sequence, self.events.len() as u64);
+        last / events != (last - new) / events
+            || self.head.time.duration_since(self.time_before) >= time
     }
 
     /// Returns whether the batch leaves nothing to keep.

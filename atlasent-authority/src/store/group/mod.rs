@@ -21,9 +21,9 @@
 //! organizations with queued changes take turns. While a writer has changes of an organization, no
 //! other writer gets any: its changes stay in their order.
 //!
-//! An organization that has many changes queued, while one that has few is active, delays it little:
-//! every other transaction is for such ones alone, and those between take twice as long as these at
-//! most ([`pace`]). With a disk that takes 2 ms, and a flood by A:
+//! An organization that has many changes queued, while one that has few is active, delays it
+//! little: every other transaction is for such ones alone, and those between take twice as long as
+//! these at most ([`pace`]). With a disk that takes 2 ms, and a flood by A:
 //!
 //! ```text
 //! queued:        A1 … A64      A… B1              A…                A… B2

@@ -38,7 +38,9 @@ impl Pace {
                 small => *small = Some(took),
             }
         } else if let Some(small) = self.small {
-            average(&mut self.change, (took - small).max(0.0) / changes as f64);
+            let change = (took - small).max(0.0) / changes as f64;
+            let average = self.change.get_or_insert(change);
+            *average += (change - *average) / 8.0;
         }
     }
 
@@ -50,12 +52,6 @@ impl Pace {
             _ => most,
         }
     }
-}
-
-/// Moves an average towards a new value.
-fn average(average: &mut Option<f64>, value: f64) {
-    let before = average.unwrap_or(value);
-    *average = Some(before + (value - before) / 8.0);
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub(super) struct Queues {
 
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) queues: HashMap<OrgId, Queue>,
+    pub(super) queues: HashMap<OrgId, VecDeque<Job>>,
     pub(super) ready: Ready,
     /// The organizations whose changes a writer has.
     pub(super) busy: HashSet<OrgId>,
@@ -42,15 +42,6 @@ pub(super) struct State {
     pub(super) has_no_senders: bool,
     /// Whether every [`Jobs`](super::Jobs) is dropped.
     pub(super) has_no_writers: bool,
-}
-
-/// The queued changes of one organization.
-#[derive(Default)]
-pub(super) struct Queue {
-    jobs: VecDeque<Job>,
-    /// Whether the organization crowded others when its last change was queued: it had many, and
-    /// another one that had few was active.
-    crowds_others: bool,
 }
 
 impl Queues {
@@ -80,12 +71,10 @@ impl Queues {
         if state.has_no_writers {
             return false;
         }
-        let State { queues, light, .. } = &mut *state;
-        let queue = queues.entry(org.clone()).or_default();
-        queue.jobs.push_back(job);
-        let queued = queue.jobs.len();
-        queue.crowds_others = queued > MANY && light.has_other_than(org, Instant::now());
-        if queued == 1 && !state.busy.contains(org) {
+        let queue = state.queues.entry(org.clone()).or_default();
+        queue.push_back(job);
+        let is_first = queue.len() == 1;
+        if is_first && !state.busy.contains(org) {
             // A single change crowds nobody.
             state.ready.push(org.clone(), false);
             drop(state);
@@ -101,28 +90,30 @@ impl State {
     pub(super) fn take(&mut self, writers: usize) -> Vec<OrgJobs> {
         let orgs = self.ready.take(writers);
         let each = (MOST / orgs.len().max(1)).max(1);
-        let crowds = |org: &OrgId| {
-            self.queues
-                .get(org)
-                .is_some_and(|queue| queue.crowds_others)
-        };
-        let crowding = orgs.iter().filter(|org| crowds(org)).count();
-        let each_crowding = (self.pace.most(MOST) / crowding.max(1)).clamp(1, each);
         let now = Instant::now();
+        let orgs: Vec<_> = orgs
+            .into_iter()
+            .map(|org| (self.crowds_others(&org, now), org))
+            .collect();
+        let crowding = orgs
+            .iter()
+            .filter(|(crowds_others, _)| *crowds_others)
+            .count();
+        let each_crowding = (self.pace.most(MOST) / crowding.max(1)).clamp(1, each);
         let mut taken = Vec::with_capacity(orgs.len());
-        for org in orgs {
+        for (crowds_others, org) in orgs {
             let Some(queue) = self.queues.get_mut(&org) else {
                 continue;
             };
-            let most = match queue.crowds_others {
+            let most = match crowds_others {
                 true => each_crowding,
                 false => each,
             };
-            match queue.jobs.len() > MANY {
+            match queue.len() > MANY {
                 true => self.light.forget(&org),
                 false => self.light.note(&org, now),
             }
-            let mut jobs: Vec<Job> = queue.jobs.drain(..queue.jobs.len().min(most)).collect();
+            let mut jobs: Vec<Job> = queue.drain(..queue.len().min(most)).collect();
             for job in &mut jobs {
                 job.place = None;
             }
@@ -135,11 +126,21 @@ impl State {
     /// Makes an organization ready if changes of it are left when a writer gives it back.
     pub(super) fn give_back(&mut self, org: OrgId) {
         self.busy.remove(&org);
-        match self.queues.get(&org) {
-            Some(queue) if queue.jobs.is_empty() => drop(self.queues.remove(&org)),
-            Some(queue) => self.ready.push(org, queue.crowds_others),
+        match self.queues.get(&org).map(VecDeque::is_empty) {
+            Some(false) => {
+                let crowds_others = self.crowds_others(&org, Instant::now());
+                self.ready.push(org, crowds_others);
+            }
+            Some(true) => drop(self.queues.remove(&org)),
             None => {}
         }
+    }
+
+    /// Returns whether an organization has many changes queued, while another one that has few is
+    /// active.
+    fn crowds_others(&self, org: &OrgId, now: Instant) -> bool {
+        let queued = self.queues.get(org).map_or(0, VecDeque::len);
+        queued > MANY && self.light.has_other_than(org, now)
     }
 }
 

@@ -45,6 +45,9 @@ pub(super) struct Connector {
     limit: Duration,
 }
 
+/// Makes the server look rows up by their keys, for the rest of the transaction.
+pub(super) const BY_KEY: &str = "SET LOCAL enable_seqscan = off";
+
 /// The purpose of a connection, with its settings and time limit.
 pub(super) struct Purpose {
     /// The settings of each transaction, beside the isolation and the time limits.
@@ -192,7 +195,8 @@ impl Connector {
         );
         if isolation == Isolation::Serializable {
             // Reading a small table as a whole would conflict with every change to it.
-            begin.push_str("; SET LOCAL enable_seqscan = off");
+            begin.push_str("; ");
+            begin.push_str(BY_KEY);
         }
         begin
     }

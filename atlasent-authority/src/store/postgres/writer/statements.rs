@@ -6,11 +6,8 @@ use tokio_postgres::{Error, Row};
 use super::batch_rows::{BatchRows, ForgetColumns};
 use super::loaded::Wanted;
 use crate::store::OrgId;
+use crate::store::postgres::connector::BY_KEY;
 use crate::store::postgres::session::{Parameter, Query, Session};
-
-/// Makes the server look rows up by their keys. For a small table it would plan to read all of it,
-/// and go on doing so when the table has grown, until it is analyzed.
-const BY_KEY: &str = "SET LOCAL enable_seqscan = off";
 
 const HEADS: &str = "\
     SELECT org_id, sequence, hash, time, org, dropped FROM atlasent_head WHERE org = ANY($1::text[]) \
@@ -104,6 +101,8 @@ impl Statements {
         let keys: Vec<&[u8]> = wanted.cells.iter().map(|(_, key)| key.as_slice()).collect();
         let (begun, by_key, heads, cells) = join4(
             self.session.begin(),
+            // For a small table the server would plan to read all of it, and go on doing so when
+            // the table has grown, until it is analyzed.
             client.batch_execute(BY_KEY),
             client.query(&self.heads, &[&heads]),
             client.query(&self.cells, &[&orgs, &keys]),
