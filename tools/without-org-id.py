@@ -6,7 +6,7 @@
     tools/without-org-id.py 3 17       # some of them
 
 A mutant is one condition on the organization in a query of PostgreSQL, which then always holds, or
-one table name of redb, which all organizations then share. All mutants are compiled at once, in a
+one table name or key of redb, which all organizations then share. All mutants are compiled at once, in a
 copy of the tree in `target/without-org-id`; the environment variable `MUTANT` says which one counts.
 For each, the tests of organizations and of `store check` run, and if these pass, all tests of the
 stores. Some have to fail. The tests need the programs of PostgreSQL.
@@ -45,7 +45,12 @@ QUERIES = [
 ]
 COUNTS_IN_A_QUERY = "coalesce(current_setting('atlasent.mutant', true) = '{}', false)"
 
-TABLES = [(r'\bname\(("\w+")\)', r"if MUTANT { Cow::Borrowed(\1) } else { \g<0> }")]
+TABLES = [
+    (r'\bname\(("\w+")\)', r"if MUTANT { Cow::Borrowed(\1) } else { \g<0> }"),
+    (r"\(org\.as_str\(\), 0\)\.\.=\(org\.as_str\(\), u64::MAX\)",
+     r"""if MUTANT { ("", 0)..=("{", u64::MAX) } else { \g<0> }"""),
+    (r"\(org\.id\(\)\.as_str\(\), first\)", r"""if MUTANT { ("", first) } else { \g<0> }"""),
+]
 COUNTS_IN_CODE = 'std::env::var("MUTANT").is_ok_and(|number| number == "{}")'
 
 # How the servers of the tests learn which mutant counts.
@@ -63,7 +68,7 @@ FIRST = ["organizations::", "no_kind_of_cell", "check::"]
 STORES_WITH_MUTANTS = [
     (sorted((STORES / "postgres").rglob("*.rs")), QUERIES, COUNTS_IN_A_QUERY,
      ["postgres", "distributed", "registry::", "api_keys::"]),
-    ([STORES / "redb" / "tables.rs"], TABLES, COUNTS_IN_CODE, ["redb", "file::"]),
+    ([STORES / "redb" / name for name in ("recent.rs", "tables.rs")], TABLES, COUNTS_IN_CODE, ["redb", "file::"]),
 ]
 
 

@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "redb", feature = "postgres"))]
 use jiff::SignedDuration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -179,7 +179,7 @@ impl Cell {
 pub struct Batch {
     head: ChainHead,
     /// The time of the last event before the batch.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "redb", feature = "postgres"))]
     time_before: Timestamp,
     /// The last event that was dropped before the batch.
     dropped_before: u64,
@@ -206,7 +206,7 @@ impl Batch {
             loaded.insert(key, Loaded { cell, changed });
         }
         Self {
-            #[cfg(feature = "postgres")]
+            #[cfg(any(feature = "redb", feature = "postgres"))]
             time_before: head.time,
             head,
             dropped_before: 0,
@@ -271,13 +271,17 @@ impl Batch {
         self.dropped
     }
 
-    /// Returns whether the batch has the first event of a multiple of `events`, or its chain had no
-    /// event for so long before.
+    /// Returns whether the batch has the first event of a multiple of `events`.
     #[cfg(feature = "postgres")]
-    pub(super) fn passes(&self, events: u64, time: SignedDuration) -> bool {
+    pub(super) fn passes(&self, events: u64) -> bool {
         let (last, new) = (self.head.sequence, self.events.len() as u64);
         last / events != (last - new) / events
-            || self.head.time.duration_since(self.time_before) >= time
+    }
+
+    /// Returns whether the chain had no event for so long before the batch.
+    #[cfg(any(feature = "redb", feature = "postgres"))]
+    pub(super) fn is_after(&self, pause: SignedDuration) -> bool {
+        self.head.time.duration_since(self.time_before) >= pause
     }
 
     /// Returns whether the batch leaves nothing to keep.

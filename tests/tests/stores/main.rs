@@ -197,6 +197,8 @@ keeps! {pooled, Pooled:
 }
 
 durable_stores_keep! {
+    histories:
+        any_history_is_found_again;
     reopened:
         everything_is_found_again,
         an_answer_can_be_had_again,

@@ -11,6 +11,7 @@ use redb::{
 };
 
 use super::approvals;
+use super::recent::{self, RECENT};
 use super::tables::{ORGANIZATIONS, Tables, organizations};
 
 /// How much of the copy is in memory at most, in bytes.
@@ -40,6 +41,9 @@ pub(super) fn copy(database: &Database, folder: &Path) -> Result<File, redb::Err
         if !org.is_local() {
             to.open_table(ORGANIZATIONS)?.insert(org.as_str(), ())?;
         }
+    }
+    if recent::table(&from)?.is_some() {
+        copy_table(&from, &to, RECENT)?;
     }
     to.commit()?;
     copy.close()?;

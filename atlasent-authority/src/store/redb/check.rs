@@ -12,12 +12,13 @@ use redb::{
 
 use super::file::{CACHE, explain, folder_of};
 use super::index;
+use super::recent::Recent;
 use super::tables::{
-    self, FORMAT, Tables, WITH_APPROVALS, WITH_ORGANIZATIONS, dropped, head, indexed, parse, sealed,
+    self, FORMAT, Tables, WITH_APPROVALS, WITH_ORGANIZATIONS, WITH_RECENT, indexed, parse, sealed,
 };
-use super::{RedbStore, approvals};
+use super::{RedbStore, approvals, read};
 use crate::store::check::{StoreCheck, StoreReport};
-use crate::store::{Cell, OrgId, StoreError, StoreStatus};
+use crate::store::{Cell, CellKey, OrgId, StoreError};
 
 impl RedbStore {
     /// Checks the store in a file, without changing it: every page of the file, and of each
@@ -52,7 +53,7 @@ impl RedbStore {
                 .set_cache_size(CACHE)
                 .set_check_integrity_on_open(true)
                 .create_with_backend(FileBackend::new(copy)?)?;
-            read(&database.begin_read()?)
+            read_all(&database.begin_read()?)
         };
         // The library may panic on damage that it does not detect.
         let checked = catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| {
@@ -79,13 +80,13 @@ fn copy_of(path: &Path) -> Result<File, redb::Error> {
     Ok(copy)
 }
 
-fn read(transaction: &ReadTransaction) -> Result<StoreReport, redb::Error> {
+fn read_all(transaction: &ReadTransaction) -> Result<StoreReport, redb::Error> {
     let local = Tables::new(&OrgId::local());
     let meta = transaction.open_table(local.meta())?;
     let format = meta.get("format")?.map(|format| format.value().to_owned());
     if !matches!(
         format.as_deref(),
-        Some(FORMAT | WITH_ORGANIZATIONS | WITH_APPROVALS)
+        Some(FORMAT | WITH_ORGANIZATIONS | WITH_APPROVALS | WITH_RECENT)
     ) {
         return Err(redb::Error::UpgradeRequired(0));
     }
@@ -105,21 +106,22 @@ fn read_one(transaction: &ReadTransaction, tables: &Tables) -> Result<StoreRepor
         .map(|table| table.name().to_owned())
         .collect();
     let missing = |name: &str| !names.iter().any(|table| table == name);
-    let mut check = StoreCheck::new(StoreStatus {
-        head: head(&meta)?,
-        dropped: dropped(&meta)?,
-        cells: transaction.open_table(tables.cells())?.len()?,
-    });
+    let recent = Recent::read(transaction, tables.org())?;
+    let mut check = StoreCheck::new(read::status_of(transaction, tables, &recent)?);
     for entry in transaction.open_table(tables.events())?.iter()? {
         let (sequence, event) = entry?;
         check.push(&sealed(sequence.value(), event.value()));
+    }
+    for (sequence, event) in recent.events() {
+        check.push(&sealed(sequence, event));
     }
     if missing(tables.index().name()) || missing(tables.permits().name()) {
         check.find("its indexes are missing: open the store once, which makes them".to_owned());
     } else {
         read_index(transaction, tables, indexed(&meta)?, &mut check)?;
         read_cells(transaction, tables, &mut check)?;
-        read_approvals(transaction, tables, &mut check)?;
+        read_recent_cells(&recent, &mut check);
+        read_approvals(transaction, tables, &recent, &mut check)?;
     }
     Ok(check.finish())
 }
@@ -214,11 +216,25 @@ fn read_cells(
     Ok(())
 }
 
+fn read_recent_cells(recent: &Recent<'_>, report: &mut StoreCheck) {
+    for (key, cell) in recent.cells() {
+        let cell = parse::<Cell>(cell);
+        // The lists of pending decisions do not have recent ones.
+        if cell.is_err() || cell.is_ok_and(|cell| cell.approval().is_some()) {
+            let name = base16ct::lower::encode_string(key);
+            report.find(format!(
+                "the recent entry {name} of the ledger cannot be read"
+            ));
+        }
+    }
+}
+
 /// Checks that each decision is in its list and in no other, and that the count of open ones is
 /// right.
 fn read_approvals(
     transaction: &ReadTransaction,
     tables: &Tables,
+    recent: &Recent<'_>,
     report: &mut StoreCheck,
 ) -> Result<(), redb::Error> {
     let cells = transaction.open_table(tables.cells())?;
@@ -244,6 +260,10 @@ fn read_approvals(
             Ok(Cell::OpenApprovals(count)) => counted = count,
             _ => {}
         }
+    }
+    let count = recent.cells().remove(&CellKey::OpenApprovals.to_bytes());
+    if let Some(Ok(Cell::OpenApprovals(count))) = count.map(parse) {
+        counted = count;
     }
     let entries = lists.map_or(Ok(0), |lists| lists.len())?;
     if entries != listed {

@@ -9,7 +9,9 @@ use redb::backends::FileBackend;
 use redb::{Database, ReadableTable, TableHandle, WriteTransaction};
 
 use super::recovery::FastRecovery;
-use super::tables::{FORMAT, Tables, WITH_APPROVALS, WITH_ORGANIZATIONS, WITHOUT_INDEX, parse};
+use super::tables::{
+    FORMAT, Tables, WITH_APPROVALS, WITH_ORGANIZATIONS, WITH_RECENT, WITHOUT_INDEX, parse,
+};
 use crate::files::{open_existing, open_or_create};
 use crate::store::{Cell, OrgId, StoreError};
 
@@ -213,7 +215,7 @@ fn prepare(database: &Database, may_create: bool) -> Result<(), redb::Error> {
         let format = meta.get("format")?.map(|format| format.value().to_owned());
         match format.as_deref() {
             // A backup of this format may lack the index.
-            Some(WITH_APPROVALS | WITH_ORGANIZATIONS | FORMAT | WITHOUT_INDEX) => {
+            Some(WITH_RECENT | WITH_APPROVALS | WITH_ORGANIZATIONS | FORMAT | WITHOUT_INDEX) => {
                 if !has_table(&transaction, tables.index().name())? {
                     // The writer makes the index, a few events at a time.
                     if format.as_deref() == Some(WITHOUT_INDEX) {

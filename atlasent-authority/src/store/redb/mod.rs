@@ -9,10 +9,13 @@ mod check;
 mod chore;
 mod file;
 mod index;
+mod known;
 mod permits;
 mod read;
 mod readers;
+mod recent;
 mod recovery;
+mod save;
 mod tables;
 mod write;
 

@@ -1,9 +1,11 @@
 //! Listing permits, the newest first, and finding them by public id.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase};
 
+use super::recent::Recent;
 use super::tables::{Tables, parse};
 use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
@@ -18,7 +20,20 @@ pub(super) fn before(
 ) -> Result<Vec<(PermitKey, PermitEntry)>, redb::Error> {
     let transaction = database.begin_read()?;
     let cells = transaction.open_table(tables.cells())?;
+    let recent = Recent::read(&transaction, tables.org())?;
+    let recent_cells = recent.cells();
     let mut permits = Vec::new();
+    // Those that were issued lately are not in the list of the tables.
+    for (key, cell) in &recent_cells {
+        if let Some((key, entry)) = permit(key, cell)?
+            && recent.first().is_some_and(|first| entry.sequence >= first)
+            && entry.sequence < before
+        {
+            permits.push((key, entry));
+        }
+    }
+    permits.sort_unstable_by_key(|(_, entry)| Reverse(entry.sequence));
+    permits.truncate(limit);
     for entry in transaction
         .open_table(tables.permits())?
         .range(..before)?
@@ -28,12 +43,14 @@ pub(super) fn before(
             break;
         }
         let (_, key) = entry?;
-        let Some(cell) = cells.get(key.value())? else {
-            continue;
+        let found = match recent_cells.get(key.value()) {
+            Some(cell) => permit(key.value(), cell)?,
+            None => match cells.get(key.value())? {
+                Some(cell) => permit(key.value(), cell.value())?,
+                None => None,
+            },
         };
-        if let (Some(key), Cell::Permit(entry)) = (key_in(key.value()), parse(cell.value())?) {
-            permits.push((key, Arc::unwrap_or_clone(entry)));
-        }
+        permits.extend(found);
     }
     Ok(permits)
 }
@@ -44,14 +61,28 @@ pub(super) fn key_of(
     tables: &Tables,
     id: PermitId,
 ) -> Result<Option<PermitKey>, redb::Error> {
-    let cells = database.begin_read()?.open_table(tables.cells())?;
+    let transaction = database.begin_read()?;
     let (first, last) = id.keys();
     let (first, last) = (CellKey::Permit(first), CellKey::Permit(last));
-    let mut found = cells.range::<&[u8; 33]>(&first.to_bytes()..=&last.to_bytes())?;
+    let keys = first.to_bytes()..=last.to_bytes();
+    let recent = Recent::read(&transaction, tables.org())?;
+    if let Some(found) = recent.cells().into_keys().find(|key| keys.contains(*key)) {
+        return Ok(key_in(found));
+    }
+    let cells = transaction.open_table(tables.cells())?;
+    let mut found = cells.range::<&[u8; 33]>(keys.start()..=keys.end())?;
     let Some(entry) = found.next() else {
         return Ok(None);
     };
     Ok(key_in(entry?.0.value()))
+}
+
+/// Returns the permit in a cell, if it holds one.
+fn permit(key: &[u8; 33], cell: &[u8]) -> Result<Option<(PermitKey, PermitEntry)>, redb::Error> {
+    Ok(match (key_in(key), parse(cell)?) {
+        (Some(key), Cell::Permit(entry)) => Some((key, Arc::unwrap_or_clone(entry))),
+        _ => None,
+    })
 }
 
 /// Returns the permit's key from the key of its cell: all but the first byte, the kind.

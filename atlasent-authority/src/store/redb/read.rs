@@ -3,11 +3,13 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use redb::{Database, ReadableDatabase, ReadableTableMetadata};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTableMetadata};
 
 use super::index;
+use super::recent::Recent;
 use super::tables::{StoredEvent, Tables, dropped, head, indexed, passes, sealed};
 use crate::store::StoreStatus;
 use crate::trail::EventFilter;
@@ -19,11 +21,26 @@ const TURN: usize = 1_000;
 /// Returns the head of the chain and the number of cells.
 pub(super) fn status(database: &Database, tables: &Tables) -> Result<StoreStatus, redb::Error> {
     let transaction = database.begin_read()?;
+    let recent = Recent::read(&transaction, tables.org())?;
+    status_of(&transaction, tables, &recent)
+}
+
+/// Returns the status as of a transaction, with the recent changes.
+pub(super) fn status_of(
+    transaction: &ReadTransaction,
+    tables: &Tables,
+    recent: &Recent<'_>,
+) -> Result<StoreStatus, redb::Error> {
     let meta = transaction.open_table(tables.meta())?;
+    let table = transaction.open_table(tables.cells())?;
+    let mut cells = table.len()?;
+    for key in recent.cells().into_keys() {
+        cells += u64::from(table.get(key)?.is_none());
+    }
     Ok(StoreStatus {
-        head: head(&meta)?,
+        head: recent.head(&meta)?,
         dropped: dropped(&meta)?,
-        cells: transaction.open_table(tables.cells())?.len()?,
+        cells,
     })
 }
 
@@ -59,20 +76,31 @@ pub(super) fn events(
     if rest > last {
         return Ok(None);
     }
-    for entry in snapshot.events.range(rest..=last)? {
+    // Returns how the turn ends, once it does.
+    let mut next = |sequence, event: StoredEvent<'_>| {
         if found.is_full() {
-            return Ok(None);
+            return Some(None);
         }
         if left == 0 {
-            return Ok(Some(after));
+            return Some(Some(after));
         }
         left -= 1;
-        let (sequence, event) = entry?;
-        let (sequence, event) = (sequence.value(), event.value());
         if passes(filter, sequence, &event) {
             found.push(Arc::new(sealed(sequence, event)));
         }
         after = sequence;
+        None
+    };
+    for entry in snapshot.events.range(rest..=last)? {
+        let (sequence, event) = entry?;
+        if let Some(end) = next(sequence.value(), event.value()) {
+            return Ok(end);
+        }
+    }
+    for (sequence, event) in snapshot.recent_in(rest..=last) {
+        if let Some(end) = next(sequence, event) {
+            return Ok(end);
+        }
     }
     Ok(None)
 }
@@ -102,19 +130,27 @@ pub(super) fn count(
     if rest > last {
         return Ok((count, None));
     }
-    let mut after = known.max(after);
+    let mut left = TURN;
     for entry in snapshot.events.range(rest..=last)?.take(TURN) {
         let (sequence, event) = entry?;
-        after = sequence.value();
-        count += u64::from(passes(filter, after, &event.value()));
+        let sequence = sequence.value();
+        count += u64::from(passes(filter, sequence, &event.value()));
+        left -= 1;
+        if left == 0 && sequence < last {
+            return Ok((count, Some(sequence)));
+        }
     }
-    Ok((count, Some(after).filter(|after| *after < last)))
+    for (sequence, event) in snapshot.recent_in(rest..=last) {
+        count += u64::from(passes(filter, sequence, &event));
+    }
+    Ok((count, None))
 }
 
-/// The tables as they are at one moment.
+/// The events as they are at one moment: those of the tables, and the recent ones after them.
 struct Snapshot {
     events: redb::ReadOnlyTable<u64, StoredEvent<'static>>,
     index: redb::ReadOnlyTable<(&'static str, &'static str, u64), u64>,
+    recent: Recent<'static>,
     head: u64,
     dropped: u64,
     /// The sequence number that the index reaches to.
@@ -125,14 +161,27 @@ impl Snapshot {
     fn new(database: &Database, tables: &Tables) -> Result<Self, redb::Error> {
         let transaction = database.begin_read()?;
         let meta = transaction.open_table(tables.meta())?;
-        let head = head(&meta)?.sequence;
+        let recent = Recent::read(&transaction, tables.org())?;
         Ok(Self {
             events: transaction.open_table(tables.events())?,
             index: transaction.open_table(tables.index())?,
-            head,
+            head: recent.head(&meta)?.sequence,
+            recent,
             dropped: dropped(&meta)?,
-            indexed: indexed(&meta)?.unwrap_or(head),
+            indexed: match indexed(&meta)? {
+                Some(indexed) => indexed,
+                None => head(&meta)?.sequence,
+            },
         })
+    }
+
+    /// Returns the recent events in a range.
+    fn recent_in(
+        &self,
+        range: RangeInclusive<u64>,
+    ) -> impl Iterator<Item = (u64, StoredEvent<'_>)> {
+        let recent = self.recent.events();
+        recent.filter(move |(sequence, _)| range.contains(sequence))
     }
 
     /// Returns the first and the last sequence number that `after` and the filter's times leave.
@@ -161,12 +210,18 @@ impl Snapshot {
         let mut end = last.saturating_add(1).max(first);
         while first < end {
             let middle = first + (end - first) / 2;
-            let Some(event) = self.events.get(middle)? else {
-                return Err(redb::Error::Corrupted(format!(
-                    "the chain has no event {middle}"
-                )));
+            let is_before = match self.recent.event(middle) {
+                Some((_, _, time, ..)) => before(time),
+                None => match self.events.get(middle)? {
+                    Some(event) => before(event.value().2),
+                    None => {
+                        return Err(redb::Error::Corrupted(format!(
+                            "the chain has no event {middle}"
+                        )));
+                    }
+                },
             };
-            match before(event.value().2) {
+            match is_before {
                 true => first = middle + 1,
                 false => end = middle,
             }

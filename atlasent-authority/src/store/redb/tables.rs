@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
     WriteTransaction,
 };
 use serde::Serialize;
@@ -25,6 +25,9 @@ pub(super) const WITH_ORGANIZATIONS: &str = "3";
 
 /// The format with pending decisions or webhooks, and possibly several organizations.
 pub(super) const WITH_APPROVALS: &str = "4";
+
+/// The format with [recent changes](super::recent), and possibly all of the above.
+pub(super) const WITH_RECENT: &str = "5";
 
 /// The format without an index of the events, which the writer makes after the file is opened.
 pub(super) const WITHOUT_INDEX: &str = "1";
@@ -189,21 +192,19 @@ pub(super) fn create(
         .insert(tables.org().as_str(), ())?;
     // Releases that know one organization only must not open the file: they would take the keys
     // of another organization for their own.
-    let local = Tables::new(&OrgId::local());
-    require_format(
-        &mut transaction.open_table(local.meta())?,
-        WITH_ORGANIZATIONS,
-    )?;
+    require_format(&transaction, WITH_ORGANIZATIONS)?;
     transaction.commit()?;
     Ok(true)
 }
 
 /// Raises the format of the file, so that releases that do not know the new one refuse to open it.
-/// `meta` is the table of `local`. Each format is one digit.
+/// Each format is one digit.
 pub(super) fn require_format(
-    meta: &mut Table<'_, &'static str, &'static str>,
+    transaction: &WriteTransaction,
     format: &str,
 ) -> Result<(), redb::Error> {
+    let local = Tables::new(&OrgId::local());
+    let mut meta = transaction.open_table(local.meta())?;
     let is_lower = meta.get("format")?.is_none_or(|now| now.value() < format);
     if is_lower {
         meta.insert("format", format)?;
@@ -247,6 +248,17 @@ pub(super) fn passes(filter: &EventFilter, sequence: u64, event: &StoredEvent<'_
     let (kind, actor, occurred_at, ..) = *event;
     let actor = Some(actor).filter(|actor| !actor.is_empty());
     filter.passes_fields(sequence, kind, actor, occurred_at)
+}
+
+pub(super) fn stored(event: &SealedEvent) -> StoredEvent<'_> {
+    (
+        &event.kind,
+        event.actor_id.as_deref().unwrap_or_default(),
+        &event.occurred_at,
+        &event.previous_hash,
+        &event.hash,
+        &event.payload,
+    )
 }
 
 pub(super) fn sealed(sequence: u64, event: StoredEvent<'_>) -> SealedEvent {

@@ -3,18 +3,16 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use jiff::Timestamp;
-use redb::{Database, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadableDatabase};
 
-use super::approvals;
 use super::chore;
 use super::file::File;
-use super::index;
-use super::tables::{
-    Tables, WITH_APPROVALS, dropped, head, indexed, json, organizations, parse, require_format,
-};
+use super::known::{Known, KnownOrg};
+use super::recent::OpenRecent;
+use super::save::{Saved, save};
+use super::tables::{FORMAT, Tables, organizations, require_format};
 use crate::store::group::{self, Jobs, OrgJobs, Round, Runs};
-use crate::store::{Batch, Cell, CellKey, OrgId, REMEMBERED, StoreError};
+use crate::store::{Batch, OrgId, StoreError};
 
 /// How many events one part of the background work covers at least: few enough that a change hardly
 /// waits for it.
@@ -24,6 +22,7 @@ const FEW: usize = 128;
 pub(super) fn write(file: &File, jobs: &Jobs) {
     // A process that was stopped may have left background work.
     let mut chores = Chores::new(file);
+    let mut known = Known::default();
     loop {
         let next = match chores.is_empty() {
             false => jobs.try_next(),
@@ -33,10 +32,7 @@ pub(super) fn write(file: &File, jobs: &Jobs) {
         let most = FEW + 2 * next.as_ref().map_or(0, Round::len);
         match next {
             Some(mut next) => {
-                let kept = || {
-                    let database = file.database()?;
-                    keep(file, &database, &mut next)
-                };
+                let kept = || keep(file, &mut known, &mut next);
                 // The panic drops the transaction. The file is opened again, as after any other
                 // error of it.
                 let result = catch_unwind(AssertUnwindSafe(kept)).unwrap_or_else(|_| {
@@ -98,14 +94,16 @@ impl Chores {
 /// Runs the changes, and keeps them in one transaction. Changes of an organization that cannot be
 /// run or saved are answered here, and do not affect those of another. Returns the organizations
 /// that have background work now.
-fn keep(file: &File, database: &Database, round: &mut Round) -> Result<Vec<OrgId>, StoreError> {
+fn keep(file: &File, known: &mut Known, round: &mut Round) -> Result<Vec<OrgId>, StoreError> {
     let failed = |error: redb::Error| file.failed(error);
-    let mut transaction = begin(file, database)?;
+    let database = file.database()?;
+    known.prepare_for(&database);
+    let mut transaction = begin(file, &database)?;
     let mut left = Vec::new();
     for jobs in round.orgs() {
-        match run(&transaction, jobs) {
-            Ok(Ok(batch)) if batch.is_empty() => {}
-            Ok(Ok(batch)) => left.push((jobs, batch)),
+        match run(&transaction, known, jobs) {
+            Ok(Ok((org, batch))) if batch.is_empty() => known.put(org),
+            Ok(Ok((org, batch))) => left.push(Changes { jobs, org, batch }),
             Ok(Err(error)) => jobs.answer(&Err(error)),
             Err(error @ redb::Error::Corrupted(_)) => jobs.answer(&Err(failed(error))),
             Err(error) => return Err(failed(error)),
@@ -113,25 +111,39 @@ fn keep(file: &File, database: &Database, round: &mut Round) -> Result<Vec<OrgId
     }
     while !left.is_empty() {
         match save_all(&transaction, &left) {
-            Ok(chores) => {
+            Ok(saved) => {
                 #[cfg(test)]
                 faults::strike();
                 transaction.commit().map_err(|error| failed(error.into()))?;
+                let mut chores = Vec::new();
+                for (Changes { mut org, batch, .. }, saved) in left.into_iter().zip(saved) {
+                    if saved.has_chores() {
+                        chores.push(org.id().clone());
+                    }
+                    org.update(batch, saved);
+                    known.put(org);
+                }
                 return Ok(chores);
             }
             // A part of the batch may be in the transaction, which therefore begins anew with the
             // other batches. Nothing else writes, so these still fit.
             Err((place, error @ redb::Error::Corrupted(_))) => {
                 transaction.abort().map_err(|error| failed(error.into()))?;
-                let (jobs, _) = left.remove(place);
-                jobs.answer(&Err(failed(error)));
-                transaction = begin(file, database)?;
+                left.remove(place).jobs.answer(&Err(failed(error)));
+                transaction = begin(file, &database)?;
             }
             Err((_, error)) => return Err(failed(error)),
         }
     }
     transaction.abort().map_err(|error| failed(error.into()))?;
     Ok(Vec::new())
+}
+
+/// What the changes of an organization leave, to be saved.
+struct Changes<'r> {
+    jobs: &'r mut OrgJobs,
+    org: KnownOrg,
+    batch: Batch,
 }
 
 fn begin(file: &File, database: &Database) -> Result<redb::WriteTransaction, StoreError> {
@@ -145,198 +157,32 @@ fn begin(file: &File, database: &Database) -> Result<redb::WriteTransaction, Sto
 /// the organization cannot be read.
 fn run(
     transaction: &redb::WriteTransaction,
+    known: &mut Known,
     jobs: &mut OrgJobs,
-) -> Result<Result<Batch, StoreError>, redb::Error> {
-    let tables = Tables::new(&jobs.org);
-    if !tables.exist_for(transaction)? {
+) -> Result<Result<(KnownOrg, Batch), StoreError>, redb::Error> {
+    let Some(org) = known.take(transaction, &jobs.org)? else {
         return Ok(Err(StoreError::UnknownOrganization(jobs.org.clone())));
-    }
-    let mut batch = load(transaction, &tables, jobs)?;
-    Ok(jobs.run(&mut batch, Runs::Once).map(|()| batch))
+    };
+    let mut batch = org.batch(transaction, jobs)?;
+    Ok(jobs.run(&mut batch, Runs::Once).map(|()| (org, batch)))
 }
 
-/// Saves the batches. Returns the organizations that have background work now. An error comes with
-/// the place of its batch.
+/// Saves the batches. An error comes with the place of its batch.
 fn save_all(
     transaction: &redb::WriteTransaction,
-    batches: &[(&mut OrgJobs, Batch)],
-) -> Result<Vec<OrgId>, (usize, redb::Error)> {
-    let mut chores = Vec::new();
-    for (place, (jobs, batch)) in batches.iter().enumerate() {
-        let saved = save(transaction, &Tables::new(&jobs.org), batch, jobs.len());
-        if saved.map_err(|error| (place, error))? {
-            chores.push(jobs.org.clone());
-        }
+    changes: &[Changes<'_>],
+) -> Result<Vec<Saved>, (usize, redb::Error)> {
+    let mut recent = OpenRecent::new(transaction).map_err(|error| (0, error))?;
+    let mut all = Vec::with_capacity(changes.len());
+    let mut format = FORMAT;
+    for (place, Changes { jobs, org, batch }) in changes.iter().enumerate() {
+        let saved = save(transaction, &mut recent, org, batch, jobs.len());
+        let saved = saved.map_err(|error| (place, error))?;
+        format = format.max(saved.format(batch));
+        all.push(saved);
     }
-    Ok(chores)
-}
-
-fn load(
-    transaction: &redb::WriteTransaction,
-    tables: &Tables,
-    jobs: &OrgJobs,
-) -> Result<Batch, redb::Error> {
-    let meta = transaction.open_table(tables.meta())?;
-    let (head, dropped) = (head(&meta)?, dropped(&meta)?);
-    let table = transaction.open_table(tables.cells())?;
-    let mut cells = Vec::new();
-    for key in jobs.reads() {
-        if let Some(cell) = table.get(&key.to_bytes())? {
-            cells.push((key, parse(cell.value())?));
-        }
-    }
-    Ok(Batch::new(head, cells).after_dropped(dropped))
-}
-
-/// Saves the events and cells of a batch. Returns whether that left background work.
-fn save(
-    transaction: &redb::WriteTransaction,
-    tables: &Tables,
-    batch: &Batch,
-    changes: usize,
-) -> Result<bool, redb::Error> {
-    let mut meta = transaction.open_table(tables.meta())?;
-    let mut cells = transaction.open_table(tables.cells())?;
-    let mut expiry = transaction.open_table(tables.expiry())?;
-    let mut events = transaction.open_table(tables.events())?;
-    let mut permits = transaction.open_table(tables.permits())?;
-    let mut is_new_format = false;
-    for (key, cell) in batch.cells() {
-        let is_approval = matches!(key, CellKey::Approval(_));
-        is_new_format |= is_approval
-            || matches!(
-                key,
-                CellKey::Budget(_)
-                    | CellKey::Questions(_)
-                    | CellKey::Nonce(_)
-                    | CellKey::Webhook(_)
-            );
-        let key = key.to_bytes();
-        let former = cells.insert(&key, json(cell)?.as_bytes())?;
-        let is_new = former.is_none();
-        if is_approval {
-            let former: Option<Cell> = former.map(|cell| parse(cell.value())).transpose()?;
-            let before = former.as_ref().and_then(Cell::approval);
-            approvals::file(transaction, tables, (before, cell.approval()), &key)?;
-            // A decision that is closed is over earlier than an open one.
-            if let Some(former) = former {
-                expiry.remove((former.expires_at().as_microsecond(), &key))?;
-                expiry.insert((cell.expires_at().as_microsecond(), &key), ())?;
-            }
-        }
-        if is_new {
-            expiry.insert((cell.expires_at().as_microsecond(), &key), ())?;
-            if let Some(entry) = cell.permit() {
-                permits.insert(entry.sequence, &key)?;
-            }
-        }
-    }
-    if is_new_format {
-        // Releases that do not know these cells must not open the file: they could not read the
-        // cells that they forget.
-        match tables.org().is_local() {
-            true => require_format(&mut meta, WITH_APPROVALS)?,
-            false => {
-                let local = Tables::new(&OrgId::local());
-                require_format(&mut transaction.open_table(local.meta())?, WITH_APPROVALS)?;
-            }
-        }
-    }
-    for event in batch.events() {
-        let actor = event.actor_id.as_deref().unwrap_or_default();
-        let stored = (
-            &*event.kind,
-            actor,
-            &*event.occurred_at,
-            &*event.previous_hash,
-            &*event.hash,
-            &*event.payload,
-        );
-        events.insert(event.sequence, stored)?;
-    }
-    // An unfinished index takes the events later, in their order.
-    let is_indexed = indexed(&meta)?.is_none();
-    if is_indexed {
-        let events = batch.events().iter().map(|event| {
-            let actor = event.actor_id.as_deref().unwrap_or_default();
-            (event.sequence, &*event.kind, actor)
-        });
-        index::add(&mut transaction.open_table(tables.index())?, events)?;
-    }
-    if let Some(through) = batch.dropped() {
-        // From here on the events are invisible; the background work removes them. The number never
-        // decreases, and never exceeds the head.
-        let through = dropped(&meta)?.max(through.min(batch.head().sequence));
-        meta.insert("dropped", &*through.to_string())?;
-    }
-    meta.insert("head", &*json(batch.head())?)?;
-    // Twice as many as are added, so that a backlog shrinks.
-    let (time, most) = (batch.head().time, 2 * changes + 16);
-    forget(
-        (transaction, tables),
-        OpenTables {
-            cells: &mut cells,
-            expiry: &mut expiry,
-            permits: &mut permits,
-        },
-        time,
-        most,
-    )?;
-    Ok(!is_indexed || batch.dropped().is_some())
-}
-
-/// The tables that hold what expires, open for writing.
-struct OpenTables<'t, 'txn> {
-    cells: &'t mut redb::Table<'txn, &'static [u8; 33], &'static [u8]>,
-    expiry: &'t mut redb::Table<'txn, (i64, &'static [u8; 33]), ()>,
-    permits: &'t mut redb::Table<'txn, u64, &'static [u8; 33]>,
-}
-
-/// Deletes cells that expired more than [`REMEMBERED`] ago.
-fn forget(
-    (transaction, tables): (&redb::WriteTransaction, &Tables),
-    OpenTables {
-        cells,
-        expiry,
-        permits,
-    }: OpenTables<'_, '_>,
-    time: Timestamp,
-    most: usize,
-) -> Result<(), redb::Error> {
-    let Ok(over) = time.checked_sub(REMEMBERED) else {
-        return Ok(());
-    };
-    let over = over.as_microsecond();
-    for _ in 0..most {
-        let Some((first, _)) = expiry.first()? else {
-            break;
-        };
-        let (at, key) = first.value();
-        let key = *key;
-        drop(first);
-        if at > over {
-            break;
-        }
-        expiry.remove((at, &key))?;
-        // A cell that was written again since then expires later.
-        let again = cells
-            .get(&key)?
-            .map(|cell| parse(cell.value()))
-            .transpose()?;
-        let later = again.as_ref().map(|cell: &Cell| cell.expires_at());
-        let later = later.map(Timestamp::as_microsecond);
-        if let Some(later) = later.filter(|later| *later > over) {
-            expiry.insert((later, &key), ())?;
-            continue;
-        }
-        cells.remove(&key)?;
-        if let Some(entry) = again.as_ref().and_then(Cell::permit) {
-            permits.remove(entry.sequence)?;
-        }
-        let approval = again.as_ref().and_then(Cell::approval);
-        approvals::file(transaction, tables, (approval, None), &key)?;
-    }
-    Ok(())
+    require_format(transaction, format).map_err(|error| (0, error))?;
+    Ok(all)
 }
 
 /// Panics of the writer that tests inject.

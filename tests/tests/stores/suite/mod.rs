@@ -7,6 +7,7 @@ pub(crate) mod calls;
 pub(crate) mod cells;
 pub(crate) mod chain;
 pub(crate) mod changes;
+pub(crate) mod histories;
 pub(crate) mod limits;
 pub(crate) mod organizations;
 pub(crate) mod permits;

@@ -76,12 +76,12 @@ pub(crate) async fn cells_whose_time_is_long_over_are_forgotten<M: Medium>(mediu
     issue(&store, "at the hour", at(3_609)).await.unwrap();
     assert_eq!(store.status().await.unwrap().cells, 101);
     // A store may look for such cells now and then only.
-    for number in 0..40 {
+    for number in 0..80 {
         issue(&store, &format!("late {number}"), at(3_611))
             .await
             .unwrap();
     }
-    assert_eq!(store.status().await.unwrap().cells, 42);
+    assert_eq!(store.status().await.unwrap().cells, 82);
     assert_eq!(state(&store, "0").await, Some(PermitState::Issued));
     assert_eq!(state(&store, "1").await, None);
 }

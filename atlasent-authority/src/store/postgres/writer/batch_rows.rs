@@ -123,7 +123,7 @@ impl<'a> BatchRows<'a> {
         heads.hash.push(&head.hash);
         heads.time.push(head.time.to_string());
         heads.dropped.push(batch.dropped().map_or(0, signed));
-        if batch.passes(FORGET_EVERY, FORGET_AFTER)
+        if (batch.passes(FORGET_EVERY) || batch.is_after(FORGET_AFTER))
             && let Ok(over) = head.time.checked_sub(REMEMBERED)
         {
             forget.org.push(org);
