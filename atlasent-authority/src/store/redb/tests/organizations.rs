@@ -227,19 +227,32 @@ fn backups_and_checks_cover_every_organization() {
     assert!(problems.contains("event 1 is missing"), "{problems}");
 }
 
-#[test]
-fn a_file_with_organizations_is_refused_by_releases_that_know_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("store");
-    let store = RedbStore::open(&path).unwrap();
-    let acme: OrgId = "acme".parse().unwrap();
-    futures_executor::block_on(store.create_organization(&acme)).unwrap();
-    drop(store);
-    let database = Database::create(&path).unwrap();
+fn format(path: &Path) -> String {
+    let database = Database::create(path).unwrap();
     let meta = database.begin_read().unwrap();
     let meta = meta
         .open_table(Tables::new(&OrgId::local()).meta())
         .unwrap();
-    // Those releases accept the formats 1 and 2.
-    assert_eq!(meta.get("format").unwrap().unwrap().value(), "3");
+    meta.get("format").unwrap().unwrap().value().to_owned()
+}
+
+#[test]
+fn a_file_is_refused_by_releases_that_do_not_know_what_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let (store, [acme, _]) = futures_executor::block_on(two(&path));
+    drop(store);
+    // The first releases accept the formats 1 and 2.
+    assert_eq!(format(&path), "3");
+    let acme = RedbStore::open(&path).unwrap().organization(&acme);
+    futures_executor::block_on(record(&acme)).unwrap();
+    drop(acme);
+    assert_eq!(format(&path), "3", "it has no recent change yet");
+    let store = RedbStore::open(&path).unwrap();
+    for _ in 0..2 {
+        futures_executor::block_on(record(&store)).unwrap();
+    }
+    drop(store);
+    // Later ones accept them up to 4.
+    assert_eq!(format(&path), "5");
 }
