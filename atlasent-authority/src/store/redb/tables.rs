@@ -39,7 +39,8 @@ pub(super) const ORGANIZATIONS: TableDefinition<'_, &str, ()> =
 /// The names of an organization's tables. Those of `local` have no suffix, as in a file that holds
 /// no other organization.
 ///
-/// Each organization has tables of its own, so a read finds no entry of another one.
+/// Each organization has tables of its own, so a read of them finds no entry of another one. Only
+/// [recent changes](super::recent) share a table.
 #[derive(Debug)]
 pub(super) struct Tables {
     org: OrgId,
