@@ -6,8 +6,9 @@
     tools/without-org-id.py 3 17       # some of them
 
 A mutant is one condition on the organization in a query of PostgreSQL, which then always holds, or
-one table name or key of redb, which all organizations then share. All mutants are compiled at once, in a
-copy of the tree in `target/without-org-id`; the environment variable `MUTANT` says which one counts.
+one table name or key of redb, which all organizations then share. All mutants are compiled at once,
+in a copy of the tree in `target/without-org-id`; the environment variable `MUTANT` says which one
+counts.
 For each, the tests of organizations and of `store check` run, and if these pass, all tests of the
 stores. Some have to fail. The tests need the programs of PostgreSQL.
 
@@ -68,7 +69,8 @@ FIRST = ["organizations::", "no_kind_of_cell", "check::"]
 STORES_WITH_MUTANTS = [
     (sorted((STORES / "postgres").rglob("*.rs")), QUERIES, COUNTS_IN_A_QUERY,
      ["postgres", "distributed", "registry::", "api_keys::"]),
-    ([STORES / "redb" / name for name in ("recent.rs", "tables.rs")], TABLES, COUNTS_IN_CODE, ["redb", "file::"]),
+    ([STORES / "redb" / name for name in ("recent.rs", "tables.rs")], TABLES, COUNTS_IN_CODE,
+     ["redb", "file::"]),
 ]
 
 

@@ -35,6 +35,11 @@ use crate::ledger::{
 use crate::store::webhooks::{WebhookKey, WebhookState};
 use crate::trail::chain::{ChainHead, NewEvent, SealedEvent};
 
+/// After so much time without an event, an organization has its expired cells deleted with the next
+/// one, so that they do not stay until it has many.
+#[cfg(any(feature = "redb", feature = "postgres"))]
+const PAUSE: SignedDuration = SignedDuration::from_mins(1);
+
 /// The key of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -278,10 +283,10 @@ impl Batch {
         last / events != (last - new) / events
     }
 
-    /// Returns whether the chain had no event for so long before the batch.
+    /// Returns whether the chain had no event for [`PAUSE`] before the batch.
     #[cfg(any(feature = "redb", feature = "postgres"))]
-    pub(super) fn is_after(&self, pause: SignedDuration) -> bool {
-        self.head.time.duration_since(self.time_before) >= pause
+    pub(super) fn is_after_pause(&self) -> bool {
+        self.head.time.duration_since(self.time_before) >= PAUSE
     }
 
     /// Returns whether the batch leaves nothing to keep.

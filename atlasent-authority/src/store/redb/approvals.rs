@@ -120,14 +120,12 @@ pub(super) fn one(
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use futures_executor::block_on;
     use jiff::Timestamp;
-    use redb::ReadableTable;
 
     use super::*;
     use crate::store::approvals::example;
+    use crate::store::redb::tests::{Damage, assert_found, format, tamper};
     use crate::store::redb::write;
     use crate::store::{Changeset, NewEvent, OrgId, Organizations, RedbStore, Store, StoreError};
 
@@ -157,22 +155,6 @@ mod tests {
         [ApprovalList::Open, ApprovalList::Closed].map(|list| {
             let found = block_on(store.approvals(list, u64::MAX, 9)).unwrap();
             found.iter().map(|entry| entry.sequence).collect()
-        })
-    }
-
-    /// Changes the tables of `local` as somebody might who knows the format.
-    fn tamper<T>(path: &Path, change: impl FnOnce(&WriteTransaction, &Tables) -> T) -> T {
-        let database = Database::create(path).unwrap();
-        let transaction = database.begin_write().unwrap();
-        let result = change(&transaction, &Tables::new(&OrgId::local()));
-        transaction.commit().unwrap();
-        result
-    }
-
-    fn format(path: &Path) -> String {
-        tamper(path, |to, of| {
-            let meta = to.open_table(of.meta()).unwrap();
-            meta.get("format").unwrap().unwrap().value().to_owned()
         })
     }
 
@@ -244,12 +226,10 @@ mod tests {
 
     #[test]
     fn a_check_names_decisions_that_are_not_in_their_list_or_not_counted() {
-        type Change = fn(&WriteTransaction, &Tables);
         let folder = tempfile::tempdir().unwrap();
-        let (whole, path) = (folder.path().join("whole"), folder.path().join("store"));
+        let whole = folder.path().join("whole");
         fill(&RedbStore::open(&whole).unwrap());
-        assert!(RedbStore::check(&whole).unwrap().is_good());
-        let changes: [(Change, &str); 4] = [
+        let changes: [Damage<'_>; 4] = [
             (
                 |to, of| {
                     let mut lists = to.open_table(of.approvals()).unwrap();
@@ -278,12 +258,6 @@ mod tests {
                 "2 decisions are open, and the count of them is 7",
             ),
         ];
-        for (change, expected) in changes {
-            std::fs::copy(&whole, &path).unwrap();
-            tamper(&path, change);
-            let report = RedbStore::check(&path).unwrap();
-            let said = report.problems.join("; ");
-            assert!(said.contains(expected), "{expected}: {said}");
-        }
+        assert_found(&whole, &changes);
     }
 }

@@ -24,13 +24,11 @@ pub(super) fn before(
     let recent_cells = recent.cells();
     let mut permits = Vec::new();
     // Those that were issued lately are not in the list of the tables.
+    let issued_lately = recent.first().unwrap_or(before)..before;
     for (key, cell) in &recent_cells {
-        if let Some((key, entry)) = permit(key, cell)?
-            && recent.first().is_some_and(|first| entry.sequence >= first)
-            && entry.sequence < before
-        {
-            permits.push((key, entry));
-        }
+        permits.extend(
+            permit(key, cell)?.filter(|(_, entry)| issued_lately.contains(&entry.sequence)),
+        );
     }
     permits.sort_unstable_by_key(|(_, entry)| Reverse(entry.sequence));
     permits.truncate(limit);

@@ -131,7 +131,7 @@ pub(super) fn count(
         return Ok((count, None));
     }
     let mut left = TURN;
-    for entry in snapshot.events.range(rest..=last)?.take(TURN) {
+    for entry in snapshot.events.range(rest..=last)? {
         let (sequence, event) = entry?;
         let sequence = sequence.value();
         count += u64::from(passes(filter, sequence, &event.value()));
@@ -210,16 +210,14 @@ impl Snapshot {
         let mut end = last.saturating_add(1).max(first);
         while first < end {
             let middle = first + (end - first) / 2;
-            let is_before = match self.recent.event(middle) {
-                Some((_, _, time, ..)) => before(time),
-                None => match self.events.get(middle)? {
-                    Some(event) => before(event.value().2),
-                    None => {
-                        return Err(redb::Error::Corrupted(format!(
-                            "the chain has no event {middle}"
-                        )));
-                    }
-                },
+            let is_before = if let Some((_, _, time, ..)) = self.recent.event(middle) {
+                before(time)
+            } else if let Some(event) = self.events.get(middle)? {
+                before(event.value().2)
+            } else {
+                return Err(redb::Error::Corrupted(format!(
+                    "the chain has no event {middle}"
+                )));
             };
             match is_before {
                 true => first = middle + 1,

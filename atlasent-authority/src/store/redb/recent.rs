@@ -11,7 +11,7 @@
 //! ("acme",   8)                  9,    [8, 9], P: Consumed, Q: Issued
 //! ("globex", 2)                  2,    [2],    R: Issued
 //!
-//! acme's next change is large:   events 7, 8, 9 and its own, P: Consumed and Q move into its tables
+//! acme's next change is large:   events 7, 8, 9 and its own, P: Consumed and Q move into tables
 //! ```
 //!
 //! Reads therefore look here, too: for events after those of the tables, and for a cell before they
@@ -20,7 +20,6 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use jiff::SignedDuration;
 use redb::{
     AccessGuard, Range, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition,
     TableError, WriteTransaction,
@@ -36,15 +35,11 @@ use crate::trail::chain::ChainHead;
 const MANY_EVENTS: u64 = 32;
 
 /// How many organizations move their changes in one transaction because they have [`MANY_EVENTS`],
-/// so that no transaction takes long where many have as many. The next transactions move the others.
+/// so that no transaction takes long where many have as many. The next ones move the others.
 const MOVES: usize = 4;
 
 /// With more events, an organization moves its changes in any case.
 const MOST_EVENTS: u64 = 2 * MANY_EVENTS;
-
-/// An organization that had no event for so long moves its changes with the next one, so that what
-/// has expired since then is deleted.
-const PAUSE: SignedDuration = SignedDuration::from_mins(1);
 
 /// How many events a change has at most that is kept here.
 const FEW_EVENTS: usize = 4;
@@ -186,7 +181,7 @@ impl<'txn> OpenRecent<'txn> {
         if events.len() > FEW_EVENTS
             || is_listed
             || batch.dropped().is_some()
-            || batch.is_after(PAUSE)
+            || batch.is_after_pause()
         {
             return Ok(false);
         }

@@ -7,6 +7,8 @@ use atlasent_authority::MemoryStore;
 use atlasent_authority::store::{Changeset, NewEvent, PermitState, SealedEvent, Store};
 use atlasent_authority::trail::EventFilter;
 use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::RngExt;
+use proptest::test_runner::{RngAlgorithm, TestRng};
 
 use crate::media::Medium;
 use crate::support::{at, cell, entry, intact, key};
@@ -15,28 +17,11 @@ const KINDS: [&str; 3] = ["evaluate.deny", "evaluate.allow", "policy.loaded"];
 
 const AGENTS: [Option<&str>; 3] = [None, Some("bot"), Some("clerk")];
 
-/// Numbers that look random, and are the same in each run.
-struct Numbers(u64);
-
-impl Numbers {
-    /// Returns a number below `end`.
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005);
-        self.0 = self.0.wrapping_add(1_442_695_040_888_963_407);
-        // The low digits of such numbers repeat soon.
-        usize::try_from(self.0 >> 33).unwrap() % end
-    }
-
-    fn event(&mut self) -> NewEvent {
-        let mut event = NewEvent::new(KINDS[self.below(KINDS.len())]);
-        let agent = AGENTS[self.below(AGENTS.len())];
-        event.actor_id = agent.map(|agent| Agent::new(agent).unwrap());
-        event
-    }
-
-    fn events(&mut self, count: usize) -> Vec<NewEvent> {
-        (0..count).map(|_| self.event()).collect()
-    }
+fn event(random: &mut TestRng) -> NewEvent {
+    let mut event = NewEvent::new(KINDS[random.random_range(0..KINDS.len())]);
+    let agent = AGENTS[random.random_range(0..AGENTS.len())];
+    event.actor_id = agent.map(|agent| Agent::new(agent).unwrap());
+    event
 }
 
 /// A change: its events, the permit that it issues or uses up, and the events that it drops.
@@ -49,13 +34,13 @@ struct Step {
 
 impl Step {
     /// Returns the next change of a chain that ends with the event `head`.
-    fn next(numbers: &mut Numbers, issued: &mut usize, head: u64) -> Self {
+    fn next(random: &mut TestRng, issued: &mut usize, head: u64) -> Self {
         let mut permit = None;
         let mut drop_through = None;
-        let events = match numbers.below(20) {
+        let events = match random.random_range(0..20) {
             0..8 => 1,
-            8 => 2 + numbers.below(3),
-            9 => 5 + numbers.below(40),
+            8 => random.random_range(2..5),
+            9 => random.random_range(5..45),
             10 => {
                 drop_through = Some(head / 3);
                 0
@@ -65,13 +50,13 @@ impl Step {
                     *issued += 1;
                     permit = Some(issued.to_string());
                 } else {
-                    permit = Some((1 + numbers.below(*issued)).to_string());
+                    permit = Some(random.random_range(1..=*issued).to_string());
                 }
                 1
             }
         };
         Self {
-            events: numbers.events(events),
+            events: (0..events).map(|_| event(random)).collect(),
             permit,
             drop_through,
         }
@@ -172,14 +157,15 @@ async fn assert_alike(store: &impl Store, model: &impl Store, issued: usize, now
 }
 
 pub(crate) async fn any_history_is_found_again(medium: impl Medium) {
-    let mut numbers = Numbers(2_026);
+    // The same numbers in each run.
+    let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut issued = 0;
     let mut store = medium.open().await;
     let model = MemoryStore::new();
     for step in 1..=400 {
         let now = at(0) + SignedDuration::from_millis(step);
         let head = store.status().await.unwrap().head.sequence;
-        let change = Step::next(&mut numbers, &mut issued, head);
+        let change = Step::next(&mut random, &mut issued, head);
         change.clone().make(&store, now).await;
         change.make(&model, now).await;
         if step % 9 == 0 {

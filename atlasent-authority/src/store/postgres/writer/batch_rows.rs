@@ -1,15 +1,12 @@
 //! The rows that batches leave, column by column: each statement writes those of all organizations.
 
-use jiff::SignedDuration;
-
 use crate::store::postgres::approvals;
 use crate::store::postgres::rows::{signed, to_text};
 use crate::store::{Batch, OrgId, REMEMBERED};
 
-/// Expired cells of an organization are deleted after so many events of it, and after so much time,
+/// Expired cells of an organization are deleted after so many events of it, and after a pause,
 /// rather than in each transaction: looking for them costs as much as writing some.
 const FORGET_EVERY: u64 = 16;
-const FORGET_AFTER: SignedDuration = SignedDuration::from_mins(1);
 
 /// How many cells are deleted at most, beside two for each change of the transaction: more than so
 /// many events add, so that a backlog shrinks.
@@ -123,7 +120,7 @@ impl<'a> BatchRows<'a> {
         heads.hash.push(&head.hash);
         heads.time.push(head.time.to_string());
         heads.dropped.push(batch.dropped().map_or(0, signed));
-        if (batch.passes(FORGET_EVERY) || batch.is_after(FORGET_AFTER))
+        if (batch.passes(FORGET_EVERY) || batch.is_after_pause())
             && let Ok(over) = head.time.checked_sub(REMEMBERED)
         {
             forget.org.push(org);

@@ -3,7 +3,7 @@
 mod organizations;
 
 use std::pin::{Pin, pin};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::task::{Context, Waker};
 
 use redb::ReadableTable;
@@ -80,25 +80,69 @@ fn append(events: usize) -> impl FnOnce(&mut Changeset<'_>) -> u64 + Clone + Sen
     }
 }
 
-/// Writes to a closed store's file as somebody might who knows its format.
-fn tamper(path: &Path, change: impl FnOnce(&redb::WriteTransaction, &Tables)) {
+/// Writes to a closed store's file as somebody might who knows its format. The tables are those of
+/// `local`.
+pub(super) fn tamper<T>(
+    path: &Path,
+    change: impl FnOnce(&redb::WriteTransaction, &Tables) -> T,
+) -> T {
     let database = Database::create(path).unwrap();
     let transaction = database.begin_write().unwrap();
-    change(&transaction, &Tables::new(&OrgId::local()));
+    let result = change(&transaction, &Tables::new(&OrgId::local()));
     transaction.commit().unwrap();
+    result
+}
+
+/// Returns the format of a closed store's file.
+pub(super) fn format(path: &Path) -> String {
+    tamper(path, |to, of| {
+        let meta = to.open_table(of.meta()).unwrap();
+        meta.get("format").unwrap().unwrap().value().to_owned()
+    })
+}
+
+/// A change of a file, and what a check of it then has to say.
+pub(super) type Damage<'a> = (fn(&redb::WriteTransaction, &Tables), &'a str);
+
+/// Asserts that a check of the file finds nothing, and after each change names what it broke.
+pub(super) fn assert_found(whole: &Path, damages: &[Damage<'_>]) {
+    assert!(RedbStore::check(whole).unwrap().is_good());
+    let path = whole.with_extension("damaged");
+    for (damage, expected) in damages {
+        std::fs::copy(whole, &path).unwrap();
+        tamper(&path, damage);
+        let report = RedbStore::check(&path).unwrap();
+        assert!(!report.is_good());
+        let said = report.problems.join("; ");
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+}
+
+/// Returns a function that holds its thread up, a channel that says when it does, and one that
+/// releases it.
+fn hold() -> (
+    impl FnOnce() + Clone + Send,
+    mpsc::Receiver<()>,
+    mpsc::Sender<()>,
+) {
+    let (begun, begins) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let hold = move || {
+        begun.send(()).unwrap();
+        released.lock().unwrap().recv().unwrap();
+    };
+    (hold, begins, release)
 }
 
 #[test]
 fn a_check_names_what_was_cut_out_changed_or_left_behind() {
-    type Change = fn(&redb::WriteTransaction, &Tables);
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("store.redb");
     let whole = folder.path().join("whole.redb");
     let store = RedbStore::open(&whole).unwrap();
     futures_executor::block_on(record_five(&store)).unwrap();
     drop(store);
-    assert!(RedbStore::check(&whole).unwrap().is_good());
-    let changes: [(Change, &str); 9] = [
+    let changes: [Damage<'_>; 9] = [
         (
             |to, of| drop(to.open_table(of.events()).unwrap().remove(5).unwrap()),
             "event 5 is missing",
@@ -157,21 +201,13 @@ fn a_check_names_what_was_cut_out_changed_or_left_behind() {
             "the list of permits names one of event 3 that is missing",
         ),
     ];
-    for (change, expected) in changes {
-        std::fs::copy(&whole, &path).unwrap();
-        tamper(&path, change);
-        let report = RedbStore::check(&path).unwrap();
-        assert!(!report.is_good());
-        let said = report.problems.join("; ");
-        assert!(said.contains(expected), "{expected}: {said}");
-    }
+    assert_found(&whole, &changes);
 }
 
 #[test]
 fn a_check_names_what_is_wrong_with_recent_changes() {
-    type Change = fn(&redb::WriteTransaction);
     let folder = tempfile::tempdir().unwrap();
-    let (whole, path) = (folder.path().join("whole"), folder.path().join("store"));
+    let whole = folder.path().join("whole");
     let store = RedbStore::open(&whole).unwrap();
     futures_executor::block_on(async {
         record_five(&store).await.unwrap();
@@ -180,15 +216,14 @@ fn a_check_names_what_is_wrong_with_recent_changes() {
         }
     });
     drop(store);
-    let report = RedbStore::check(&whole).unwrap();
-    assert!(report.is_good() && report.head.sequence == 8, "{report:?}");
-    let changes: [(Change, &str); 2] = [
+    assert_eq!(RedbStore::check(&whole).unwrap().head.sequence, 8);
+    let changes: [Damage<'_>; 2] = [
         (
-            |to| drop(to.open_table(RECENT).unwrap().remove(("local", 7)).unwrap()),
+            |to, _| drop(to.open_table(RECENT).unwrap().remove(("local", 7)).unwrap()),
             "event 7 is missing",
         ),
         (
-            |to| {
+            |to, _| {
                 let mut recent = to.open_table(RECENT).unwrap();
                 let last = recent.get(("local", 8)).unwrap().unwrap();
                 let head = last.value().0.to_owned();
@@ -200,14 +235,7 @@ fn a_check_names_what_is_wrong_with_recent_changes() {
             "the recent entry 7070",
         ),
     ];
-    for (change, expected) in changes {
-        std::fs::copy(&whole, &path).unwrap();
-        tamper(&path, |to, _| change(to));
-        let report = RedbStore::check(&path).unwrap();
-        assert!(!report.is_good());
-        let said = report.problems.join("; ");
-        assert!(said.contains(expected), "{expected}: {said}");
-    }
+    assert_found(&whole, &changes);
 }
 
 /// Queues a change, whose future waits for its transaction from now on.
@@ -229,14 +257,12 @@ async fn an_entry_that_cannot_be_read_leaves_the_file_open() {
     });
     let store = RedbStore::open(&path).unwrap();
     // While a read is in progress, a file that was closed could not be opened again.
-    let (begun, begins) = mpsc::channel();
-    let (release, released) = mpsc::channel::<()>();
-    let read = move |_: &Database| -> Result<(), redb::Error> {
-        begun.send(()).unwrap();
-        released.recv().unwrap();
+    let (hold, begins, release) = hold();
+    let local = OrgId::local();
+    let read = |_: &Database| {
+        hold();
         Ok(())
     };
-    let local = OrgId::local();
     let mut reading = pin!(store.file.readers.turn(&local, read));
     queue(reading.as_mut());
     begins.recv().unwrap();

@@ -1,27 +1,9 @@
 //! Tests of several organizations in one file.
 
-use std::sync::Mutex;
 use std::task::Poll;
 
 use super::*;
 use crate::store::redb::recent::Recent;
-
-/// Returns a change that holds the writer up, so that those behind it share a transaction, a channel
-/// that says when it does, and one that releases it.
-fn hold() -> (
-    impl FnOnce(&mut Changeset<'_>) + Clone + Send,
-    mpsc::Receiver<()>,
-    mpsc::Sender<()>,
-) {
-    let (begun, begins) = mpsc::channel();
-    let (release, released) = mpsc::channel::<()>();
-    let released = Arc::new(Mutex::new(released));
-    let hold = move |_: &mut Changeset<'_>| {
-        begun.send(()).unwrap();
-        released.lock().unwrap().recv().unwrap();
-    };
-    (hold, begins, release)
-}
 
 /// Creates a store with two organizations.
 async fn two(path: &Path) -> (RedbStore, [OrgId; 2]) {
@@ -54,10 +36,11 @@ async fn an_entry_that_cannot_be_read_refuses_no_change_of_another_organization(
         let store = RedbStore::open(&path).unwrap();
         let (acme, globex) = (store.organization(&acme), store.organization(&globex));
         for round in 1..3 {
+            // The writer is held up, so that those behind share a transaction.
             let (hold, begins, release) = hold();
             let now = Timestamp::UNIX_EPOCH;
             let reads = if is_over { Vec::new() } else { vec![key] };
-            let mut holding = pin!(store.commit(now, Vec::new(), hold));
+            let mut holding = pin!(store.commit(now, Vec::new(), |_| hold()));
             // With a large change, what is over is deleted.
             let mut of_acme = pin!(acme.commit(now, reads, append(5)));
             let mut of_globex = pin!(globex.commit(now, Vec::new(), append(1)));
@@ -147,9 +130,10 @@ async fn organizations_move_their_recent_changes_a_few_in_a_transaction() {
     };
     assert_eq!(moved(), 0);
     for expected in [4, 4, 2] {
+        // The writer is held up, so that those behind share a transaction.
         let (hold, begins, release) = hold();
         let now = Timestamp::UNIX_EPOCH;
-        let mut holding = pin!(store.commit(now, Vec::new(), hold));
+        let mut holding = pin!(store.commit(now, Vec::new(), |_| hold()));
         queue(holding.as_mut());
         begins.recv().unwrap();
         let mut changes: Vec<_> = all.iter().map(|org| Box::pin(record(org))).collect();
@@ -170,15 +154,13 @@ async fn many_reads_of_one_organization_refuse_none_of_another() {
     let folder = tempfile::tempdir().unwrap();
     let (store, [acme, globex]) = two(&folder.path().join("store")).await;
     let (acme, globex) = (store.organization(&acme), store.organization(&globex));
-    let (begun, begins) = mpsc::channel();
-    let (release, released) = mpsc::channel::<()>();
-    let hold = move |_: &Database| -> Result<(), redb::Error> {
-        begun.send(()).unwrap();
-        released.recv().unwrap();
+    let (hold, begins, release) = hold();
+    let local = OrgId::local();
+    let read = |_: &Database| {
+        hold();
         Ok(())
     };
-    let local = OrgId::local();
-    let mut holding = pin!(store.file.status.turn(&local, hold));
+    let mut holding = pin!(store.file.status.turn(&local, read));
     queue(holding.as_mut());
     begins.recv().unwrap();
     let mut flood: Vec<_> = (0..1_000).map(|_| Box::pin(acme.status())).collect();
@@ -225,15 +207,6 @@ fn backups_and_checks_cover_every_organization() {
     assert!(!report.is_good() && report.found == 0);
     let problems = report.others[&acme].problems.join("; ");
     assert!(problems.contains("event 1 is missing"), "{problems}");
-}
-
-fn format(path: &Path) -> String {
-    let database = Database::create(path).unwrap();
-    let meta = database.begin_read().unwrap();
-    let meta = meta
-        .open_table(Tables::new(&OrgId::local()).meta())
-        .unwrap();
-    meta.get("format").unwrap().unwrap().value().to_owned()
 }
 
 #[test]
